@@ -1,0 +1,43 @@
+# Every target installs what it needs first, into .venv here and nowhere else.
+# PYTHON=...  the interpreter for .venv (3.11 or newer)
+# ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check lock clean
+MAKEFLAGS += --no-print-directory
+
+# The first interpreter that is new enough; deploy/install.py says what is missing if none is.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && exit; done; echo python3)
+VENV_PYTHON := .venv/bin/python
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: ## make .venv with everything pinned (quick when nothing changed)
+	@command -v "$(PYTHON)" >/dev/null || { echo "missing: Python 3.11 or newer. Debian:" \
+		"sudo apt-get install -y python3 python3-venv; macOS: brew install python@3.13" >&2; exit 2; }
+	@exec "$(PYTHON)" deploy/install.py
+
+run: install ## start Kafka, Redis and the processor, and show orders becoming facts (KEEP=1, CSV=path)
+	@exec $(VENV_PYTHON) -m deploy.local.demo $${KEEP:+--keep} $${CSV:+--csv "$$CSV"}
+
+test: install ## run the tests against real services (ARGS= goes to pytest)
+	@exec $(VENV_PYTHON) -m pytest $(ARGS)
+
+check: install ## lint, format, types and layers
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m mypy
+	@$(VENV_PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run()'
+
+lock: ## resolve requirements.txt anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest of all)
+	@command -v uv >/dev/null || { echo "missing: uv. Anywhere: python3 -m pip install --user uv;" \
+		"macOS: brew install uv" >&2; exit 2; }
+	@exec uv --quiet pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command 'make lock' $${UPGRADE:+--upgrade} --output-file requirements.txt >/dev/null
+
+clean: ## remove what was built and downloaded, .venv included
+	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Everything needed to run the program somewhere: local services, images, manifests."""

@@ -1,0 +1,117 @@
+"""What facts and rejected records say, read back from the lines of `facts show` and `rejected show`.
+
+Takes JSON lines, gives counts, the latest state of each order, and a segment: the contacts who bought an item in a
+week and did not cancel. Pure; knows nothing of how the lines were made or how they will be shown.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+WEEK_DAYS = 7
+BOUGHT = frozenset({"INITIALIZED", "IN_PROGRESS", "DELIVERED"})
+"""The states of an order that was placed and not cancelled; an abandoned cart bought nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as its latest fact has it, as far as a segment asks."""
+
+    contact_id: str
+    day: date
+    status: str
+    item_ids: frozenset[str]
+    revision: int
+
+
+@dataclass(slots=True)
+class Facts:
+    """Everything the demonstration tells about the facts."""
+
+    count_by_type: Counter[str] = field(default_factory=Counter)
+    orders: dict[str, Order] = field(default_factory=dict)
+    item_names: dict[str, str] = field(default_factory=dict)
+    example: dict[str, Any] | None = None
+    """The fact with the longest history; among those, with the fewest items, since it is to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The contacts who bought an item in the seven days before a day, that day excluded, and did not cancel."""
+
+    item_id: str
+    item_name: str
+    before: date
+    contact_ids: tuple[str, ...]
+    cancelled_orders: int
+
+
+def read_facts(lines: Iterable[str]) -> Facts:
+    """Read the lines of `facts show`, each a fact; the latest fact of an order is the one with the most revisions."""
+    facts = Facts()
+    example_rank = (0, 0)
+    for line in lines:
+        fact = json.loads(line)
+        facts.count_by_type[fact["eventTypeKey"]] += 1
+        order_id, revision = fact["externalOrderId"], fact["revision"]
+        known = facts.orders.get(order_id)
+        if known is None or revision > known.revision:
+            facts.orders[order_id] = _order(fact)
+        for item in fact["items"]:
+            if item["name"] is not None:
+                facts.item_names.setdefault(item["externalItemId"], item["name"].strip())
+        rank = (revision, -len(fact["items"]))
+        if facts.example is None or rank > example_rank:
+            facts.example, example_rank = fact, rank
+    return facts
+
+
+def read_rejected(lines: Iterable[str]) -> Counter[tuple[str, str]]:
+    """Count the lines of `rejected show` by outcome and reason."""
+    records = (json.loads(line) for line in lines)
+    return Counter((record["outcome"], record["reason"]) for record in records)
+
+
+def popular_item_segment(facts: Facts) -> Segment | None:
+    """Ask for the item that most orders hold, in the week in which most of them were placed.
+
+    None where no order holds an item.
+    """
+    popularity = Counter(item_id for order in facts.orders.values() for item_id in order.item_ids)
+    if not popularity:
+        return None
+    # Ties go to the smaller id: the same facts give the same segment, in whatever order they were read.
+    item_id = min(popularity, key=lambda each: (-popularity[each], each))
+    orders = [order for order in facts.orders.values() if item_id in order.item_ids]
+    before = _busiest_week_end([order.day for order in orders])
+    week = [order for order in orders if before - timedelta(days=WEEK_DAYS) <= order.day < before]
+    return Segment(
+        item_id=item_id,
+        item_name=facts.item_names.get(item_id, ""),
+        before=before,
+        contact_ids=tuple(sorted({order.contact_id for order in week if order.status in BOUGHT})),
+        cancelled_orders=sum(order.status == "CANCELLED" for order in week),
+    )
+
+
+def _order(fact: dict[str, Any]) -> Order:
+    return Order(
+        contact_id=fact["contactId"],
+        day=datetime.fromisoformat(fact["date"]).date(),
+        status=fact["status"],
+        item_ids=frozenset(item["externalItemId"] for item in fact["items"]),
+        revision=fact["revision"],
+    )
+
+
+def _busiest_week_end(days: Collection[date]) -> date:
+    """Give the day after the seven days that hold most of these days; of equal weeks the earliest."""
+    count_by_day = Counter(days)
+    weeks = {
+        last: sum(count_by_day[last - timedelta(days=ago)] for ago in range(WEEK_DAYS))
+        for last in count_by_day
+    }
+    return min(weeks, key=lambda last: (-weeks[last], last)) + timedelta(days=1)

@@ -1,0 +1,224 @@
+"""Avro values on the wire: bytes in, checked values out, and back. The one module that knows the codec.
+
+Values are framed as Avro single-object encoding: C3 01, the CRC-64-AVRO fingerprint of the writer's
+schema (little-endian), then the body. The newest version of each schema is `schemas/<subject>.<n>.avsc`
+with the greatest n; values of older versions are resolved to it. Logical types stay raw: a timestamp is
+its ms, a decimal its unscaled bytes.
+"""
+
+import functools
+import importlib.resources
+import io
+import json
+from collections.abc import Mapping
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Final
+
+import fastavro
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from processor.adapters.strict_avro import Decoder, MalformedAvro, compile_decoder
+from processor.domain.items import Item
+from processor.domain.orders import Order
+from processor.errors import StopError
+
+EVENT: Final = "order-event"
+CONTACT: Final = "contact"
+FACT: Final = "order-fact"
+_SUBJECTS: Final = (EVENT, CONTACT, FACT)
+_MARKER: Final = b"\xc3\x01"
+_HEADER_BYTES: Final = 10
+
+
+class UndecodableError(ValueError):
+    """A record's value that is not what its topic holds; the text says why, without the value."""
+
+
+class _Subject:
+    """All versions of one schema: how each is read, and how the newest is written."""
+
+    def __init__(self, name: str, versions: Mapping[int, dict[str, Any]]) -> None:
+        self.name = name
+        newest = versions[max(versions)]
+        self._newest = fastavro.parse_schema(_raw(newest))
+        self.header = _MARKER + _fingerprint(newest)
+        self._decoders: dict[bytes, tuple[Decoder, Any]] = {}
+        for schema in versions.values():
+            header = _MARKER + _fingerprint(schema)
+            older = None if header == self.header else fastavro.parse_schema(_raw(schema))
+            self._decoders[header] = (compile_decoder(schema), older)
+
+    def decode(self, value: bytes) -> Any:
+        """Return the record as the newest version has it. Raises UndecodableError."""
+        decoder, older = self._decoders.get(value[:_HEADER_BYTES], (None, None))
+        if decoder is None:
+            known = value[:2] == _MARKER and len(value) >= _HEADER_BYTES
+            raise UndecodableError("unknown schema fingerprint" if known else "not Avro single-object encoding")
+        try:
+            record, end = decoder(value, _HEADER_BYTES)
+        except MalformedAvro as error:
+            raise UndecodableError(str(error)) from error
+        if end != len(value):
+            raise UndecodableError(f"{len(value) - end} bytes are left over")
+        if older is None:
+            return record
+        body = io.BytesIO(value[_HEADER_BYTES:])  # checked above, so that fastavro only resolves it
+        return fastavro.schemaless_reader(body, older, self._newest)
+
+    def encode(self, record: Mapping[str, Any]) -> bytes:
+        """Return the record's value, framed. Raises ValueError or TypeError where it does not fit."""
+        buffer = io.BytesIO()
+        buffer.write(self.header)
+        fastavro.schemaless_writer(buffer, self._newest, record, strict=True)
+        return buffer.getvalue()
+
+
+class Codec:
+    """Reads and writes the values of all topics. Made once, by `codec`."""
+
+    def __init__(self, folder: Traversable | Path) -> None:
+        versions = _read_schemas(folder)
+        self._events, self._contacts, self._facts = (_Subject(name, versions[name]) for name in _SUBJECTS)
+
+    def decode_event(self, value: bytes) -> dict[str, Any]:
+        """Return an OrderEvent: eventTypeKey, keyValue, params. Raises UndecodableError."""
+        event: dict[str, Any] = self._events.decode(value)
+        return event
+
+    def encode_event(self, event: Mapping[str, Any]) -> bytes:
+        """Return an OrderEvent's value. Raises ValueError or TypeError where Avro cannot hold it."""
+        return self._events.encode(event)
+
+    def decode_contact(self, value: bytes) -> dict[str, Any]:
+        """Return a Contact by its Avro names. Raises UndecodableError."""
+        contact: dict[str, Any] = self._contacts.decode(value)
+        return contact
+
+    def encode_contact(self, contact: Mapping[str, Any]) -> bytes:
+        """Return a Contact's value. Raises ValueError or TypeError where Avro cannot hold it."""
+        return self._contacts.encode(contact)
+
+    def encode_fact(self, order: Order) -> bytes:
+        """Return the OrderFact of an order's latest change."""
+        return self._facts.encode(_fact_record(order))
+
+    def decode_fact(self, value: bytes) -> Order:
+        """Return the order that an OrderFact holds. Raises UndecodableError."""
+        return _order(self._facts.decode(value))
+
+
+@functools.cache
+def codec() -> Codec:
+    """Return the codec of the schemas that came with the program. Raises StopError where they are broken."""
+    packaged = importlib.resources.files("processor") / "schemas"
+    return Codec(packaged if packaged.is_dir() else Path(__file__).parents[2] / "schemas")
+
+
+def _read_schemas(folder: Traversable | Path) -> dict[str, dict[int, dict[str, Any]]]:
+    versions: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in _SUBJECTS}
+    for file in folder.iterdir():
+        name, _, version = file.name.removesuffix(".avsc").rpartition(".")
+        if not file.name.endswith(".avsc"):
+            continue
+        if name not in versions or not version.isdecimal():
+            raise StopError(f"{file}: expected <subject>.<version>.avsc, subject one of {', '.join(_SUBJECTS)}")
+        try:
+            schema = json.loads(file.read_text(encoding="utf-8"))
+            fastavro.parse_schema(schema)
+        except (ValueError, fastavro.schema.SchemaParseException) as error:
+            raise StopError(f"{file}: not an Avro schema: {error}") from error
+        versions[name][int(version)] = schema
+    for name, found in versions.items():
+        if not found:
+            raise StopError(f"{folder}: no schema {name}.<version>.avsc")
+    return versions
+
+
+def _fingerprint(schema: Any) -> bytes:
+    """Return the CRC-64-AVRO fingerprint as it stands in a header: 8 bytes, little-endian."""
+    return bytes.fromhex(fingerprint(to_parsing_canonical_form(fastavro.parse_schema(schema)), "CRC-64-AVRO"))
+
+
+def _raw(schema: Any) -> Any:
+    """Return the schema without its logical types, so that values stay as they are on the wire."""
+    if isinstance(schema, dict):
+        return {name: _raw(value) for name, value in schema.items() if name != "logicalType"}
+    if isinstance(schema, list):
+        return [_raw(value) for value in schema]
+    return schema
+
+
+# An order's fields by their Avro names; amounts, items and times are converted besides.
+_PLAIN_FIELDS: Final = {
+    "externalOrderId": "external_order_id",
+    "contactId": "contact_id",
+    "identifiedBy": "identified_by",
+    "status": "status",
+    "date": "date_ms",
+    "currency": "currency",
+    "externalCustomerId": "external_customer_id",
+    "email": "email",
+    "phone": "phone",
+    "firstName": "first_name",
+    "lastName": "last_name",
+    "statusDescription": "status_description",
+    "restoreUrl": "restore_url",
+    "storeId": "store_id",
+    "source": "source",
+    "deliveryMethod": "delivery_method",
+    "paymentMethod": "payment_method",
+    "deliveryAddress": "delivery_address",
+    "additionalInfo": "additional_info",
+    "cartId": "cart_id",
+    "custom": "custom",
+    "eventTypeKey": "event_type",
+    "createdAt": "created_at_ms",
+    "updatedAt": "updated_at_ms",
+    "statusChangedAt": "status_changed_at_ms",
+    "revision": "revision",
+    "sourcePartition": "source_partition",
+    "sourceOffset": "source_offset",
+}
+_AMOUNTS: Final = {"totalCost": "total_cost", "shipping": "shipping", "discount": "discount", "taxes": "taxes"}
+_ITEM_FIELDS: Final = {
+    "externalItemId": "external_item_id",
+    "name": "name",
+    "category": "category",
+    "url": "url",
+    "imageUrl": "image_url",
+    "description": "description",
+    "quantity": "quantity",
+    "custom": "custom",
+}
+
+
+def _fact_record(order: Order) -> dict[str, Any]:
+    record = {name: getattr(order, field) for name, field in _PLAIN_FIELDS.items()}
+    for name, field in _AMOUNTS.items():
+        record[name] = _amount_bytes(getattr(order, field))
+    record["items"] = [
+        {name: getattr(item, field) for name, field in _ITEM_FIELDS.items()} | {"cost": _amount_bytes(item.cost)}
+        for item in order.items
+    ]
+    return record
+
+
+def _order(record: Mapping[str, Any]) -> Order:
+    fields = {field: record[name] for name, field in _PLAIN_FIELDS.items()}
+    for name, field in _AMOUNTS.items():
+        fields[field] = _amount(record[name])
+    fields["items"] = tuple(
+        Item(**{field: item[name] for name, field in _ITEM_FIELDS.items()}, cost=_amount(item["cost"]))
+        for item in record["items"]
+    )
+    return Order(**fields)
+
+
+def _amount_bytes(units: int | None) -> bytes | None:
+    """Return a decimal's unscaled bytes: two's complement, big-endian, as short as they can be."""
+    return None if units is None else units.to_bytes(units.bit_length() // 8 + 1, "big", signed=True)
+
+
+def _amount(unscaled: bytes | None) -> int | None:
+    return None if unscaled is None else int.from_bytes(unscaled, "big", signed=True)

@@ -1,0 +1,298 @@
+"""Kafka clients as this program uses them, and what their errors ask for.
+
+Every consumer reads committed records only. The properties that the guarantee rests on are set here and
+cannot be set by the `kafka` setting (`settings.RESERVED_KAFKA_PROPERTIES`).
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
+
+from processor import __version__
+from processor.errors import ProducerLostError, RetryError, StopError, TransactionTimeoutError, UnreachableError
+from processor.logs import SERVICE
+from processor.settings import Settings
+
+SESSION_TIMEOUT_MS: Final = 6_000  # the least a broker takes by default: how fast a crash is noticed
+TRANSACTION_TIMEOUT_MS: Final = 10_000  # how long a crashed replica can hold readers back
+REQUEST_TIMEOUT_S: Final = 10.0
+
+_RETRY: Final = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.FENCED_MEMBER_EPOCH,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+    }
+)
+_STOP: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,  # noqa: SLF001
+        KafkaError.INVALID_TRANSACTION_TIMEOUT,
+        KafkaError.UNSUPPORTED_VERSION,
+    }
+)
+_PRODUCER_LOST: Final = frozenset(
+    {
+        KafkaError._FENCED,  # noqa: SLF001
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+        KafkaError.INVALID_TXN_STATE,
+        KafkaError._FATAL,  # noqa: SLF001
+        KafkaError._STATE,  # noqa: SLF001
+    }
+)
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """An existing topic: its name, its id (a topic made anew has another), and how many partitions it has."""
+
+    name: str
+    topic_id: str
+    partitions: int
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One record as it was read. `timestamp_ms` is the record's own timestamp."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+def record_of(message: Message) -> Record:
+    """Return what a message without an error holds."""
+    return Record(
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        tuple(message.headers() or ()),
+    )
+
+
+def client_properties(settings: Settings) -> dict[str, Any]:
+    """Return the properties that every client has: the setting `kafka`, then what is reserved."""
+    return {
+        **settings.kafka,
+        "bootstrap.servers": settings.bootstrap_servers,
+        "client.id": f"{SERVICE}-{settings.instance_id}",
+        "client.software.name": SERVICE,
+        "client.software.version": __version__,
+    }
+
+
+def reader(settings: Settings, **properties: Any) -> Consumer:
+    """Return a consumer outside any group, for partitions assigned by hand; it reports each partition's end."""
+    return Consumer(
+        {
+            "fetch.wait.max.ms": 50,
+            **client_properties(settings),
+            "group.id": f"{settings.group_id}-reader",  # required by the client; never joined
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            **properties,
+        }
+    )
+
+
+def plain_producer(settings: Settings) -> Producer:
+    """Return an idempotent producer without transactions, for the commands that send; Java's partitioner."""
+    return Producer(
+        {
+            "linger.ms": 20,
+            "compression.type": "lz4",
+            **client_properties(settings),
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",
+        }
+    )
+
+
+def transactional_producer(settings: Settings) -> Producer:
+    """Return this replica's producer; its transactional id is stable, so that it fences its own past."""
+    return Producer(
+        {
+            "linger.ms": 5,
+            "compression.type": "zstd",  # a value that came compressed may be many times its topic's limit
+            "batch.size": 1 << 20,
+            "queue.buffering.max.messages": 1_000_000,
+            "queue.buffering.max.kbytes": 1 << 20,
+            "retry.backoff.ms": 5,  # 100 ms, the default, would slow back-to-back transactions
+            "retry.backoff.max.ms": 500,
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            **client_properties(settings),
+            "enable.idempotence": True,
+            "acks": "all",
+            "message.max.bytes": 1_000_000_000,  # checked before compression; the topic's limit decides
+            "transactional.id": transactional_id(settings.group_id, settings.instance_id),
+        }
+    )
+
+
+def transactional_id(group_id: str, instance_id: str) -> str:
+    """Return the transactional id of a replica."""
+    return f"{group_id}-{instance_id}"
+
+
+def group_consumer(settings: Settings) -> Consumer:
+    """Return this replica's consumer: cooperative rebalancing, static membership, nothing committed by itself."""
+    return Consumer(
+        {
+            "session.timeout.ms": SESSION_TIMEOUT_MS,
+            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 6,
+            "fetch.wait.max.ms": 50,
+            "queued.max.messages.kbytes": 32 << 10,
+            **client_properties(settings),
+            "group.id": settings.group_id,
+            "group.instance.id": settings.instance_id,
+            "group.protocol": "classic",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+        }
+    )
+
+
+def classify(error: KafkaError, doing: str) -> Exception:
+    """Return the error whose class is what a client's error asks for (see `errors`).
+
+    `doing` says what was tried, for the line that is shown.
+    """
+    code, text = error.code(), f"{doing}: {error.str()}"
+    if code in _STOP:
+        return StopError(f"{text}; check the setting kafka and the access rights on the brokers")
+    if code == KafkaError.FENCED_INSTANCE_ID:
+        return StopError(f"{text}; another process runs with this instance_id: give each replica its own")
+    if code == KafkaError.TRANSACTION_TIMED_OUT:
+        return TransactionTimeoutError(text)
+    if code in _PRODUCER_LOST or error.fatal():
+        return ProducerLostError(text)
+    return RetryError(text)
+
+
+class Cluster:
+    """What the program asks of the cluster as a whole: topics, their settings, their ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.admin = AdminClient({**client_properties(settings), "log_level": 0})
+
+    def wait(self) -> str:
+        """Return the cluster's id as soon as a broker answers. Raises UnreachableError after startup_timeout_s."""
+        deadline = time.monotonic() + self._settings.startup_timeout_s
+        while True:
+            try:
+                cluster_id = self.admin.list_topics(timeout=max(0.1, min(5.0, deadline - time.monotonic()))).cluster_id
+            except KafkaException as error:
+                failure = error.args[0]
+                stop = classify(failure, "Kafka")
+                if isinstance(stop, StopError):
+                    raise stop from error
+                if time.monotonic() >= deadline:
+                    raise UnreachableError(
+                        f"Kafka at {self._settings.bootstrap_servers} did not answer within "
+                        f"{self._settings.startup_timeout_s:g} s: {failure.str()}; check the setting bootstrap_servers"
+                    ) from error
+            else:
+                return str(cluster_id)
+
+    def topics(self, names: Iterable[str]) -> dict[str, Topic]:
+        """Return those of the topics that exist, by name. Raises KafkaException."""
+        found = {}
+        described = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_TIMEOUT_S)
+        for name, future in described.items():
+            try:
+                topic = future.result()
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    continue
+                raise
+            found[name] = Topic(name, str(topic.topic_id), len(topic.partitions))
+        return found
+
+    def topic_settings(self, name: str) -> dict[str, str]:
+        """Return a topic's settings in force. Raises KafkaException."""
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        (future,) = self.admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S).values()
+        return {key: entry.value for key, entry in future.result().items()}
+
+    def ends(self, topic: str, partitions: Iterable[int], *, committed: bool = True) -> dict[int, int]:
+        """Return the end of each partition: the last stable offset, or with committed=False the very end."""
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        return self._offsets(topic, partitions, OffsetSpec.latest(), level)
+
+    def starts(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the first offset that each partition still holds."""
+        return self._offsets(topic, partitions, OffsetSpec.earliest(), IsolationLevel.READ_COMMITTED)
+
+    def _offsets(
+        self, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel
+    ) -> dict[int, int]:
+        asked = {TopicPartition(topic, partition): spec for partition in partitions}
+        if not asked:
+            return {}
+        futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=REQUEST_TIMEOUT_S)
+        return {key.partition: future.result().offset for key, future in futures.items()}
+
+
+def read_range(
+    consumer: Consumer, topic: str, starts: Mapping[int, int], ends: Mapping[int, int], idle_s: float = 30.0
+) -> Iterator[Message]:
+    """Yield the committed records of some partitions, each from its start up to (not with) its end.
+
+    Raises RetryError where nothing comes for `idle_s`.
+    """
+    open_ends = {partition: end for partition, end in ends.items() if starts[partition] < end}
+    consumer.assign([TopicPartition(topic, partition, starts[partition]) for partition in open_ends])
+    heard = time.monotonic()
+    while open_ends:
+        messages = consumer.consume(1_000, timeout=0.2)
+        if messages:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > idle_s:
+            raise RetryError(f"{topic}: nothing was read for {idle_s:g} s; partitions {sorted(open_ends)} are not done")
+        for message in messages:
+            error, partition = message.error(), message.partition()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                raise classify(error, f"reading {topic}")
+            end = open_ends.get(partition)
+            if end is None:
+                continue
+            if error is None and message.offset() < end:
+                yield message
+            # an end-of-partition message stands at the offset that is read next
+            if message.offset() + (error is None) >= end:
+                del open_ends[partition]
+    consumer.unassign()

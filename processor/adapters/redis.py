@@ -1,0 +1,69 @@
+"""The Redis connection: how it is made, what its errors ask for, and the one setting it must have."""
+
+import time
+from typing import Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.retry import Retry
+
+from processor.errors import OrderFactsError, RetryError, StopError, UnreachableError
+from processor.settings import Settings
+
+Client = redis.Redis
+SOCKET_TIMEOUT_S: Final = 5.0  # a stopped server would hang a call for ever
+
+
+def connect(settings: Settings) -> Client:
+    """Return a client; nothing is sent yet. A call is never repeated by the client: recovery does that."""
+    return redis.Redis.from_url(
+        settings.redis_url,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=False,
+        client_name=f"order-facts-{settings.instance_id}".replace(" ", "_"),
+    )
+
+
+def wait(client: Client, settings: Settings) -> None:
+    """Return once the server answers and keeps what it is given.
+
+    Raises UnreachableError after startup_timeout_s, StopError for a wrong password or eviction policy.
+    """
+    deadline = time.monotonic() + settings.startup_timeout_s
+    while True:
+        try:
+            check_policy(client)
+        except RetryError as error:
+            if time.monotonic() >= deadline:
+                raise UnreachableError(
+                    f"Redis did not answer within {settings.startup_timeout_s:g} s: {error}; "
+                    "check the setting redis_url"
+                ) from error
+            time.sleep(0.1)
+        else:
+            return
+
+
+def check_policy(client: Client) -> None:
+    """Refuse a server that may evict what it was given: an order lost in silence would become a new one.
+
+    Asked at the start and again after each reconnect. Raises StopError, or RetryError where the server
+    does not answer.
+    """
+    try:
+        policy = client.info("memory").get("maxmemory_policy")
+    except RedisError as error:
+        raise classify(error) from error
+    if policy != "noeviction":
+        raise StopError(f"Redis may evict state: its maxmemory-policy is {policy}; set it to noeviction")
+
+
+def classify(error: RedisError) -> OrderFactsError:
+    """Return the error whose class is what a Redis error asks for (see `errors`)."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return StopError(f"Redis: {text}; check the setting redis_url and the server's access rules")
+    return RetryError(f"Redis: {text}")

@@ -1,0 +1,122 @@
+"""Who an order belongs to: from an event's parameters to the identifiers that are tried, in order (D12 to D14).
+
+An identifier is a contact's field and a value in the form in which values are compared. Contacts are
+indexed by the same form (C2), so that `comparable` is the one place that decides what equals what.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+CONTACT_ID: Final = "contactId"
+EMAIL: Final = "email"
+PUSH_TOKEN: Final = "pushToken"
+BUILT_IN_FIELDS: Final = (CONTACT_ID, "externalCustomerId", EMAIL, "phone", PUSH_TOKEN, "contactKey")
+
+# D12: parameter names in the order they are tried, with the contact's field each one means.
+DEFAULT_RULES: Final = (
+    ("ContactId", CONTACT_ID),
+    ("Contact_id", CONTACT_ID),
+    ("externalCustomerId", "externalCustomerId"),
+    ("Email", EMAIL),
+    ("EmailAddress", EMAIL),
+    ("UserEmail", EMAIL),
+    ("ContactEmail", EMAIL),
+    ("Phone", "phone"),
+    ("SMS", "phone"),
+    ("PhoneNumber", "phone"),
+    ("PushToken", PUSH_TOKEN),
+    ("ContactKey", "contactKey"),
+    ("Contact_key", "contactKey"),
+)
+MAX_IDENTIFIER_CHARACTERS: Final = 300
+
+
+class Identifier(NamedTuple):
+    """A contact's field and a value in the form in which it is compared."""
+
+    field: str
+    value: str
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One parameter that may say whose order it is; `identifier` is None where it can match nobody."""
+
+    field: str
+    identifier: Identifier | None
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """A found contact, and the field that found it."""
+
+    contact_id: str
+    identified_by: str
+
+
+class Identification(msgspec.Struct, frozen=True):
+    """Which parameters identify a contact.
+
+    `ranks` maps a lower-cased parameter name to its (rank, contact field) pairs; the lowest rank is tried
+    first. `names` are all lower-cased names that only identify and are not copied into a fact (D11).
+    `custom_fields` are the contact fields beyond the built-in ones that the index must know (C2).
+    """
+
+    ranks: Mapping[str, tuple[tuple[int, str], ...]]
+    names: frozenset[str]
+    custom_fields: frozenset[str]
+
+
+def identification(configured: Iterable[tuple[str, str]] = ()) -> Identification:
+    """Compile the configured rules, (event parameter, contact field) pairs, or without any the defaults (D14)."""
+    rules = tuple(configured)
+    ranks: dict[str, tuple[tuple[int, str], ...]] = {}
+    for rank, (parameter, field) in enumerate(rules or DEFAULT_RULES):
+        name = parameter.lower()
+        ranks[name] = (*ranks.get(name, ()), (rank, field))
+    return Identification(
+        ranks=ranks,
+        names=frozenset(parameter.lower() for parameter, _ in (*DEFAULT_RULES, *rules)),
+        custom_fields=frozenset(field for _, field in rules) - frozenset(BUILT_IN_FIELDS),
+    )
+
+
+def comparable(field: str, value: object) -> Identifier | None:
+    """Return the form in which a value is compared, or None where it can match nothing (D12, C2).
+
+    Trimmed; an e-mail address in lower case; an integer as its digits. Blank values, those over 300
+    characters after trimming, booleans, doubles and arrays match nothing.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+    elif isinstance(value, int) and not isinstance(value, bool):
+        text = str(value)
+    else:
+        return None
+    if not text or len(text) > MAX_IDENTIFIER_CHARACTERS:
+        return None
+    return Identifier(field, text.lower() if field == EMAIL else text)
+
+
+def candidates(filled: Iterable[tuple[str, object]], rules: Identification) -> tuple[Candidate, ...]:
+    """Return what an event's filled parameters, (name, value) in the event's order, say of its owner.
+
+    In the order they are tried: the rule's, then the event's (D12). An empty tuple: no identifier.
+    """
+    found = [
+        (rank, position, field, value)
+        for position, (name, value) in enumerate(filled)
+        for rank, field in rules.ranks.get(name.lower(), ())
+    ]
+    found.sort(key=lambda entry: entry[:2])
+    return tuple(Candidate(field, comparable(field, value)) for _, _, field, value in found)
+
+
+def find_owner(tried: Iterable[Candidate], contacts: Mapping[Identifier, str]) -> Owner | None:
+    """Return the contact of the first candidate that finds one (D13). `contacts`: identifier -> contact id."""
+    for candidate in tried:
+        if candidate.identifier is not None:
+            contact_id = contacts.get(candidate.identifier)
+            if contact_id is not None:
+                return Owner(contact_id, candidate.field)
+    return None

@@ -1,0 +1,173 @@
+"""The items of an order (D10): a JSON string or the native Avro array in, typed items out.
+
+Raises `InvalidItems` with the path of the first fault, such as `items[2].quantity`.
+"""
+
+from typing import Final
+
+import msgspec
+
+from processor.domain.rejections import shown
+from processor.domain.values import (
+    Digits,
+    InvalidValue,
+    Scalar,
+    finite,
+    is_filled,
+    is_plain_number,
+    json_text,
+    money,
+    number_text,
+    parse_json,
+    same_values,
+    sound,
+)
+
+MAX_NESTING: Final = 100  # the items array is level 1
+_TEXTS: Final = {
+    "name": "name",
+    "url": "url",
+    "imageUrl": "image_url",
+    "category": "category",
+    "description": "description",
+}
+_REQUIRED: Final = ("externalItemId", "name", "quantity", "cost", "url", "imageUrl")
+_REQUIRED_LENIENT: Final = ("externalItemId", "quantity")
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True):
+    """One line of an order. `cost` in units of 0.0001; `custom` holds all further attributes by name."""
+
+    external_item_id: str
+    quantity: float
+    name: str | None = None
+    category: str | None = None
+    url: str | None = None
+    image_url: str | None = None
+    description: str | None = None
+    cost: int | None = None
+    custom: dict[str, Scalar] = {}
+
+
+class InvalidItems(ValueError):  # noqa: N818
+    """Items that the rules refuse: where, and what was expected."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+
+
+def parse_items(value: object, *, lenient: bool) -> tuple[Item, ...]:
+    """Return the items of the parameter's value: a JSON string, or a list of maps as Avro gives it.
+
+    With `lenient` only externalItemId and quantity are required. Raises InvalidItems.
+    """
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except InvalidValue as error:
+            raise InvalidItems("items", str(error)) from error
+    if not isinstance(value, list):
+        raise InvalidItems("items", "expected an array of objects")
+    if _too_deep(value):
+        raise InvalidItems("items", f"is nested deeper than {MAX_NESTING} levels")
+    required = _REQUIRED_LENIENT if lenient else _REQUIRED
+    return tuple([_item(f"items[{index}]", element, required) for index, element in enumerate(value)])
+
+
+def same_items(one: tuple[Item, ...], other: tuple[Item, ...]) -> bool:
+    """Compare items as a whole: by value, where 1, 1.0 and true differ (D22)."""
+    return one == other and all(same_values(a.custom, b.custom) for a, b in zip(one, other, strict=True))
+
+
+def _item(path: str, element: object, required: tuple[str, ...]) -> Item:
+    if not isinstance(element, dict):
+        raise InvalidItems(path, "expected an object")
+    for name in required:
+        if not is_filled(element.get(name)):
+            raise InvalidItems(f"{path}.{name}", "is missing")
+    fields: dict[str, object] = {}
+    custom: dict[str, Scalar] = {}
+    for name, value in element.items():
+        if not is_filled(value):
+            continue
+        try:
+            _place(name, value, fields, custom)
+        except InvalidValue as error:
+            raise InvalidItems(f"{path}.{shown(name)}" if _is_sound(name) else path, str(error)) from error
+    return Item(**fields, custom=custom)  # type: ignore[arg-type]
+
+
+def _place(name: str, value: object, fields: dict[str, object], custom: dict[str, Scalar]) -> None:
+    if name in _TEXTS:
+        fields[_TEXTS[name]] = _text(value)
+    elif name == "externalItemId":
+        fields["external_item_id"] = _item_id(value)
+    elif name == "quantity":
+        fields["quantity"] = _quantity(value)
+    elif name == "cost":
+        fields["cost"] = money(value)
+    else:
+        custom[sound(name)] = _attribute(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return sound(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | Digits):
+        raise InvalidValue("expected a text or a number")
+    return number_text(value)
+
+
+def _item_id(value: object) -> str:
+    if isinstance(value, float):
+        raise InvalidValue("expected a text or an integer")
+    return _text(value)
+
+
+def _quantity(value: object) -> float:
+    match value:
+        case str() if is_plain_number(value):
+            number = float(value)
+        case Digits(text):
+            number = float(text)
+        case int() | float() if not isinstance(value, bool):
+            number = float(value)
+        case _:
+            raise InvalidValue("expected a number above 0")
+    if finite(number) <= 0:
+        raise InvalidValue("expected a number above 0")
+    return number
+
+
+def _attribute(value: object) -> Scalar:
+    match value:
+        case str():
+            return sound(value)
+        case bool() | int():
+            return value
+        case float():
+            return finite(value)
+        case Digits(text):
+            return text
+        case _:
+            return json_text(value)
+
+
+def _is_sound(name: str) -> bool:
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _too_deep(value: object) -> bool:
+    """Tell whether arrays and objects are nested deeper than allowed, level by level, without recursion."""
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)  # type: ignore[attr-defined]
+            if isinstance(child, list | dict)
+        ]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,250 @@
+"""An order's life: (order so far, command, owner) -> the order as it now is, or a rejection (D15 to D23).
+
+                      order unknown                          order exists
+    Create            D16: becomes the order                 D17: order_exists (or as Update)
+    Update            D19: becomes the order, as Create      D18: filled parameters replace their fields
+    SetStatus         D21: order_unknown                     D20: the status changes, nothing else
+
+For an order that exists, the owner is settled next: no identifier inherits the order's contact, another
+contact is a mismatch or, where so configured, takes the order over (D15). A change that leaves every
+field as it was is no change (D22); any other is revision + 1, and the new order is the fact (D23).
+
+`decide` is the whole of it. It never raises for any command, and changes nothing it is given.
+"""
+
+from typing import Final, TypedDict, assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from processor.domain.identifiers import Candidate, Owner
+from processor.domain.items import Item, same_items
+from processor.domain.rejections import Reason, Rejection
+from processor.domain.values import Scalar, same_values
+
+DELIVERED: Final = "DELIVERED"
+CANCELLED: Final = "CANCELLED"
+STATUSES: Final = ("INITIALIZED", "IN_PROGRESS", DELIVERED, CANCELLED, "ABANDONED_SHOPPING_CART")
+
+
+class Changes(TypedDict, total=False):
+    """The order fields that an event fills. Amounts in units of 0.0001, the date in ms since the epoch."""
+
+    status: str
+    date_ms: int
+    total_cost: int
+    currency: str
+    items: tuple[Item, ...]
+    external_customer_id: str
+    email: str
+    phone: str
+    first_name: str
+    last_name: str
+    shipping: int
+    discount: int
+    taxes: int
+    status_description: str
+    restore_url: str
+    store_id: str
+    source: str
+    delivery_method: str
+    payment_method: str
+    delivery_address: str
+    additional_info: str
+    cart_id: str
+
+
+class Create(msgspec.Struct, frozen=True):
+    """orderCreated, checked. `custom` holds the parameters without a field of their own."""
+
+    order_id: str
+    event_type: str
+    candidates: tuple[Candidate, ...]
+    changes: Changes
+    custom: dict[str, Scalar]
+
+
+class Update(msgspec.Struct, frozen=True):
+    """orderUpdated, checked; or orderCreated, where a duplicate counts as an update (D17)."""
+
+    order_id: str
+    event_type: str
+    candidates: tuple[Candidate, ...]
+    changes: Changes
+    custom: dict[str, Scalar]
+
+
+class SetStatus(msgspec.Struct, frozen=True):
+    """orderDelivered or orderCancelled, checked."""
+
+    order_id: str
+    event_type: str
+    candidates: tuple[Candidate, ...]
+    status: str
+
+
+Command = Create | Update | SetStatus
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The record an event came in: where it stands, and its timestamp in ms since the epoch."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class Order(msgspec.Struct, frozen=True, array_like=True):
+    """A whole order, which is also the fact of its latest change.
+
+    Amounts are integers in units of 0.0001; names ending in `_ms` are ms since the epoch, UTC.
+    """
+
+    external_order_id: str
+    contact_id: str
+    identified_by: str
+    status: str
+    date_ms: int
+    total_cost: int
+    event_type: str
+    created_at_ms: int
+    updated_at_ms: int
+    status_changed_at_ms: int
+    revision: int
+    source_partition: int
+    source_offset: int
+    items: tuple[Item, ...] = ()
+    custom: dict[str, Scalar] = {}
+    currency: str | None = None
+    external_customer_id: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    shipping: int | None = None
+    discount: int | None = None
+    taxes: int | None = None
+    status_description: str | None = None
+    restore_url: str | None = None
+    store_id: str | None = None
+    source: str | None = None
+    delivery_method: str | None = None
+    payment_method: str | None = None
+    delivery_address: str | None = None
+    additional_info: str | None = None
+    cart_id: str | None = None
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The settings that change what happens to an order (D9, D15, D17)."""
+
+    default_currency: str | None = None
+    reassign_on_owner_conflict: bool = False
+    update_on_duplicate_create: bool = False
+
+
+# The order fields that D22 compares as they are; items and custom are compared with their types.
+_COMPARED: Final = tuple(
+    name
+    for name in Order.__struct_fields__
+    if name in {"contact_id", "status", "date_ms", "total_cost"} or name in Changes.__optional_keys__ - {"items"}
+)
+# D16, in the order in which a rejection names them
+_REQUIRED_AT_CREATION: Final = (("totalCost", "total_cost"), ("status", "status"), ("date", "date_ms"))
+
+
+def decide(
+    order: Order | None, command: Command, owner: Owner | None, source: Source, policy: Policy
+) -> Order | Rejection:
+    """Return the order as the event leaves it, or why it changes nothing.
+
+    `order` is the order so far, `owner` the contact that the command's candidates found, if any.
+    """
+    if order is None:
+        match command:
+            case Create() | Update():
+                return _create(command, owner, source, policy)
+            case SetStatus():
+                return Rejection(Reason.ORDER_UNKNOWN, f"{command.event_type} of an order that does not exist")
+            case _:
+                assert_never(command)
+    if isinstance(command, Create) and not policy.update_on_duplicate_create:
+        return Rejection(Reason.ORDER_EXISTS, "the order was created before")
+    return _change(order, command, owner, source, policy)
+
+
+def _create(command: Create | Update, owner: Owner | None, source: Source, policy: Policy) -> Order | Rejection:
+    changes = command.changes
+    missing = [name for name, field in _REQUIRED_AT_CREATION if field not in changes]
+    if missing:
+        return Rejection(Reason.MISSING_PARAMETER, f"missing: {', '.join(missing)}")
+    if owner is None:
+        return _nobody(command)
+    if policy.default_currency is not None and "currency" not in changes:
+        changes = {**changes, "currency": policy.default_currency}
+    return Order(
+        external_order_id=command.order_id,
+        contact_id=owner.contact_id,
+        identified_by=owner.identified_by,
+        custom=command.custom,
+        event_type=command.event_type,
+        created_at_ms=source.timestamp_ms,
+        updated_at_ms=source.timestamp_ms,
+        status_changed_at_ms=source.timestamp_ms,
+        revision=1,
+        source_partition=source.partition,
+        source_offset=source.offset,
+        **changes,  # type: ignore[misc]  # status, date and totalCost were checked above
+    )
+
+
+def _change(order: Order, command: Command, owner: Owner | None, source: Source, policy: Policy) -> Order | Rejection:
+    if owner is None:
+        if command.candidates:
+            return _nobody(command)
+        owner = Owner(order.contact_id, order.identified_by)
+    elif owner.contact_id == order.contact_id:
+        owner = Owner(order.contact_id, order.identified_by)
+    elif not policy.reassign_on_owner_conflict:
+        return Rejection(Reason.CONTACT_MISMATCH, "the order belongs to another contact")
+    changed = replace(
+        order, contact_id=owner.contact_id, identified_by=owner.identified_by, **_replacements(order, command)
+    )
+    if not _differs(order, changed):
+        return Rejection(Reason.NO_CHANGE, "the order is so already")
+    return replace(
+        changed,
+        event_type=command.event_type,
+        updated_at_ms=source.timestamp_ms,
+        status_changed_at_ms=(order.status_changed_at_ms if changed.status == order.status else source.timestamp_ms),
+        revision=order.revision + 1,
+        source_partition=source.partition,
+        source_offset=source.offset,
+    )
+
+
+def _replacements(order: Order, command: Command) -> dict[str, object]:
+    match command:
+        case SetStatus(status=status):
+            return {"status": status}
+        case Create() | Update():
+            if not command.custom:
+                return {**command.changes}
+            return {**command.changes, "custom": {**order.custom, **command.custom}}
+        case _:
+            assert_never(command)
+
+
+def _differs(one: Order, other: Order) -> bool:
+    return not (
+        all(getattr(one, name) == getattr(other, name) for name in _COMPARED)
+        and same_values(one.custom, other.custom)
+        and same_items(one.items, other.items)
+    )
+
+
+def _nobody(command: Command) -> Rejection:
+    if not command.candidates:
+        return Rejection(Reason.NO_IDENTIFIER, "no parameter says whose order it is")
+    tried = dict.fromkeys(candidate.field for candidate in command.candidates)
+    return Rejection(Reason.CONTACT_NOT_FOUND, f"no contact found by {', '.join(tried)}")

@@ -1,0 +1,53 @@
+"""Why an event became no fact: the reasons, in their order of precedence, and their outcomes."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Outcome(StrEnum):
+    """What a rejected record means to its producer."""
+
+    INVALID = "invalid"  # the event is wrong, or nobody was found for it: something to repair
+    IGNORED = "ignored"  # the event is fine, and the rules pass it over
+
+
+class Reason(StrEnum):
+    """Every reason, in the order in which the first that applies is given."""
+
+    OVERSIZED = "oversized"
+    UNDECODABLE = "undecodable"
+    INVALID_EVENT = "invalid_event"
+    UNSUPPORTED_EVENT_TYPE = "unsupported_event_type"
+    MISSING_PARAMETER = "missing_parameter"
+    KEY_MISMATCH = "key_mismatch"
+    INVALID_PARAMETER = "invalid_parameter"
+    INVALID_ITEMS = "invalid_items"
+    ORDER_UNKNOWN = "order_unknown"
+    ORDER_EXISTS = "order_exists"
+    NO_IDENTIFIER = "no_identifier"
+    CONTACT_NOT_FOUND = "contact_not_found"
+    CONTACT_MISMATCH = "contact_mismatch"
+    NO_CHANGE = "no_change"
+    FACT_TOO_LARGE = "fact_too_large"
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the event is wrong or was passed over."""
+        return Outcome.IGNORED if self in _IGNORED else Outcome.INVALID
+
+
+_IGNORED = frozenset({Reason.UNSUPPORTED_EVENT_TYPE, Reason.ORDER_EXISTS, Reason.ORDER_UNKNOWN, Reason.NO_CHANGE})
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """An event that became no fact. `detail` is one line without personal data."""
+
+    reason: Reason
+    detail: str
+
+
+def shown(name: str) -> str:
+    """Return a foreign name fit for a one-line detail: at most 100 characters, all printable."""
+    cut = name if len(name) <= 100 else name[:99] + "…"
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut)

@@ -1,0 +1,176 @@
+"""Single values of events: what is filled, money, text, numbers (D4, D6, D11).
+
+Takes values as Avro or JSON has them; gives the value as an order keeps it, or raises `InvalidValue`.
+"""
+
+import json
+import re
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from json.encoder import encode_basestring as json_string
+from typing import Final
+
+import msgspec
+
+_LONG: Final = range(-(1 << 63), 1 << 63)
+
+MONEY_PLACES: Final = 4
+MONEY_LIMIT: Final = 10**14  # D6: an amount is below this, before and after rounding
+_PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_FOUR_PLACES = Decimal("0.0001")
+_ROUNDING = Context(prec=40, rounding=ROUND_HALF_EVEN)
+
+Scalar = str | bool | int | float
+
+
+class InvalidValue(ValueError):  # noqa: N818
+    """A value that a rule refuses; the text says what is expected, never the value itself."""
+
+
+class Digits(msgspec.Struct, frozen=True):
+    """A JSON integer beyond 64 bits, of any length, kept by its digits (D10)."""
+
+    text: str
+
+
+def is_filled(value: object) -> bool:
+    """Tell whether a parameter or attribute counts as present (D4).
+
+    Not filled: null, and a string that is blank or `null` in any case after trimming Unicode white space.
+    """
+    if value is None:
+        return False
+    if isinstance(value, str):
+        trimmed = value.strip()
+        return bool(trimmed) and trimmed.lower() != "null"
+    return True
+
+
+def is_plain_number(text: str) -> bool:
+    """Tell whether a string is ASCII digits with at most one point between digits (D6)."""
+    return _PLAIN_NUMBER.fullmatch(text) is not None
+
+
+def money(value: object) -> int:
+    """Return an amount in units of 0.0001, rounded half-even (D6).
+
+    Takes a string of digits, an integer or a double (the number its shortest text says).
+    Raises InvalidValue for anything else, a negative or non-finite number, and 10^14 or more.
+    """
+    match value:
+        case str():
+            if not is_plain_number(value):
+                raise InvalidValue("expected a number such as 258.0")
+            amount = Decimal(value)
+        case bool():
+            raise InvalidValue("expected a number")
+        case int():
+            amount = Decimal(value)
+        case float():
+            amount = Decimal(repr(value))
+        case Digits(text):
+            amount = Decimal(text)
+        case _:
+            raise InvalidValue("expected a number")
+    if not amount.is_finite():
+        raise InvalidValue("expected a finite number")
+    if amount < 0:
+        raise InvalidValue("expected a number of 0 or more")
+    if amount >= MONEY_LIMIT:
+        raise InvalidValue("expected a number below 10^14")
+    units = int(amount.quantize(_FOUR_PLACES, context=_ROUNDING).scaleb(MONEY_PLACES))
+    if units >= MONEY_LIMIT * 10**MONEY_PLACES:
+        raise InvalidValue("expected a number below 10^14")
+    return units
+
+
+def money_text(units: int) -> str:
+    """Write an amount given in units of 0.0001 as a decimal number with four places."""
+    return f"{units // 10**MONEY_PLACES}.{units % 10**MONEY_PLACES:04d}"
+
+
+def number_text(value: float | Digits) -> str:
+    """Return a number's or boolean's JSON text: `5`, `5.0`, `true` (D10, D11)."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case Digits(text):
+            return text
+        case float():
+            return repr(finite(value))
+        case _:
+            return str(value)
+
+
+def finite(value: float) -> float:
+    """Return the double, or raise InvalidValue for a NaN or an infinity."""
+    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124
+        raise InvalidValue("expected a finite number")
+    return value
+
+
+def sound(text: str) -> str:
+    """Return the text, or raise InvalidValue where it holds a lone surrogate (D10)."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidValue("holds half a surrogate pair") from error
+    return text
+
+
+def json_text(value: object) -> str:
+    """Write a JSON value anew (D10, D11): compact, names in order, non-ASCII as itself, integers exact.
+
+    Raises InvalidValue for a NaN, an infinity, a number beyond double, or a lone surrogate.
+    """
+    match value:
+        case None:
+            return "null"
+        case str():
+            return json_string(sound(value))
+        case list():
+            return "[" + ",".join([json_text(element) for element in value]) + "]"
+        case dict():
+            pairs = [f"{json_string(sound(name))}:{json_text(element)}" for name, element in value.items()]
+            return "{" + ",".join(pairs) + "}"
+        case bool() | int() | float() | Digits():
+            return number_text(value)
+        case _:
+            raise InvalidValue(f"cannot be written as JSON: {type(value).__name__}")
+
+
+def same_value(one: Scalar, other: Scalar) -> bool:
+    """Compare two scalars by value within one type: 1, 1.0 and true differ (D22)."""
+    return type(one) is type(other) and one == other
+
+
+def same_values(one: dict[str, Scalar], other: dict[str, Scalar]) -> bool:
+    """Compare two maps of scalars, whatever the order of their names (D22)."""
+    return one == other and all(type(value) is type(other[name]) for name, value in one.items())
+
+
+def parse_json(text: str) -> object:
+    """Read JSON: integers beyond 64 bits become `Digits`, a number beyond double an infinity.
+
+    Raises InvalidValue where it is not JSON; NaN and Infinity are not (D10).
+    """
+    try:
+        return _JSON.decode(text)
+    except RecursionError as error:
+        raise InvalidValue("is nested too deep") from error
+    except ValueError as error:
+        raise InvalidValue("is not JSON") from error
+
+
+def _integer(digits: str) -> int | Digits:
+    # int() refuses more than 4,300 digits; beyond 64 bits only the digits matter anyway.
+    if len(digits) <= 20 and (number := int(digits)) in _LONG:
+        return number
+    return Digits(digits)
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(name)
+
+
+_JSON = json.JSONDecoder(parse_int=_integer, parse_constant=_no_constant)

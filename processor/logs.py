@@ -1,0 +1,99 @@
+"""Log lines: JSON on standard error, one canonical line for each thing that happened.
+
+`EVENTS` is the list of every event with its own fields, in one place; dashboards build on it. Every line
+also has `timestamp` (ISO 8601 UTC), `level`, `event`, `service`, `version` and `instance`. No line holds
+personal data: no identifier values, no payloads. Units stand last in names.
+"""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
+
+import structlog
+
+from processor import __version__
+
+SERVICE: Final = "order-facts"
+_STEPS: Final = ("poll_ms", "decode_ms", "lookup_ms", "fold_ms", "commit_ms", "mirror_ms")
+
+# event -> its own fields. A field in round brackets is left out where there is nothing to say.
+EVENTS: Final[dict[str, tuple[str, ...]]] = {
+    # the processor's life
+    "service.started": ("topics", "group_id", "partitions"),
+    "service.stopping": ("signal",),
+    "service.stopped": ("events", "facts", "rejected"),
+    "service.failed": ("error", "exit_code"),
+    "service.stats": (
+        *("events", "facts", "ignored", "invalid", "events_per_s", "lag_records"),
+        *("partitions", "waiting_for", "rss_bytes"),
+    ),
+    # the recovery path: `recovery` is retry, producer_lost or stop
+    "service.waiting": ("waiting_for", "error", "attempt", "backoff_ms"),
+    "service.resumed": ("waiting_for", "waited_ms"),
+    # one batch, one transaction; the six steps by their time
+    "batch.committed": (
+        *("records", "facts", "ignored", "invalid", "reasons", "partitions", "input_bytes", "output_bytes"),
+        *_STEPS,
+    ),
+    "batch.aborted": ("recovery", "error", "step", "records"),
+    "batch.dropped": ("cause", "records"),
+    # partitions
+    "partition.assigned": ("partitions",),
+    "partition.revoked": ("partitions", "lost"),
+    "partition.positioned": ("partition", "offset", "facts_offset", "mirror"),
+    "mirror.behind": ("partition", "from_facts_offset", "to_facts_offset", "missing"),
+    "mirror.progress": ("partition", "facts_offset", "to_facts_offset", "facts_read"),
+    "mirror.caught_up": ("partition", "facts_offset", "facts_read", "took_ms"),
+    "mirror.not_written": ("error", "partitions"),
+    "producer.replaced": ("error",),
+    # the contact index
+    "contacts.started": ("topic", "partitions", "shards"),
+    "contacts.stopped": ("records",),
+    "contacts.build_started": ("cause", "build", "to_records"),
+    "contacts.ready": ("build", "records", "took_ms"),
+    "contacts.resumed": ("build", "from_records"),
+    "contacts.committed": ("records", "changed", "deleted", "skipped", "read_ms", "write_ms"),
+    "contacts.skipped": ("partition", "offset", "problem"),
+    "contacts.waiting": ("error", "attempt", "backoff_ms"),
+    "contacts.resumed_after_wait": ("waited_ms",),
+    "contacts.stats": ("records", "skipped", "records_per_s", "lag_records", "ready"),
+}
+
+
+def configure(log_format: str, level: str, instance: str, stream: TextIO = sys.stderr) -> None:
+    """Send all log lines to `stream`: as JSON lines, or as coloured text with log_format=console."""
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if log_format == "console"
+        else structlog.processors.JSONRenderer()
+    )
+
+    def add_origin(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {
+            "timestamp": line.pop("timestamp"),
+            "level": line.pop("level"),
+            "event": line.pop("event"),
+            "service": SERVICE,
+            "version": __version__,
+            "instance": instance,
+            **line,
+        }
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            add_origin,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger() -> structlog.typing.FilteringBoundLogger:
+    """Return the logger; events and their fields are those of `EVENTS`."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger

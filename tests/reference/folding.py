@@ -1,0 +1,199 @@
+"""Events to facts and rejections, one after another (D1 to D5, D9, D11, D15 to D24 and the precedence)."""
+
+from tests.reference.contacts import candidates, first_found, identifying_names
+from tests.reference.items import read_items
+from tests.reference.model import Fact, RefusedError, Rejected
+from tests.reference.values import (
+    currency,
+    custom,
+    date_ms,
+    integer_text,
+    is_filled,
+    is_integer,
+    money,
+    same,
+    status,
+    text,
+)
+
+EVENT_TYPES = ("orderCreated", "orderUpdated", "orderDelivered", "orderCancelled")
+FINAL_STATUS = {"orderDelivered": "DELIVERED", "orderCancelled": "CANCELLED"}
+IGNORED = ("unsupported_event_type", "order_exists", "order_unknown", "no_change")
+MONEY_COLUMNS = ("totalCost", "shipping", "discount", "taxes")
+TEXT_COLUMNS = (
+    *("externalCustomerId", "email", "phone", "firstName", "lastName", "statusDescription", "restoreUrl"),
+    *("storeId", "source", "deliveryMethod", "paymentMethod", "deliveryAddress", "additionalInfo", "cartId"),
+)
+REQUIRED_TO_CREATE = ("totalCost", "status", "date")
+# D22: identifiedBy is how the contact was found, not a field of the order.
+ORDER_FIELDS = (
+    *("contactId", "status", "date", "currency", "items", "custom"),
+    *MONEY_COLUMNS,
+    *TEXT_COLUMNS,
+)
+
+
+def fold(inputs, find_contact, rules, encoded_size=None):
+    """Give one Fact or Rejected for each input, in the inputs' order (D24).
+
+    An order is known by its externalOrderId within its partition. encoded_size(fact) gives the bytes of
+    the fact's record value; None means that no fact is too large.
+    """
+    orders = {}
+    outputs = []
+    for record in inputs:
+        try:
+            fact = _new_fact(record, orders, find_contact, rules)
+            if encoded_size is not None and encoded_size(fact) > rules.max_fact_bytes:
+                raise RefusedError("fact_too_large")
+        except RefusedError as refused:
+            outcome = "ignored" if refused.reason in IGNORED else "invalid"
+            outputs.append(Rejected(record.partition, record.offset, refused.reason, outcome, refused.names))
+        else:
+            orders[record.partition, fact["externalOrderId"]] = fact
+            outputs.append(Fact(record.partition, record.offset, fact))
+    return outputs
+
+
+def _new_fact(record, orders, find_contact, rules):
+    """Read the checks from top to bottom: this is the order of the reasons."""
+    if record.size > rules.max_event_bytes:
+        raise RefusedError("oversized")
+    if record.event is None:
+        raise RefusedError("undecodable")
+    event_type = record.event["eventTypeKey"]
+    _check_envelope(record.event)
+    if event_type not in EVENT_TYPES:
+        raise RefusedError("unsupported_event_type")
+    params = {p["name"]: p["value"] for p in record.event["params"] if is_filled(p["value"])}
+    order_id = _order_id(params, record.key)
+    if event_type in FINAL_STATUS:
+        if len(order_id) > 300:
+            raise RefusedError("invalid_parameter", "externalOrderId")
+        changes = {"status": FINAL_STATUS[event_type]}  # D20: nothing else is looked at
+    else:
+        changes = _read_parameters(params, rules)
+
+    order = orders.get((record.partition, order_id))
+    if order is None:
+        if event_type in FINAL_STATUS:
+            raise RefusedError("order_unknown")  # D21
+        fact = _create(order_id, params, changes, find_contact, rules)
+    else:
+        if event_type == "orderCreated" and rules.on_duplicate_create != "update":
+            raise RefusedError("order_exists")  # D17
+        fact = _change(order, params, changes, find_contact, rules)
+    return _stamp(fact, order, record)
+
+
+def _check_envelope(event):
+    """D1: the only rule that also looks at unfilled parameters."""
+    names = [param["name"] for param in event["params"]]
+    is_valid = (
+        event["eventTypeKey"].strip() != ""
+        and len(event["eventTypeKey"]) <= 100
+        and len(event["keyValue"]) <= 300
+        and all(1 <= len(name) <= 100 for name in names)
+        and len(set(names)) == len(names)
+    )
+    if not is_valid:
+        raise RefusedError("invalid_event")
+
+
+def _order_id(params, key):
+    """D5, except for the length: that is checked in its turn."""
+    value = params.get("externalOrderId")
+    if value is None:
+        raise RefusedError("missing_parameter", "externalOrderId")
+    if not (isinstance(value, str) or is_integer(value)):
+        raise RefusedError("invalid_parameter", "externalOrderId")
+    order_id = value if isinstance(value, str) else integer_text(value)
+    if key != order_id.encode():
+        raise RefusedError("key_mismatch")
+    return order_id
+
+
+def _read_parameters(params, rules):
+    """Give the fact's fields that the event supplies; the first bad parameter is refused, items last."""
+    identifying = identifying_names(rules.identification)
+    changes = {"custom": {}}
+    for name, value in params.items():
+        column = "currency" if name == "currencyCode" else name
+        if name == "externalOrderId":
+            kept = value if is_integer(value) or len(value) <= 300 else None
+        elif name == "items":
+            continue
+        elif name in MONEY_COLUMNS:
+            kept = money(value)
+        elif name == "status":
+            kept = status(value)
+        elif name == "date":
+            kept = date_ms(value, rules.time_zone)
+        elif column == "currency":
+            kept = currency(value)
+        elif name in TEXT_COLUMNS:
+            kept = text(value)
+        elif name.lower() in identifying:
+            continue  # D11: it only identifies
+        else:
+            kept = changes["custom"][name] = custom(value)
+            column = None
+        if kept is None:
+            raise RefusedError("invalid_parameter", name)
+        if column is not None and not (name == "currencyCode" and "currency" in params):  # D9: currency wins
+            changes[column] = kept
+    del changes["externalOrderId"]
+    if "items" in params:
+        changes["items"] = read_items(params["items"], rules.item_profile)
+    return changes
+
+
+def _create(order_id, params, changes, find_contact, rules):
+    """D16, D19."""
+    missing = [name for name in REQUIRED_TO_CREATE if name not in params]
+    if missing:
+        raise RefusedError("missing_parameter", *missing)
+    identifiers = candidates(params, rules.identification)
+    if not identifiers:
+        raise RefusedError("no_identifier")
+    found = first_found(identifiers, find_contact)
+    if found is None:
+        raise RefusedError("contact_not_found")
+    contact_id, identified_by = found
+    empty = {**dict.fromkeys(MONEY_COLUMNS + TEXT_COLUMNS), "currency": rules.default_currency, "items": []}
+    owner = {"externalOrderId": order_id, "contactId": contact_id, "identifiedBy": identified_by}
+    return {**owner, **empty, **changes}
+
+
+def _change(order, params, changes, find_contact, rules):
+    """D15, D18, D20, D22."""
+    owner = {}
+    identifiers = candidates(params, rules.identification)
+    if identifiers:
+        found = first_found(identifiers, find_contact)
+        if found is None:
+            raise RefusedError("contact_not_found")
+        contact_id, identified_by = found
+        if contact_id != order["contactId"]:
+            if rules.on_owner_conflict != "reassign":
+                raise RefusedError("contact_mismatch")
+            owner = {"contactId": contact_id, "identifiedBy": identified_by}
+    fact = {**order, **owner, **changes, "custom": {**order["custom"], **changes.get("custom", {})}}
+    if all(same(order[field], fact[field]) for field in ORDER_FIELDS):
+        raise RefusedError("no_change")
+    return fact
+
+
+def _stamp(fact, order, record):
+    """D23: when, which revision, and where from; order is the fact before, None at creation."""
+    is_new_status = order is None or order["status"] != fact["status"]
+    return {
+        **fact,
+        "eventTypeKey": record.event["eventTypeKey"],
+        "createdAt": record.timestamp_ms if order is None else order["createdAt"],
+        "updatedAt": record.timestamp_ms,
+        "statusChangedAt": record.timestamp_ms if is_new_status else order["statusChangedAt"],
+        "revision": 1 if order is None else order["revision"] + 1,
+        "sourcePartition": record.partition,
+        "sourceOffset": record.offset,
+    }

@@ -1,0 +1,123 @@
+"""The items of an order (D10)."""
+
+import json
+import math
+import re
+
+from tests.reference.model import RefusedError
+from tests.reference.values import (
+    PLAIN_DECIMAL,
+    BigInteger,
+    integer_text,
+    is_filled,
+    is_integer,
+    is_storable,
+    json_text,
+    money,
+)
+
+REQUIRED = {
+    "strict": ("externalItemId", "name", "quantity", "cost", "url", "imageUrl"),
+    "lenient": ("externalItemId", "quantity"),
+}
+TEXTS = ("name", "category", "url", "imageUrl", "description")
+DEEPEST_LEVEL = 100  # the items array itself is level 1
+STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+
+
+def read_items(value, item_profile):
+    """Give the order's items as dicts of OrderItem; the first thing wrong raises RefusedError with its path."""
+    if isinstance(value, str):
+        value = _parse(value)
+    if not isinstance(value, list):
+        raise RefusedError("invalid_items", "items")
+    return [_read_item(item, f"items[{index}]", item_profile) for index, item in enumerate(value)]
+
+
+def _parse(text):
+    if _depth(text) > DEEPEST_LEVEL:
+        raise RefusedError("invalid_items", "items")
+    try:
+        return json.loads(text, parse_int=_parse_integer, parse_constant=_refuse_constant)
+    except ValueError:
+        raise RefusedError("invalid_items", "items") from None
+
+
+def _depth(text):
+    """Count the deepest nesting of brackets outside strings, before a parser has to go as deep."""
+    level = deepest = 0
+    for token in STRING_OR_BRACKET.findall(text):
+        if token in "[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif token in "]}":
+            level -= 1
+    return deepest
+
+
+def _parse_integer(digits):
+    if len(digits) > 20:  # JSON has no leading zeros: more than 64 bits
+        return BigInteger(digits)
+    number = int(digits)
+    return number if -(2**63) <= number < 2**63 else BigInteger(digits)
+
+
+def _refuse_constant(name):
+    raise ValueError(name)  # NaN, Infinity, -Infinity: Python's parser knows them, JSON does not
+
+
+def _read_item(item, path, item_profile):
+    if not isinstance(item, dict):
+        raise RefusedError("invalid_items", path)
+    filled = {name: value for name, value in item.items() if is_filled(value)}
+    for name in REQUIRED[item_profile]:
+        if name not in filled:
+            raise RefusedError("invalid_items", f"{path}.{name}")
+    result = {"externalItemId": None, **dict.fromkeys(TEXTS), "quantity": None, "cost": None, "custom": {}}
+    for name, value in filled.items():
+        if not is_storable(name):
+            raise RefusedError("invalid_items", path)
+        kept = _read_attribute(name, value)
+        if kept is None:
+            raise RefusedError("invalid_items", f"{path}.{name[:100]}")
+        if name in result and name != "custom":
+            result[name] = kept
+        else:
+            result["custom"][name] = kept
+    return result
+
+
+def _read_attribute(name, value):
+    """Give the attribute as the fact has it, or None where it is wrong."""
+    if not is_storable(value):
+        return None
+    if name == "externalItemId":
+        return _string_or(value, is_integer(value))
+    if name in TEXTS:
+        return _string_or(value, is_integer(value) or isinstance(value, float))
+    if name == "quantity":
+        return _quantity(value)
+    if name == "cost":
+        return money(value)
+    if isinstance(value, BigInteger):
+        return value.digits
+    return json_text(value) if isinstance(value, list | dict) else value
+
+
+def _string_or(value, is_allowed_number):
+    if isinstance(value, str):
+        return value
+    return json_text(value) if is_allowed_number else None
+
+
+def _quantity(value):
+    """Give a double above 0, or None; a text or integer too small or too large for a double is none."""
+    if isinstance(value, str) and PLAIN_DECIMAL.fullmatch(value):
+        number = float(value)
+    elif is_integer(value):
+        number = float(integer_text(value))
+    elif isinstance(value, float):
+        number = value
+    else:
+        return None
+    return number if 0 < number < math.inf else None

@@ -1,0 +1,79 @@
+"""Proves that the reference fold keeps the rules, by the corpus of hand-checked examples.
+
+The corpus and the fold were written apart, both from the rules: where they agree, a test that compares the
+processor with the fold compares it with the rules.
+"""
+
+import time
+from collections import Counter
+
+import pytest
+
+from tests.reference import Fact, Rejected, Rules, contact_lookup, fold
+from tests.reference.model import Input
+from tests.support.cases import fact_differences, load_cases
+
+CASES = load_cases()
+IGNORED = {"unsupported_event_type", "order_exists", "order_unknown", "no_change"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_fold_gives_what_the_case_expects(case):
+    """Every event of every case gives the fact or the reason (with the names of its detail) written there."""
+    find_contact = contact_lookup(case.contacts, case.rules.identification)
+    outputs = fold(case.inputs, find_contact, case.rules, case.encoded_size)
+    assert len(outputs) == len(case.inputs) == len(case.expect)
+    for record, expected, output in zip(case.inputs, case.expect, outputs, strict=True):
+        assert (output.source_partition, output.source_offset) == (record.partition, record.offset)
+        if "fact" in expected:
+            assert isinstance(output, Fact), output
+            assert fact_differences(expected["fact"], output.fact) == []
+        else:
+            assert isinstance(output, Rejected), output
+            assert output.reason == expected["reason"]
+            assert output.outcome == ("ignored" if output.reason in IGNORED else "invalid")
+            assert output.detail_names == tuple(expected.get("detail", ()))
+
+
+def test_corpus_names_each_case_once_and_covers_every_rule():
+    """No rule D1 to D24 nor C1 to C3 is without an example, and a failure's name points to one case."""
+    ids = Counter(case.id for case in CASES)
+    assert [name for name, count in ids.items() if count > 1] == []
+    wanted = {f"D{number}" for number in range(1, 25)} | {"C1", "C2", "C3"}
+    assert wanted - {case.rule for case in CASES} == set()
+
+
+def test_contact_lookup_does_not_depend_on_the_order_of_reading():
+    """C3: partitions read in any order give the same contact, for every case with contacts."""
+    for case in CASES:
+        forwards = contact_lookup(case.contacts, case.rules.identification)
+        backwards = contact_lookup(case.contacts[::-1], case.rules.identification)
+        one, other = fold(case.inputs, forwards, case.rules), fold(case.inputs, backwards, case.rules)
+        assert one == other, case.id
+
+
+def test_fold_reads_a_hundred_thousand_events_in_well_under_a_minute():
+    """The comparison of whole topics stays affordable."""
+    inputs = [_synthetic_input(number) for number in range(100_000)]
+    started_s = time.monotonic()
+    outputs = fold(inputs, lambda _field, _value: "c-1", Rules())
+    assert time.monotonic() - started_s < 45
+    assert len(outputs) == len(inputs)
+    assert all(isinstance(output, Fact) for output in outputs)
+
+
+def _synthetic_input(number):
+    order_id = f"order-{number % 30_000}"
+    item = '{"externalItemId": "a", "name": "b", "quantity": 2, "cost": 9.5, "url": "u", "imageUrl": "i"}'
+    values = {
+        "externalOrderId": order_id,
+        "email": "ann@example.com",
+        "totalCost": number,
+        "status": "IN_PROGRESS",
+        "date": "2020-05-14T10:11:00",
+        "items": f"[{item}, {item}, {item}]",
+        "colour": "green",
+    }
+    params = [{"name": name, "value": value} for name, value in values.items()]
+    event = {"eventTypeKey": "orderUpdated", "keyValue": "", "params": params}
+    return Input(0, number, number, order_id.encode(), 500, event)
