@@ -20,7 +20,7 @@ install: ## make .venv with everything pinned (quick when nothing changed)
 	@exec "$(PYTHON)" deploy/install.py
 
 run: install ## start Kafka, Redis and the processor, and show orders becoming facts (KEEP=1, CSV=path)
-	@exec $(VENV_PYTHON) -m deploy.local.demo $${KEEP:+--keep} $${CSV:+--csv "$$CSV"}
+	@exec $(VENV_PYTHON) -m deploy.local.demo $(if $(filter-out 0 no,$(KEEP)),--keep) $${CSV:+--csv "$$CSV"}
 
 test: install ## run the tests against real services (ARGS= goes to pytest)
 	@exec $(VENV_PYTHON) -m pytest $(ARGS)

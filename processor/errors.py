@@ -14,9 +14,19 @@ class OrderFactsError(Exception):
 class RetryError(OrderFactsError):
     """Abort, rewind, stay in the group, wait, start over."""
 
+    waiting_for = "kafka"
 
-class TransactionTimeoutError(RetryError):
-    """As RetryError, and the next batch is halved: this one took longer than a transaction may."""
+
+class RedisError(RetryError):
+    """As RetryError: Redis did not answer, or not in time."""
+
+    waiting_for = "redis"
+
+
+class MirrorMovedError(RetryError):
+    """As RetryError: the mirror of a partition is not where this member left it; positioning anew decides."""
+
+    waiting_for = "mirror"
 
 
 class ProducerLostError(OrderFactsError):

@@ -1,30 +1,37 @@
 """The commands a demonstration runs: started, watched while they run, and gone when it ends.
 
-Each child writes its output and its log to files in one folder, which is all that is ever read of it. A child that
-ends when it should not is a ChildFailedError with its last log lines. Leaving the `with` block of Children ends
-every child, by SIGTERM first; an Interrupted, which is what SIGINT, SIGTERM and SIGHUP become, is never raised
-between starting a child and knowing of it, nor while children are being ended.
+Each child writes its output and its log to files in one folder, which is all that is ever read of it. A child
+that ends when it should not is a ChildFailedError with its last log lines. Leaving the `with` block of Children
+ends every child, by SIGTERM first; where this process is killed, `guard.py` ends them and removes the folder.
 """
 
+import contextlib
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
+
+from deploy.local.servers import GUARD
 
 STOP_TIMEOUT_S = 15.0
 JOB_TIMEOUT_S = 120.0
 POLL_INTERVAL_S = 0.05
 LOG_LINES_SHOWN = 15
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# The guard joins output and log; the shell parts them again and makes way for the command.
+TO_FILE = ("sh", "-c", 'exec "$@" >"$0"')
 
 
-class Interrupted(BaseException):  # noqa: N818 - like KeyboardInterrupt: no error, and not to be caught as one
-    """The user wants an end; exit_code says so in the shell's way (128 + the signal's number)."""
+class Interrupted(BaseException):
+    """The user wants an end; exit_code says so in the shell's way (128 + the signal's number).
+
+    Like KeyboardInterrupt no error, and not to be caught as one.
+    """
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
@@ -36,12 +43,7 @@ class ChildFailedError(Exception):
 
 
 class Interruptions:
-    """Makes signals raise Interrupted, once, and only while nothing holds them."""
-
-    def __init__(self) -> None:
-        self._pending: int | None = None
-        self._is_held = False
-        self._is_over = False
+    """Makes the first SIGINT, SIGTERM or SIGHUP an Interrupted, and ignores them while all is cleaned up."""
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
@@ -49,55 +51,44 @@ class Interruptions:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Raise nothing from here on: what is left to do is to clean up."""
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Raise an interruption that comes meanwhile only at the end of the block."""
-        self._is_held = True
-        try:
-            yield
-        finally:
-            self._is_held = False
-        if self._pending is not None:
-            self._raise(self._pending)
-
-    def end(self) -> None:
-        """Raise none from here on: what is left to do is to clean up."""
-        self._is_over = True
-
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        if self._is_over:
-            return
-        if self._is_held:
-            self._pending = number
-        else:
-            self._raise(number)
-
-    def _raise(self, number: int) -> None:
         self.end()
         raise Interrupted(number)
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A started command; one that is lasting must not end before it is told to."""
+    """A started command under its guard; one that is lasting must not end before it is told to."""
 
     name: str
-    process: subprocess.Popen[bytes]
+    guard: subprocess.Popen[bytes]
     output: Path
     log: Path
     is_lasting: bool
 
+    def send(self, number: signal.Signals) -> None:
+        """Deliver a signal to the command; nothing happens if it has ended."""
+        assert self.guard.stdin is not None
+        if self.guard.stdin.closed:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            self.guard.stdin.write(bytes([number]))
+
     def last_log_lines(self) -> str:
-        """Give the end of the log, indented; what it wrote to its output instead where the log is empty."""
-        lines = (self.log.read_bytes() or self.output.read_bytes()).decode(errors="replace").splitlines()
-        return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:]) or "    (it wrote nothing)"
+        """Give the end of the log, indented."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:]) or "    (it logged nothing)"
 
 
 class Children:
-    """The commands of one demonstration, with the settings they share."""
+    """The commands of one demonstration, with the environment they share."""
 
     def __init__(
         self, command: Path, folder: Path, environment: Mapping[str, str], interruptions: Interruptions
@@ -111,15 +102,13 @@ class Children:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._interruptions.end()
-        self._stop(self._children)
+        _end(self._children)
 
-    def serve(self, name: str, *arguments: str, settings: Mapping[str, str] | None = None) -> Child:
-        """Start a command that runs until the end."""
-        return self._start(name, arguments, {**self._environment, **(settings or {})}, is_lasting=True)
+    def serve(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Child:
+        """Start a command that runs until the end; `environment` is its own, besides the shared one."""
+        return self._start(name, arguments, {**self._environment, **(environment or {})}, is_lasting=True)
 
     def begin(self, name: str, *arguments: str) -> Child:
         """Start a command that ends by itself, with exit code 0."""
@@ -128,12 +117,11 @@ class Children:
     def finish(self, child: Child) -> Path:
         """Wait for a command to end by itself, all others still living; give the file of its output."""
         deadline = time.monotonic() + JOB_TIMEOUT_S
-        while child.process.poll() is None:
+        while child.guard.poll() is None:
             self.check()
             if time.monotonic() > deadline:
-                raise ChildFailedError(
-                    f"{child.name} took longer than {JOB_TIMEOUT_S:.0f} s\n{child.last_log_lines()}"
-                )
+                log = child.last_log_lines()
+                raise ChildFailedError(f"{child.name} took longer than {JOB_TIMEOUT_S:.0f} s\n{log}")
             time.sleep(POLL_INTERVAL_S)
         self.check()
         return child.output
@@ -141,50 +129,49 @@ class Children:
     def check(self) -> None:
         """Raise ChildFailedError if a child failed, or ended although it is lasting."""
         for child in self._children:
-            code = child.process.poll()
+            code = child.guard.poll()
             if code is not None and (child.is_lasting or code != 0):
                 raise ChildFailedError(f"{child.name} ended with exit code {code}\n{child.last_log_lines()}")
 
     def stop(self, *children: Child) -> None:
-        """End these children before the others, which live on."""
-        with self._interruptions.held():
-            self._children = [child for child in self._children if child not in children]
-            self._stop(children)
+        """End these children; the others live on."""
+        _end(children)
+        self._children = [child for child in self._children if child not in children]
 
     def last_log_lines(self) -> str:
         """Give the end of every lasting child's log, under its name."""
-        return "\n".join(
-            f"  {child.name}:\n{child.last_log_lines()}" for child in self._children if child.is_lasting
-        )
+        lasting = [child for child in self._children if child.is_lasting]
+        return "\n".join(f"  {child.name}:\n{child.last_log_lines()}" for child in lasting)
 
-    def _start(
-        self, name: str, arguments: tuple[str, ...], environment: Mapping[str, str], *, is_lasting: bool
-    ) -> Child:
+    def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], *, is_lasting: bool) -> Child:
         file_name = name.replace(" ", "-")
         output, log = self._folder / f"{file_name}.out", self._folder / f"{file_name}.log"
-        with self._interruptions.held(), output.open("wb") as stdout, log.open("wb") as stderr:
-            process = subprocess.Popen(
-                [self._command, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
+        output.touch()
+        with log.open("wb") as stderr:
+            guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", GUARD, self._folder, *TO_FILE, output, self._command, *arguments],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=dict(environment),
                 # A Ctrl-C in the terminal is for the demonstration only, which ends its children in order.
                 start_new_session=True,
             )
-            child = Child(name, process, output, log, is_lasting)
-            self._children.append(child)
+        child = Child(name, guard, output, log, is_lasting)
+        self._children.append(child)
         return child
 
-    @staticmethod
-    def _stop(children: tuple[Child, ...] | list[Child]) -> None:
-        for child in children:
-            if child.process.poll() is None:
-                child.process.terminate()
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        for child in children:
-            try:
-                child.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()
+
+def _end(children: Sequence[Child]) -> None:
+    """End children together: SIGTERM to all, SIGKILL to those still there after STOP_TIMEOUT_S."""
+    for child in children:
+        child.send(signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    for child in children:
+        try:
+            child.guard.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.send(signal.SIGKILL)
+            child.guard.wait()
+        child.guard.communicate()  # closes the pipes

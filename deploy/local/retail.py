@@ -79,8 +79,7 @@ class OrderEvent:
             "eventTypeKey": self.type_key,
             "keyValue": self.order_id,
             "params": [
-                {"name": name, "value": value}
-                for name, value in (("externalOrderId", self.order_id), *self.params)
+                {"name": name, "value": value} for name, value in (("externalOrderId", self.order_id), *self.params)
             ],
         }
 
@@ -142,10 +141,7 @@ def _returned_order(note: Invoice, bought: Mapping[tuple[str, str], list[Invoice
     if note.customer is None:
         return None
     earlier = [
-        order
-        for line in note.lines
-        for order in bought.get((note.customer, line.stock_code), ())
-        if order.at < note.at
+        order for line in note.lines for order in bought.get((note.customer, line.stock_code), ()) if order.at < note.at
     ]
     return max(earlier, key=lambda order: (order.at, order.number), default=None)
 
@@ -206,9 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("csv", type=Path, help="CSV or CSV.gz with the columns of the Online Retail data set")
     parser.add_argument("--contacts", type=Path, required=True, metavar="OUT", help="contacts, as JSON lines")
-    parser.add_argument(
-        "--events", type=Path, required=True, metavar="OUT", help="order events, as JSON lines"
-    )
+    parser.add_argument("--events", type=Path, required=True, metavar="OUT", help="order events, as JSON lines")
     options = parser.parse_args(arguments)
     try:
         invoices = read_invoices(options.csv)

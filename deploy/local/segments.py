@@ -1,7 +1,7 @@
 """What facts and rejected records say, read back from the lines of `facts show` and `rejected show`.
 
-Takes JSON lines, gives counts, the latest state of each order, and a segment: the contacts who bought an item in a
-week and did not cancel. Pure; knows nothing of how the lines were made or how they will be shown.
+Takes JSON lines, gives counts, the latest state of each order, and a segment: the contacts who bought an item
+in a week and did not cancel. Pure; knows nothing of how the lines were made or how they will be shown.
 """
 
 import json
@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 WEEK_DAYS = 7
+CANCELLED = "CANCELLED"
 BOUGHT = frozenset({"INITIALIZED", "IN_PROGRESS", "DELIVERED"})
 """The states of an order that was placed and not cancelled; an abandoned cart bought nothing."""
 
@@ -40,7 +41,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The contacts who bought an item in the seven days before a day, that day excluded, and did not cancel."""
+    """The contacts who bought an item in the seven days before a day and did not cancel, by id."""
 
     item_id: str
     item_name: str
@@ -50,7 +51,7 @@ class Segment:
 
 
 def read_facts(lines: Iterable[str]) -> Facts:
-    """Read the lines of `facts show`, each a fact; the latest fact of an order is the one with the most revisions."""
+    """Read the lines of `facts show`, each a fact; an order's latest fact has its highest revision."""
     facts = Facts()
     example_rank = (0, 0)
     for line in lines:
@@ -78,7 +79,7 @@ def read_rejected(lines: Iterable[str]) -> Counter[tuple[str, str]]:
 def popular_item_segment(facts: Facts) -> Segment | None:
     """Ask for the item that most orders hold, in the week in which most of them were placed.
 
-    None where no order holds an item.
+    Weeks with a cancelled order go first: they show that it is left out. None where no order holds an item.
     """
     popularity = Counter(item_id for order in facts.orders.values() for item_id in order.item_ids)
     if not popularity:
@@ -86,14 +87,14 @@ def popular_item_segment(facts: Facts) -> Segment | None:
     # Ties go to the smaller id: the same facts give the same segment, in whatever order they were read.
     item_id = min(popularity, key=lambda each: (-popularity[each], each))
     orders = [order for order in facts.orders.values() if item_id in order.item_ids]
-    before = _busiest_week_end([order.day for order in orders])
+    before = _busiest_week_end(orders)
     week = [order for order in orders if before - timedelta(days=WEEK_DAYS) <= order.day < before]
     return Segment(
         item_id=item_id,
         item_name=facts.item_names.get(item_id, ""),
         before=before,
         contact_ids=tuple(sorted({order.contact_id for order in week if order.status in BOUGHT})),
-        cancelled_orders=sum(order.status == "CANCELLED" for order in week),
+        cancelled_orders=sum(order.status == CANCELLED for order in week),
     )
 
 
@@ -107,11 +108,13 @@ def _order(fact: dict[str, Any]) -> Order:
     )
 
 
-def _busiest_week_end(days: Collection[date]) -> date:
-    """Give the day after the seven days that hold most of these days; of equal weeks the earliest."""
-    count_by_day = Counter(days)
-    weeks = {
-        last: sum(count_by_day[last - timedelta(days=ago)] for ago in range(WEEK_DAYS))
-        for last in count_by_day
-    }
-    return min(weeks, key=lambda last: (-weeks[last], last)) + timedelta(days=1)
+def _busiest_week_end(orders: Collection[Order]) -> date:
+    """Give the day after the seven days that hold most orders; of equal weeks the earliest."""
+    placed = Counter(order.day for order in orders)
+    cancelled = Counter(order.day for order in orders if order.status == CANCELLED)
+
+    def rank(last: date) -> tuple[bool, int, date]:
+        week = [last - timedelta(days=ago) for ago in range(WEEK_DAYS)]
+        return not any(day in cancelled for day in week), -sum(placed[day] for day in week), last
+
+    return min(placed, key=rank) + timedelta(days=1)

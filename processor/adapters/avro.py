@@ -21,18 +21,17 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from processor.adapters.strict_avro import Decoder, MalformedAvro, compile_decoder
 from processor.domain.items import Item
 from processor.domain.orders import Order
+from processor.domain.records import UndecodableError
 from processor.errors import StopError
 
 EVENT: Final = "order-event"
 CONTACT: Final = "contact"
 FACT: Final = "order-fact"
+__all__ = ["Codec", "UndecodableError", "codec"]
+
 _SUBJECTS: Final = (EVENT, CONTACT, FACT)
 _MARKER: Final = b"\xc3\x01"
 _HEADER_BYTES: Final = 10
-
-
-class UndecodableError(ValueError):
-    """A record's value that is not what its topic holds; the text says why, without the value."""
 
 
 class _Subject:

@@ -6,7 +6,7 @@ cannot be set by the `kafka` setting (`settings.RESERVED_KAFKA_PROPERTIES`).
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from confluent_kafka import (
@@ -19,10 +19,11 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
 from processor import __version__
-from processor.errors import ProducerLostError, RetryError, StopError, TransactionTimeoutError, UnreachableError
+from processor.domain.records import Record
+from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError, UnreachableError
 from processor.logs import SERVICE
 from processor.settings import Settings
 
@@ -65,6 +66,10 @@ _PRODUCER_LOST: Final = frozenset(
 )
 
 
+_LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+
+
 class Topic(msgspec.Struct, frozen=True):
     """An existing topic: its name, its id (a topic made anew has another), and how many partitions it has."""
 
@@ -73,26 +78,16 @@ class Topic(msgspec.Struct, frozen=True):
     partitions: int
 
 
-class Record(msgspec.Struct, frozen=True):
-    """One record as it was read. `timestamp_ms` is the record's own timestamp."""
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
-
-
 def record_of(message: Message) -> Record:
     """Return what a message without an error holds."""
+    headers: Any = message.headers()
     return Record(
-        message.partition(),
-        message.offset(),
+        cast("int", message.partition()),
+        cast("int", message.offset()),
         message.timestamp()[1],
-        message.key(),
-        message.value(),
-        tuple(message.headers() or ()),
+        cast("bytes | None", message.key()),
+        cast("bytes | None", message.value()),
+        tuple(headers) if headers else (),
     )
 
 
@@ -137,13 +132,17 @@ def plain_producer(settings: Settings) -> Producer:
     )
 
 
-def transactional_producer(settings: Settings) -> Producer:
-    """Return this replica's producer; its transactional id is stable, so that it fences its own past."""
+def transactional_producer(settings: Settings, batch_bytes: int) -> Producer:
+    """Return this replica's producer; its transactional id is stable, so that it fences its own past.
+
+    `batch_bytes` is at most what the output topics take in one request: a batch that is refused would take
+    small records down with a large one.
+    """
     return Producer(
         {
             "linger.ms": 5,
             "compression.type": "zstd",  # a value that came compressed may be many times its topic's limit
-            "batch.size": 1 << 20,
+            "batch.size": batch_bytes,
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": 1 << 20,
             "retry.backoff.ms": 5,  # 100 ms, the default, would slow back-to-back transactions
@@ -185,7 +184,7 @@ def group_consumer(settings: Settings) -> Consumer:
     )
 
 
-def classify(error: KafkaError, doing: str) -> Exception:
+def classify(error: KafkaError, doing: str) -> OrderFactsError:
     """Return the error whose class is what a client's error asks for (see `errors`).
 
     `doing` says what was tried, for the line that is shown.
@@ -195,8 +194,6 @@ def classify(error: KafkaError, doing: str) -> Exception:
         return StopError(f"{text}; check the setting kafka and the access rights on the brokers")
     if code == KafkaError.FENCED_INSTANCE_ID:
         return StopError(f"{text}; another process runs with this instance_id: give each replica its own")
-    if code == KafkaError.TRANSACTION_TIMED_OUT:
-        return TransactionTimeoutError(text)
     if code in _PRODUCER_LOST or error.fatal():
         return ProducerLostError(text)
     return RetryError(text)
@@ -251,11 +248,11 @@ class Cluster:
     def ends(self, topic: str, partitions: Iterable[int], *, committed: bool = True) -> dict[int, int]:
         """Return the end of each partition: the last stable offset, or with committed=False the very end."""
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        return self._offsets(topic, partitions, OffsetSpec.latest(), level)
+        return self._offsets(topic, partitions, _LATEST, level)
 
     def starts(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the first offset that each partition still holds."""
-        return self._offsets(topic, partitions, OffsetSpec.earliest(), IsolationLevel.READ_COMMITTED)
+        return self._offsets(topic, partitions, _EARLIEST, IsolationLevel.READ_COMMITTED)
 
     def _offsets(
         self, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel
@@ -284,15 +281,15 @@ def read_range(
         elif time.monotonic() - heard > idle_s:
             raise RetryError(f"{topic}: nothing was read for {idle_s:g} s; partitions {sorted(open_ends)} are not done")
         for message in messages:
-            error, partition = message.error(), message.partition()
+            error, partition, offset = message.error(), cast("int", message.partition()), cast("int", message.offset())
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 raise classify(error, f"reading {topic}")
             end = open_ends.get(partition)
             if end is None:
                 continue
-            if error is None and message.offset() < end:
+            if error is None and offset < end:
                 yield message
             # an end-of-partition message stands at the offset that is read next
-            if message.offset() + (error is None) >= end:
+            if offset + (error is None) >= end:
                 del open_ends[partition]
     consumer.unassign()

@@ -5,10 +5,11 @@ from typing import Final
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import RedisError as ClientError
 from redis.retry import Retry
 
-from processor.errors import OrderFactsError, RetryError, StopError, UnreachableError
+from processor.errors import OrderFactsError, RedisError, StopError, UnreachableError
 from processor.settings import Settings
 
 Client = redis.Redis
@@ -36,7 +37,7 @@ def wait(client: Client, settings: Settings) -> None:
     while True:
         try:
             check_policy(client)
-        except RetryError as error:
+        except RedisError as error:
             if time.monotonic() >= deadline:
                 raise UnreachableError(
                     f"Redis did not answer within {settings.startup_timeout_s:g} s: {error}; "
@@ -50,20 +51,20 @@ def wait(client: Client, settings: Settings) -> None:
 def check_policy(client: Client) -> None:
     """Refuse a server that may evict what it was given: an order lost in silence would become a new one.
 
-    Asked at the start and again after each reconnect. Raises StopError, or RetryError where the server
+    Asked at the start and again after each reconnect. Raises StopError, or RedisError where the server
     does not answer.
     """
     try:
         policy = client.info("memory").get("maxmemory_policy")
-    except RedisError as error:
+    except ClientError as error:
         raise classify(error) from error
     if policy != "noeviction":
         raise StopError(f"Redis may evict state: its maxmemory-policy is {policy}; set it to noeviction")
 
 
-def classify(error: RedisError) -> OrderFactsError:
+def classify(error: ClientError) -> OrderFactsError:
     """Return the error whose class is what a Redis error asks for (see `errors`)."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AuthenticationError | NoPermissionError):
         return StopError(f"Redis: {text}; check the setting redis_url and the server's access rules")
-    return RetryError(f"Redis: {text}")
+    return RedisError(f"Redis: {text}")

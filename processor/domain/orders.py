@@ -194,7 +194,7 @@ def _create(command: Create | Update, owner: Owner | None, source: Source, polic
         revision=1,
         source_partition=source.partition,
         source_offset=source.offset,
-        **changes,  # type: ignore[misc]  # status, date and totalCost were checked above
+        **changes,  # status, date and totalCost are there: checked above
     )
 
 

@@ -29,13 +29,9 @@ def identifying_names(identification):
 
 def candidates(params, identification):
     """D12, D14: the event's identifiers as (contact field, value), in the order they are tried."""
-    lowered = [(name.lower(), value) for name, value in params.items() if is_filled(value)]
-    return [
-        (field, value)
-        for parameter, field in identification or DEFAULT_IDENTIFICATION
-        for name, value in lowered
-        if name == parameter.lower()
-    ]
+    filled = [(name.lower(), value) for name, value in params.items() if is_filled(value)]
+    wanted = [(parameter.lower(), field) for parameter, field in identification or DEFAULT_IDENTIFICATION]
+    return [(field, value) for parameter, field in wanted for name, value in filled if name == parameter]
 
 
 def first_found(identifiers, find_contact):

@@ -24,6 +24,11 @@ TEXT_COLUMNS = (
     *("externalCustomerId", "email", "phone", "firstName", "lastName", "statusDescription", "restoreUrl"),
     *("storeId", "source", "deliveryMethod", "paymentMethod", "deliveryAddress", "additionalInfo", "cartId"),
 )
+COLUMNS = (
+    *("externalOrderId", "status", "date", "currency", "currencyCode"),
+    *MONEY_COLUMNS,
+    *TEXT_COLUMNS,
+)
 REQUIRED_TO_CREATE = ("totalCost", "status", "date")
 # D22: identifiedBy is how the contact was found, not a field of the order.
 ORDER_FIELDS = (
@@ -44,8 +49,7 @@ def fold(inputs, find_contact, rules, encoded_size=None):
     for record in inputs:
         try:
             fact = _new_fact(record, orders, find_contact, rules)
-            if encoded_size is not None and encoded_size(fact) > rules.max_fact_bytes:
-                raise RefusedError("fact_too_large")
+            _check_size(fact, encoded_size, rules)
         except RefusedError as refused:
             outcome = "ignored" if refused.reason in IGNORED else "invalid"
             outputs.append(Rejected(record.partition, record.offset, refused.reason, outcome, refused.names))
@@ -86,6 +90,12 @@ def _new_fact(record, orders, find_contact, rules):
     return _stamp(fact, order, record)
 
 
+def _check_size(fact, encoded_size, rules):
+    """Refuse the fact that would be too large; the order then stays as it was."""
+    if encoded_size is not None and encoded_size(fact) > rules.max_fact_bytes:
+        raise RefusedError("fact_too_large")
+
+
 def _check_envelope(event):
     """D1: the only rule that also looks at unfilled parameters."""
     names = [param["name"] for param in event["params"]]
@@ -116,36 +126,39 @@ def _order_id(params, key):
 def _read_parameters(params, rules):
     """Give the fact's fields that the event supplies; the first bad parameter is refused, items last."""
     identifying = identifying_names(rules.identification)
-    changes = {"custom": {}}
+    changes, custom_fields = {}, {}
     for name, value in params.items():
-        column = "currency" if name == "currencyCode" else name
-        if name == "externalOrderId":
-            kept = value if is_integer(value) or len(value) <= 300 else None
-        elif name == "items":
-            continue
-        elif name in MONEY_COLUMNS:
-            kept = money(value)
-        elif name == "status":
-            kept = status(value)
-        elif name == "date":
-            kept = date_ms(value, rules.time_zone)
-        elif column == "currency":
-            kept = currency(value)
-        elif name in TEXT_COLUMNS:
-            kept = text(value)
-        elif name.lower() in identifying:
-            continue  # D11: it only identifies
+        if name in COLUMNS:
+            kept = _read_column(name, value, rules)
+            changes[name] = kept
+        elif name == "items" or name.lower() in identifying:
+            continue  # D11: what only identifies is not copied, and not looked at
         else:
-            kept = changes["custom"][name] = custom(value)
-            column = None
+            kept = custom(value)
+            custom_fields[name] = kept
         if kept is None:
             raise RefusedError("invalid_parameter", name)
-        if column is not None and not (name == "currencyCode" and "currency" in params):  # D9: currency wins
-            changes[column] = kept
-    del changes["externalOrderId"]
+    if "currencyCode" in changes:  # D9: both are checked, currency wins
+        changes = {"currency": changes.pop("currencyCode"), **changes}
     if "items" in params:
         changes["items"] = read_items(params["items"], rules.item_profile)
-    return changes
+    return {**changes, "custom": custom_fields}
+
+
+def _read_column(name, value, rules):
+    """Give the parameter as the fact has it, or None where it is bad."""
+    if name == "externalOrderId":
+        order_id = value if isinstance(value, str) else integer_text(value)
+        return order_id if len(order_id) <= 300 else None
+    if name in MONEY_COLUMNS:
+        return money(value)
+    if name == "status":
+        return status(value)
+    if name == "date":
+        return date_ms(value, rules.time_zone)
+    if name in ("currency", "currencyCode"):
+        return currency(value)
+    return text(value)
 
 
 def _create(order_id, params, changes, find_contact, rules):

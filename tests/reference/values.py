@@ -20,6 +20,7 @@ DATE = re.compile(
     r"(?:(Z)|([+-])([0-9]{2}):?([0-9]{2}))?"
 )
 CURRENCY = re.compile(r"[A-Za-z]{3}")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # Python's strings hold no other surrogates
 MONEY_LIMIT = Decimal(10) ** 14
 # Wide enough for a text of any length: the digits before rounding never meet a limit of the context.
 MONEY_CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN, Emax=MAX_EMAX, Emin=MIN_EMIN)
@@ -40,7 +41,7 @@ def is_filled(value):
 
 
 def is_integer(value):
-    """An integer of either kind; in Python a boolean is an int, in Avro and JSON it is none."""
+    """Tell integers of either kind; in Python a boolean is an int, in Avro and JSON it is none."""
     return isinstance(value, int | BigInteger) and not isinstance(value, bool)
 
 
@@ -127,7 +128,7 @@ def is_storable(value):
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, str):
-        return not any("\ud800" <= character <= "\udfff" for character in value)
+        return LONE_SURROGATE.search(value) is None
     if isinstance(value, list):
         return all(is_storable(element) for element in value)
     if isinstance(value, dict):

@@ -68,18 +68,14 @@ def test_real_file_keeps_its_33_odd_invoices(invoices, events):
         invoice.number
         for invoice in invoices
         if not invoice.is_credit_note
-        and any(
-            line.quantity < 1 or line.unit_price == 0 or not line.description.strip()
-            for line in invoice.lines
-        )
+        and any(line.quantity < 1 or line.unit_price == 0 or not line.description.strip() for line in invoice.lines)
     }
     sent_odd = {
         event.order_id
         for event in events
         if event.type_key == "orderCreated"
         and any(
-            item["quantity"] < 1 or item["cost"] == 0 or not item["name"].strip()
-            for item in params_of(event)["items"]
+            item["quantity"] < 1 or item["cost"] == 0 or not item["name"].strip() for item in params_of(event)["items"]
         )
     }
     assert len(odd) == 33
@@ -106,9 +102,7 @@ def test_each_invoice_is_created_and_delivered_once(invoices, events):
     orders = {invoice.number for invoice in invoices if not invoice.is_credit_note}
     by_type = {key: [event.order_id for event in events if event.type_key == key] for key in TYPES}
     assert sorted(by_type["orderCreated"]) == sorted(by_type["orderDelivered"]) == sorted(orders)
-    assert {key: len(ids) for key, ids in by_type.items()} == dict(
-        zip(TYPES, (11_869, 11_869, 523), strict=True)
-    )
+    assert {key: len(ids) for key, ids in by_type.items()} == dict(zip(TYPES, (11_869, 11_869, 523), strict=True))
 
 
 def test_57_credit_notes_cancel_the_order_they_return(invoices, by_order):
@@ -257,9 +251,7 @@ def test_file_that_is_not_utf8_is_refused_with_its_line(tmp_path):
         read_invoices(path)
 
 
-@pytest.mark.parametrize(
-    "content", [b"no gzip at all", gzip.compress(b"InvoiceNo" * 1000)[:20], b"\x1f\x8b\x08"]
-)
+@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"InvoiceNo" * 1000)[:20], b"\x1f\x8b\x08"])
 def test_damaged_gzip_is_refused(tmp_path, content):
     """A file cut short or not compressed at all is an error of ours, not a traceback."""
     path = tmp_path / "invoices.csv.gz"

