@@ -29,7 +29,7 @@ check: install ## lint, format, types and layers
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
-	@$(VENV_PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run()'
+	@$(VENV_PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-logo
 
 lock: ## resolve requirements.txt anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest of all)
 	@command -v uv >/dev/null || { echo "missing: uv. Anywhere: python3 -m pip install --user uv;" \

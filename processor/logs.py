@@ -50,9 +50,9 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     # the contact index
     "contacts.started": ("topic", "partitions", "shards"),
     "contacts.stopped": ("records",),
-    "contacts.build_started": ("cause", "build", "to_records"),
+    "contacts.build_started": ("cause", "build", "to_offsets"),
     "contacts.ready": ("build", "records", "took_ms"),
-    "contacts.resumed": ("build", "from_records"),
+    "contacts.resumed": ("build", "from_offsets"),
     "contacts.committed": ("records", "changed", "deleted", "skipped", "read_ms", "write_ms"),
     "contacts.skipped": ("partition", "offset", "problem"),
     "contacts.waiting": ("error", "attempt", "backoff_ms"),

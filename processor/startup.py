@@ -1,12 +1,37 @@
-"""What must hold before the first record is read; each refusal is one clear line."""
+"""What must hold before the first record is read; each refusal is one clear line.
+
+`check` is the start of `run` and the substance of the command `check`: services that answer, topics that
+fit together, a Redis that keeps what it is given, a secret for the contact index.
+"""
 
 from zoneinfo import ZoneInfo
 
+import msgspec
+
+from processor import topics
+from processor.adapters import redis
+from processor.adapters.avro import codec
+from processor.adapters.contact_index import ContactIndex, lineage_of
+from processor.adapters.kafka import Cluster
+from processor.adapters.ledger import Lineage
 from processor.domain.events import Parsing
 from processor.domain.identifiers import identification
 from processor.domain.orders import Policy
+from processor.errors import RetryError, UnreachableError, UsageError
 from processor.pipeline import Rules
 from processor.settings import Settings
+from processor.topics import Topics
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What the start found: the connections, the topics, and what makes this deployment's state its own."""
+
+    cluster: Cluster
+    redis: redis.Client
+    topics: Topics
+    lineage: Lineage
+    index: ContactIndex
+    batch_bytes: int
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -26,3 +51,30 @@ def rules_of(settings: Settings) -> Rules:
         max_event_bytes=settings.max_event_bytes,
         max_fact_bytes=settings.max_fact_bytes,
     )
+
+
+def check(settings: Settings) -> Found:
+    """Return what the processor works with, or refuse.
+
+    Raises UsageError for a missing setting, UnreachableError where a service does not answer within
+    startup_timeout_s, StopError where topics, access rights or Redis are not as they must be.
+    """
+    if settings.identifier_key is None:
+        raise UsageError(
+            "setting identifier_key: put the secret of the contact index's hashes there, the same for all "
+            "replicas and for `contacts index` (ORDER_FACTS_IDENTIFIER_KEY or ORDER_FACTS_IDENTIFIER_KEY_FILE)"
+        )
+    codec()
+    cluster = Cluster(settings)
+    cluster_id = cluster.wait()
+    client = redis.connect(settings)
+    redis.wait(client, settings)
+    try:
+        found = topics.describe_topics(settings, cluster)
+        topics.check_facts_topic(settings, cluster)
+        batch_bytes = topics.batch_bytes(settings, cluster)
+    except RetryError as error:
+        raise UnreachableError(f"{error}; Kafka answered at first, then not") from error
+    lineage = Lineage(cluster_id, settings.group_id, found.events.topic_id, found.facts.topic_id)
+    index = ContactIndex(client, settings, lineage_of(cluster_id, settings.contacts_topic), found.contacts)
+    return Found(cluster, client, found, lineage, index, batch_bytes)

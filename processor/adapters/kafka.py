@@ -5,7 +5,7 @@ cannot be set by the `kafka` setting (`settings.RESERVED_KAFKA_PROPERTIES`).
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -85,8 +85,8 @@ def record_of(message: Message) -> Record:
         cast("int", message.partition()),
         cast("int", message.offset()),
         message.timestamp()[1],
-        cast("bytes | None", message.key()),
-        cast("bytes | None", message.value()),
+        message.key(),
+        message.value(),
         tuple(headers) if headers else (),
     )
 
@@ -111,6 +111,7 @@ def reader(settings: Settings, **properties: Any) -> Consumer:
             "group.id": f"{settings.group_id}-reader",  # required by the client; never joined
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "receive.message.max.bytes": 220_000_000,  # a rejected record may be some 100 MB
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
             **properties,
@@ -293,3 +294,17 @@ def read_range(
             if offset + (error is None) >= end:
                 del open_ends[partition]
     consumer.unassign()
+
+
+def follow(
+    consumer: Consumer, topic: str, starts: Mapping[int, int], stop: Callable[[], bool], poll_s: float
+) -> Iterator[Message]:
+    """Yield the committed records of some partitions from their starts on, and new ones as they come."""
+    consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
+    while not stop():
+        for message in consumer.consume(1_000, poll_s):
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                raise classify(error, f"reading {topic}")

@@ -19,7 +19,7 @@ from processor.errors import OrderFactsError, ProducerLostError, RetryError, Sto
 from processor.pipeline import Fact, Output
 from processor.settings import Settings
 
-FLUSH_TIMEOUT_S: Final = kafka.TRANSACTION_TIMEOUT_MS / 1000
+TRANSACTION_TIMEOUT_S: Final = kafka.TRANSACTION_TIMEOUT_MS / 1000
 CUT_BYTES: Final = 64 << 10  # a rejected value that the broker refuses is cut to this
 _METADATA_VERSION: Final = 1
 # the headers that this program sets; those of the original record are kept but for these
@@ -98,7 +98,7 @@ class Ledger:
             return
         producer = kafka.transactional_producer(self._settings, self._batch_bytes)
         try:
-            producer.init_transactions(FLUSH_TIMEOUT_S)
+            producer.init_transactions(TRANSACTION_TIMEOUT_S)
         except KafkaException as error:
             failure = kafka.classify(error.args[0], "starting transactions")
             raise failure if isinstance(failure, StopError) else RetryError(str(failure)) from error
@@ -125,7 +125,7 @@ class Ledger:
             reports = self._produce(producer, outputs)
             self._flush(producer, reports)
             after = self._watermarks(reports, before, next_offsets)
-            producer.send_offsets_to_transaction(self._offsets(after), group_metadata, FLUSH_TIMEOUT_S)
+            producer.send_offsets_to_transaction(self._offsets(after), group_metadata, TRANSACTION_TIMEOUT_S)
         except KafkaException as error:
             raise kafka.classify(error.args[0], "writing a batch") from error
         except BufferError as error:
@@ -141,7 +141,7 @@ class Ledger:
         self._open = False
         try:
             self._producer.purge()
-            self._producer.abort_transaction(FLUSH_TIMEOUT_S)
+            self._producer.abort_transaction(TRANSACTION_TIMEOUT_S)
         except KafkaException as error:
             raise ProducerLostError(f"aborting a batch: {error.args[0].str()}") from error
 
@@ -154,9 +154,7 @@ class Ledger:
 
     def _produce(self, producer: Producer, outputs: Iterable[Output]) -> "_Reports":
         outputs = list(outputs)
-        last_fact = {
-            output.record.partition: output for output in outputs if not isinstance(output.result, Rejection)
-        }
+        last_fact = {output.record.partition: output for output in outputs if not isinstance(output.result, Rejection)}
         reports = _Reports()
         for output in outputs:
             record, result = output.record, output.result
@@ -169,9 +167,7 @@ class Ledger:
                 self._produce_rejected(producer, record, result, reports)
         return reports
 
-    def _produce_rejected(
-        self, producer: Producer, record: Record, rejection: Rejection, reports: "_Reports"
-    ) -> None:
+    def _produce_rejected(self, producer: Producer, record: Record, rejection: Rejection, reports: "_Reports") -> None:
         value = record.value
         headers = [header for header in record.headers if header[0] not in _OWN_HEADERS]
         headers += _rejected_headers(self._settings.events_topic, record, rejection)
@@ -190,7 +186,7 @@ class Ledger:
         )
 
     def _flush(self, producer: Producer, reports: "_Reports") -> None:
-        left = producer.flush(FLUSH_TIMEOUT_S)
+        left = producer.flush(TRANSACTION_TIMEOUT_S)
         if reports.too_large:
             self._too_large |= reports.too_large
             raise RetryError(f"{len(reports.too_large)} rejected records are too large for the topic and will be cut")
@@ -202,7 +198,7 @@ class Ledger:
                 )
             raise kafka.classify(reports.error, "writing facts")
         if left:
-            raise RetryError(f"{left} records of a batch were not taken within {FLUSH_TIMEOUT_S:g} s")
+            raise RetryError(f"{left} records of a batch were not taken within {TRANSACTION_TIMEOUT_S:g} s")
 
     def _watermarks(
         self, reports: "_Reports", before: Mapping[int, Watermark], next_offsets: Mapping[int, int]
@@ -226,7 +222,7 @@ class Ledger:
     def _commit(self, producer: Producer) -> None:
         started = time.monotonic()
         try:
-            producer.commit_transaction(FLUSH_TIMEOUT_S)
+            producer.commit_transaction(TRANSACTION_TIMEOUT_S)
         except KafkaException as error:
             failure: KafkaError = error.args[0]
             text = f"committing a batch, after {time.monotonic() - started:.1f} s"

@@ -1,7 +1,7 @@
 """The Redis connection: how it is made, what its errors ask for, and the one setting it must have."""
 
 import time
-from typing import Final
+from typing import Any, Final
 
 import redis
 from redis.backoff import NoBackoff
@@ -20,6 +20,7 @@ def connect(settings: Settings) -> Client:
     """Return a client; nothing is sent yet. A call is never repeated by the client: recovery does that."""
     return redis.Redis.from_url(
         settings.redis_url,
+        redis_connect_func=_on_connect,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=SOCKET_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
@@ -49,16 +50,24 @@ def wait(client: Client, settings: Settings) -> None:
 
 
 def check_policy(client: Client) -> None:
-    """Refuse a server that may evict what it was given: an order lost in silence would become a new one.
-
-    Asked at the start and again after each reconnect. Raises StopError, or RedisError where the server
-    does not answer.
-    """
+    """Connect, and so have `_on_connect` check the server. Raises StopError, or RedisError without an answer."""
     try:
-        policy = client.info("memory").get("maxmemory_policy")
+        client.ping()
     except ClientError as error:
         raise classify(error) from error
+
+
+def _on_connect(connection: Any) -> None:
+    """Refuse a server that may evict what it was given: an order lost in silence would become a new one.
+
+    Part of every connection, as the server may have been restarted with other settings. Raises StopError.
+    """
+    connection.on_connect()
+    connection.send_command("INFO", "memory")
+    lines = bytes(connection.read_response()).splitlines()
+    policy = next((line.partition(b":")[2].decode() for line in lines if line.startswith(b"maxmemory_policy:")), "?")
     if policy != "noeviction":
+        connection.disconnect()
         raise StopError(f"Redis may evict state: its maxmemory-policy is {policy}; set it to noeviction")
 
 

@@ -1,0 +1,13 @@
+-- Begins a build: removes all that a shard holds and marks it as incomplete.
+--
+-- KEYS[1]  the shard
+-- ARGV[1]  the writer field that must stand there
+-- ARGV[2]  the writer field to put there
+-- ARGV[3]  the mark
+-- ARGV[4]  the position
+-- Returns  1, or the writer field found (empty for none) where it is another, and nothing was done.
+local held = redis.call('HGET', KEYS[1], 'writer') or ''
+if held ~= ARGV[1] then return held end
+redis.call('UNLINK', KEYS[1])
+redis.call('HSET', KEYS[1], 'writer', ARGV[2], 'mark', ARGV[3], 'position', ARGV[4])
+return 1

@@ -1,0 +1,77 @@
+"""The command `order-facts`: arguments in, exit code out; the work is done elsewhere.
+
+Data goes to standard output, logs, progress and messages to standard error. Exit codes: 0 done; 1 found
+something wrong; 2 wrong usage or configuration; 3 a service could not be reached in time.
+"""
+
+import sys
+from typing import NoReturn
+
+import click
+from confluent_kafka import KafkaException
+
+from processor import __version__
+from processor.adapters.kafka import classify
+from processor.cli.contacts import contacts
+from processor.cli.events import events
+from processor.cli.outputs import facts, rejected
+from processor.cli.running import check, run
+from processor.cli.topics import topics
+from processor.errors import OrderFactsError, RetryError, StopError
+
+_UNREACHABLE = 3
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="order-facts")
+def cli() -> None:
+    """Turn an online shop's order events into order facts that marketers can segment by.
+
+    \b
+    A first session, against your own Kafka and Redis:
+      export ORDER_FACTS_BOOTSTRAP_SERVERS=localhost:9092
+      export ORDER_FACTS_REDIS_URL=redis://localhost:6379/0
+      export ORDER_FACTS_IDENTIFIER_KEY=$(openssl rand -hex 32)
+      order-facts topics create
+      order-facts contacts import contacts.csv
+      order-facts contacts index &
+      order-facts run &
+      order-facts events send events.jsonl
+      order-facts facts show --follow
+
+    Every setting can be an option, a variable ORDER_FACTS_<NAME>, a file named by ORDER_FACTS_<NAME>_FILE,
+    or stand in the TOML file of --config.
+    """  # noqa: D301 - \b is click's mark for a paragraph that keeps its lines
+
+
+for command in (run, contacts, events, facts, rejected, topics, check):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as request:
+        sys.exit(request.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OrderFactsError as error:
+        _fail(error)
+    except KafkaException as error:
+        _fail(classify(error.args[0], "Kafka"))
+    except BrokenPipeError:
+        # the reader of our output went away, as `head` does
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _fail(error: OrderFactsError) -> NoReturn:
+    click.echo(f"order-facts: {error}", err=True)
+    # What a service loop would retry is, for a single command, a service that could not be reached.
+    unreachable = isinstance(error, RetryError) and not isinstance(error, StopError)
+    sys.exit(_UNREACHABLE if unreachable else error.exit_code)

@@ -1,0 +1,112 @@
+"""`order-facts events send`: the vendor's JSON shape, as its page prints it, to the events topic."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from processor.adapters.avro import codec
+from processor.cli.options import CONNECTION, with_settings
+from processor.cli.sending import RefusedError, Sender, json_entries
+from processor.domain.events import ORDER_ID
+from processor.domain.values import is_filled
+from processor.settings import Settings
+
+_FIELDS: Final = frozenset({"eventTypeKey", "keyValue", "params"})
+_LONG: Final = range(-(1 << 63), 1 << 63)
+
+
+@click.group()
+def events() -> None:
+    """Send order events."""
+
+
+@events.command()
+@click.argument("file")
+@with_settings("events_topic", *CONNECTION)
+def send(settings: Settings, file: str) -> None:
+    """Send order events from FILE, or from standard input for `-`.
+
+    FILE holds one JSON object, an array of them, or one on each line:
+    {"eventTypeKey": "orderCreated", "keyValue": "...", "params": [{"name": "...", "value": ...}, ...]}.
+    The record's key is the parameter externalOrderId. Only what Avro cannot hold is refused here; whether
+    an event is right is for the processor to say.
+    """
+    sender = Sender(settings, settings.events_topic)
+    for place, entry in json_entries(file, "Sending events"):
+        try:
+            key, value = record_of(entry)
+        except RefusedError as error:
+            sender.refuse(place, error)
+        else:
+            sender.send(key, value)
+            if file == "-":
+                sender.settle()  # somebody types: what was entered has arrived before the next line
+    sender.finish()
+
+
+def record_of(entry: Any) -> tuple[bytes | None, bytes]:
+    """Return the key and value of an event in the vendor's shape. Raises RefusedError."""
+    if isinstance(entry, RefusedError):
+        raise entry
+    event = _event_of(entry)
+    try:
+        return _key_of(event), codec().encode_event(event)
+    except UnicodeEncodeError as error:
+        raise RefusedError("holds half a surrogate pair, which is no text") from error
+    except (ValueError, TypeError) as error:
+        raise RefusedError(f"cannot be written as an OrderEvent: {error}") from error
+
+
+def _event_of(entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise RefusedError("expected an object with eventTypeKey, keyValue and params")
+    if unknown := sorted(entry.keys() - _FIELDS):
+        raise RefusedError(f"unknown field {unknown[0]}; an event has eventTypeKey, keyValue and params")
+    if not isinstance(entry.get("eventTypeKey"), str):
+        raise RefusedError("eventTypeKey: expected a text")
+    if not isinstance(entry.get("keyValue", ""), str):
+        raise RefusedError("keyValue: expected a text")
+    params = entry.get("params", [])
+    if not isinstance(params, list):
+        raise RefusedError("params: expected an array of objects with name and value")
+    return {
+        "eventTypeKey": entry["eventTypeKey"],
+        "keyValue": entry.get("keyValue", ""),
+        "params": [_param_of(f"params[{position}]", param) for position, param in enumerate(params)],
+    }
+
+
+def _param_of(path: str, param: Any) -> dict[str, Any]:
+    if not isinstance(param, dict) or param.keys() - {"name", "value"} or not isinstance(param.get("name"), str):
+        raise RefusedError(f"{path}: expected an object with name, a text, and value")
+    return {"name": param["name"], "value": _value_of(f"{path} ({param['name']})", param["name"], param.get("value"))}
+
+
+def _value_of(path: str, name: str, value: Any) -> Any:
+    if isinstance(value, list | dict) and name == "items" and not _is_array_of_maps(value):
+        # nested values fit no Avro map: the page's other form, a JSON string, holds them all
+        return json.dumps(value, separators=(",", ":"))
+    if isinstance(value, dict) or (isinstance(value, list) and not _is_array_of_maps(value)):
+        raise RefusedError(f"{path}: expected a text, number, boolean, null, or an array of flat objects")
+    if isinstance(value, int) and value not in _LONG:
+        raise RefusedError(f"{path}: the integer is beyond 64 bits; send it as a text")
+    return value
+
+
+def _is_array_of_maps(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) and all(map(_fits, item.values())) for item in value)
+
+
+def _fits(value: Any) -> bool:
+    return value is None or isinstance(value, str | float) or (isinstance(value, int) and value in _LONG)
+
+
+def _key_of(event: Mapping[str, Any]) -> bytes | None:
+    """Return the key that keeps an order's events together: the order's id, null where there is none (D5)."""
+    for param in event["params"]:
+        value = param["value"]
+        if param["name"] == ORDER_ID and is_filled(value):
+            return str(value).encode() if isinstance(value, str | int) and not isinstance(value, bool) else None
+    return None

@@ -1,0 +1,86 @@
+"""`order-facts run` and `order-facts check`."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import click
+
+from processor import startup
+from processor.adapters.contact_index import IndexNotReadyError
+from processor.cli.options import CONNECTION, REDIS, with_settings
+from processor.domain.identifiers import CONTACT_ID, Identifier
+from processor.errors import OrderFactsError, RetryError
+from processor.logs import get_logger
+from processor.service import Service
+from processor.settings import Settings
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    stop = threading.Event()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            sys.exit(128 + number)
+        get_logger().info("service.stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGINT, note)
+    return stop
+
+
+def serve(work: Callable[[threading.Event], None]) -> None:
+    """Do work until a signal; an error that ends it is a log line too, where operators look."""
+    stop = stop_on_signals()
+    try:
+        work(stop)
+    except OrderFactsError as error:
+        get_logger().error("service.failed", error=str(error), exit_code=error.exit_code)
+        raise
+
+
+@click.command()
+@with_settings()
+def run(settings: Settings) -> None:
+    """Process order events until SIGTERM or SIGINT.
+
+    Any number of replicas may run, each with its own --instance-id. A stop finishes or aborts the batch in
+    hand, leaves the group and exits with 0.
+    """
+    serve(lambda stop: Service(settings).run(stop))
+
+
+@click.command()
+@with_settings("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "group_id", *CONNECTION, *REDIS)
+def check(settings: Settings) -> None:
+    """Check the configuration and what it needs; one line for each finding.
+
+    Exits with 0 where all is well, 1 where something is wrong, 2 for a setting, 3 where a service does not
+    answer.
+    """
+    click.echo("ok       settings")
+    try:
+        found = startup.check(settings)
+    except OrderFactsError as error:
+        click.echo(f"problem  {error}")
+        raise click.exceptions.Exit(error.exit_code) from error
+    topics = found.topics
+    click.echo(f"ok       Kafka at {settings.bootstrap_servers}, cluster {found.lineage.cluster_id}")
+    click.echo("ok       Redis, with maxmemory-policy noeviction")
+    click.echo(
+        f"ok       topics: {topics.events.name}, {topics.facts.name} and {topics.rejected.name} with "
+        f"{topics.events.partitions} partitions each, {topics.contacts.name} with {topics.contacts.partitions}"
+    )
+    try:
+        found.index.find(Identifier(CONTACT_ID, "-"))
+    except IndexNotReadyError as error:
+        click.echo(f"problem  {error}; orders wait until then")
+        raise click.exceptions.Exit(1) from error
+    except RetryError as error:
+        click.echo(f"problem  {error}")
+        raise click.exceptions.Exit(3) from error
+    click.echo("ok       the contact index is complete")

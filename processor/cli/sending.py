@@ -1,0 +1,136 @@
+"""What the commands that send have in common: input files, refusals, delivery."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+from confluent_kafka import KafkaError, Message
+
+from processor.adapters.kafka import Cluster, classify, plain_producer
+from processor.cli.options import print_line, progress
+from processor.errors import UnreachableError, UsageError
+from processor.settings import Settings
+
+_FLUSH_S = 60.0
+
+
+class RefusedError(ValueError):
+    """One entry of the input that cannot be sent; the text says what is wrong with it."""
+
+
+class Sender:
+    """Sends records to one topic, counts them, and tells what was refused."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        cluster = Cluster(settings)
+        cluster.wait()
+        if not cluster.topics([topic]):
+            raise UsageError(f"the topic {topic} is missing; make it with: order-facts topics create")
+        self._topic = topic
+        self._producer = plain_producer(settings)
+        self._failure: KafkaError | None = None
+        self._sent = self._refused = 0
+
+    def send(self, key: bytes | None, value: bytes | None) -> None:
+        """Queue one record, waiting where the queue is full."""
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, on_delivery=self._delivered)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                break
+        self._producer.poll(0)
+        if self._failure is not None:
+            raise classify(self._failure, f"sending to {self._topic}")
+
+    def refuse(self, place: str, problem: object) -> None:
+        """Tell that an entry cannot be sent; the others are."""
+        self._refused += 1
+        click.echo(f"order-facts: {place}: {problem}", err=True)
+
+    def settle(self) -> None:
+        """Wait until everything queued has arrived. Raises what the delivery failed with."""
+        left = self._producer.flush(_FLUSH_S)
+        if self._failure is not None:
+            raise classify(self._failure, f"sending to {self._topic}")
+        if left:
+            raise UnreachableError(f"{left} records were not taken by Kafka within {_FLUSH_S:g} s")
+
+    def finish(self) -> None:
+        """Settle, print what was sent and exit with 1 where something was refused."""
+        self.settle()
+        print_line(json.dumps({"sent": self._sent, "refused": self._refused}).encode())
+        if self._refused:
+            raise click.exceptions.Exit(1)
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is None:
+            self._sent += 1
+        else:
+            self._failure = error
+
+
+def lines_of(path: str, what: str) -> Iterator[tuple[int, bytes]]:
+    """Yield the numbered lines of a file, or of standard input for `-`, with a progress bar on a terminal.
+
+    Raises UsageError where the file cannot be read.
+    """
+    try:
+        stream: BinaryIO = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    size = 0 if path == "-" else Path(path).stat().st_size
+    with stream, progress("bytes") as bar:
+        task = bar.add_task(what, total=size or None)
+        for number, line in enumerate(stream, 1):
+            yield number, line
+            bar.advance(task, len(line))
+
+
+def json_entries(path: str, what: str) -> Iterator[tuple[str, Any]]:
+    """Yield the JSON values of a file with their places: lines, one array, or one object over several lines.
+
+    A line that is no JSON is yielded as a RefusedError. Raises UsageError where nothing can be read.
+    """
+    numbered = lines_of(path, what)
+    head: list[bytes] = []
+    for number, line in numbered:
+        if not line.strip():
+            continue
+        if not head and _is_complete(line):
+            yield f"{path}, line {number}", _parse(line)
+            for further, rest in numbered:
+                if rest.strip():
+                    yield f"{path}, line {further}", _parse(rest)
+            return
+        head.append(line)
+    if not head:
+        return
+    value = _parse(b"".join(head))
+    if isinstance(value, RefusedError):
+        yield path, value
+    elif isinstance(value, list):
+        yield from ((f"{path}, entry {number}", entry) for number, entry in enumerate(value, 1))
+    else:
+        yield path, value
+
+
+def _is_complete(line: bytes) -> bool:
+    """Tell whether the first line is an entry by itself: an object that ends on it, or no JSON's beginning."""
+    return not isinstance(_parse(line), RefusedError | list) or line.lstrip()[:1] not in b"[{"
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return json.load(io.TextIOWrapper(io.BytesIO(text), encoding="utf-8-sig"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        return RefusedError(f"not JSON: {error}")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

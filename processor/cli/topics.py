@@ -1,0 +1,55 @@
+"""`order-facts topics create`."""
+
+from typing import Final
+
+import click
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
+
+from processor.adapters.kafka import REQUEST_TIMEOUT_S, Cluster, classify
+from processor.cli.options import CONNECTION, with_settings
+from processor.settings import Settings
+
+_WEEK_MS: Final = 7 * 24 * 3600 * 1000
+# A default broker takes requests of 104,857,600 bytes; what is left over holds the request's own fields.
+_LARGEST_MESSAGE_BYTES: Final = 104_857_600 - (64 << 10)
+
+
+@click.group()
+def topics() -> None:
+    """Make the topics that are missing."""
+
+
+@topics.command()
+@with_settings("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "partitions", *CONNECTION)
+def create(settings: Settings) -> None:
+    """Create the topics that are missing; leave existing ones alone.
+
+    The facts and rejected topics get as many partitions as the events topic has.
+    """
+    cluster = Cluster(settings)
+    cluster.wait()
+    names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
+    existing = cluster.topics(names)
+    events = existing.get(settings.events_topic)
+    outputs = events.partitions if events else settings.partitions
+    wanted = {
+        settings.events_topic: (settings.partitions, {}),
+        settings.contacts_topic: (settings.partitions, {"cleanup.policy": "compact"}),
+        settings.facts_topic: (outputs, {"cleanup.policy": "compact", "min.compaction.lag.ms": str(_WEEK_MS)}),
+        settings.rejected_topic: (outputs, {"max.message.bytes": str(_LARGEST_MESSAGE_BYTES)}),
+    }
+    new = [NewTopic(name, count, config=config) for name, (count, config) in wanted.items() if name not in existing]
+    created = cluster.admin.create_topics(new, request_timeout=REQUEST_TIMEOUT_S) if new else {}
+    for name, (count, _) in wanted.items():
+        if name in existing:
+            click.echo(f"{name}: exists, {existing[name].partitions} partitions")
+            continue
+        try:
+            created[name].result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise classify(error.args[0], f"creating the topic {name}") from error
+            click.echo(f"{name}: exists")  # made by another at the same moment
+        else:
+            click.echo(f"{name}: created, {count} partitions")

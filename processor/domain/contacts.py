@@ -1,0 +1,67 @@
+"""Who claims an identifier: from a contact to its identifiers (C2), from the claims to the winner (C3).
+
+Takes contacts as the contacts topic has them and gives values; what keeps the claims is the contact index.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from processor.domain.identifiers import BUILT_IN_FIELDS, CONTACT_ID, PUSH_TOKEN, Identifier, comparable
+
+_SINGLE_FIELDS: Final = tuple(field for field in BUILT_IN_FIELDS if field not in {CONTACT_ID, PUSH_TOKEN})
+
+
+class Claim(NamedTuple):
+    """A contact that has an identifier, by its record now in force. Claims compare as C3 ranks them."""
+
+    timestamp_ms: int
+    contact_id: str
+
+
+class ContactChange(msgspec.Struct, frozen=True):
+    """A contact's record: its id as bytes (the key), where the record stands, and what it puts in force.
+
+    `identifiers` are all that find the contact from now on; None: the contact is deleted (C1).
+    """
+
+    contact_id: bytes
+    partition: int
+    offset: int
+    timestamp_ms: int
+    identifiers: tuple[Identifier, ...] | None
+
+
+def identifiers_of(
+    contact_id: str, contact: Mapping[str, Any], custom_fields: Collection[str]
+) -> tuple[Identifier, ...]:
+    """Return what finds a contact, each identifier once (C2).
+
+    `contact_id` is the record's key, whatever the contact says (C1); `contact` has the fields of the Avro
+    Contact; `custom_fields` are the names in its `fields` that are indexed (D14). A contact with a blank id,
+    or one over 300 characters, is found by its other identifiers only.
+    """
+    found = (comparable(field, value) for field, value in _values(contact_id, contact, custom_fields))
+    return tuple(dict.fromkeys(identifier for identifier in found if identifier is not None))
+
+
+def winner(claims: Iterable[Claim]) -> str:
+    """Return the id of the contact that has the identifier (C3). `claims`: one or more, in any order.
+
+    The latest timestamp wins; at equal timestamps the greater id as text, that is by code points.
+    """
+    return max(claims).contact_id
+
+
+def _values(contact_id: str, contact: Mapping[str, Any], custom_fields: Collection[str]) -> Iterator[tuple[str, Any]]:
+    yield CONTACT_ID, contact_id
+    for field in _SINGLE_FIELDS:
+        yield field, contact[field]
+    for token in contact["pushTokens"]:
+        yield PUSH_TOKEN, token
+    fields = contact["fields"]
+    for field in custom_fields:
+        # D12: a custom field named like a built-in one is never reached
+        if field in fields and field not in BUILT_IN_FIELDS:
+            yield field, fields[field]

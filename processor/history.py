@@ -1,0 +1,67 @@
+"""What a partition's outputs say of its past: the source offset up to which they account for events."""
+
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, Message
+
+from processor.adapters import kafka
+from processor.adapters.avro import codec
+from processor.adapters.kafka import Cluster
+from processor.settings import Settings
+
+_FIRST_STEP: Final = 16
+
+
+def next_source_offset(settings: Settings, cluster: Cluster, partition: int) -> int | None:
+    """Return one above the highest source offset in the last fact and the last rejected record.
+
+    None where neither topic holds a committed record of the partition. One partition's outputs are written
+    in the order of their sources, so that the last of each is the highest.
+    """
+    consumer = kafka.reader(settings)
+    try:
+        found = [
+            _last(cluster, consumer, settings.facts_topic, partition, _fact_source),
+            _last(cluster, consumer, settings.rejected_topic, partition, _rejected_source),
+        ]
+    except KafkaException as error:
+        raise kafka.classify(error.args[0], "reading the last outputs") from error
+    finally:
+        consumer.close()
+    known = [offset for offset in found if offset is not None]
+    return max(known) + 1 if known else None
+
+
+def _last(
+    cluster: Cluster, consumer: Consumer, topic: str, partition: int, source: Callable[[Message], int | None]
+) -> int | None:
+    """Return the source offset of the partition's last record, reading backwards in growing steps."""
+    begin = cluster.starts(topic, [partition])[partition]
+    end = cluster.ends(topic, [partition])[partition]
+    step = _FIRST_STEP
+    while begin < end:
+        start = max(begin, end - step)
+        last = None
+        for message in kafka.read_range(consumer, topic, {partition: start}, {partition: end}):
+            last = source(message) if source(message) is not None else last
+        if last is not None or start == begin:
+            return last
+        step *= 8
+    return None
+
+
+def _fact_source(message: Message) -> int | None:
+    value = message.value()
+    return (
+        None
+        if value is None
+        else codec().decode_fact(value if isinstance(value, bytes) else value.encode()).source_offset
+    )
+
+
+def _rejected_source(message: Message) -> int | None:
+    for name, value in kafka.record_of(message).headers:
+        if name == "source.offset" and value is not None and value.isdigit():
+            return int(value)
+    return None

@@ -1,0 +1,187 @@
+"""Where each partition starts: from the committed watermark, the mirror and the topics' ends.
+
+A partition that is owed a place (just assigned, or rewound) is placed here. The mirror is read first and
+the committed offset after it, so that in a healthy deployment the mirror is never the newer of the two.
+
+    committed offset   mirror             then
+    none               none               from the start, if the partition never produced anything
+    W                  W                  go on; no fact is read
+    W                  older or missing   catch up from the facts, then go on
+    W                  newer              stop: offsets were moved back, restored or lost
+
+Everything else that does not fit together is a StopError, each with a line that says how to go on:
+records lost to retention, topics made anew, partition counts that differ, offsets beyond an end.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from confluent_kafka import KafkaException, TopicPartition
+
+from processor.adapters import kafka
+from processor.adapters.group import Group, Placed
+from processor.adapters.kafka import Cluster
+from processor.adapters.ledger import Lineage, Watermark, watermark_of
+from processor.adapters.mirror import Mirror
+from processor.catchup import CatchUp
+from processor.errors import StopError
+from processor.history import next_source_offset
+from processor.logs import get_logger
+from processor.settings import Settings
+from processor.topics import Topics, describe_topics
+
+_COMMITTED_WAIT_S: Final = 0.3
+_PACE_S: Final = 0.3
+log = get_logger()
+
+
+class _Bounds(msgspec.Struct, frozen=True):
+    """What the topics hold of the owed partitions: offsets by partition."""
+
+    events_start: Mapping[int, int]
+    events_end: Mapping[int, int]
+    facts_start: Mapping[int, int]
+    facts_end: Mapping[int, int]
+
+
+class Positions:
+    """Places the partitions of the group that are owed a place."""
+
+    def __init__(
+        self, settings: Settings, group: Group, mirror: Mirror, cluster: Cluster, topics: Topics, lineage: Lineage
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._mirror = mirror
+        self._cluster = cluster
+        self._topics = topics
+        self._lineage = lineage
+        self._catchup = CatchUp(settings, mirror)
+        self._not_before = 0.0
+
+    @property
+    def catching_up(self) -> set[int]:
+        """The partitions whose mirror is being brought up to date."""
+        return self._catchup.partitions
+
+    def settle(self) -> None:
+        """Place what is owed as far as that goes now; returns soon, and is called again before each batch."""
+        self._catchup.keep(self._group.owed)
+        owed = sorted(self._group.owed - self._catchup.partitions)
+        if owed and time.monotonic() >= self._not_before:
+            self._place(owed)
+        for partition, watermark in self._catchup.step(0.0 if self._group.placed else 0.1).items():
+            self._group.place(partition, Placed(watermark, watermark))
+
+    def drop(self) -> None:
+        """Forget all catch-ups: after a failure everything is placed anew."""
+        self._catchup.close()
+
+    def _place(self, owed: list[int]) -> None:
+        self._check_topics()
+        marks = self._mirror.watermarks(owed)
+        committed = self._group.committed(owed, _COMMITTED_WAIT_S)
+        if committed is None:  # a predecessor's transaction is pending: wait, while other partitions go on
+            self._not_before = time.monotonic() + _PACE_S
+            return
+        bounds = self._bounds(owed)
+        for entry in committed:
+            partition, mark = entry.partition, marks[entry.partition]
+            if entry.offset < 0:
+                self._place_fresh(partition, mark, bounds)
+            else:
+                self._place_committed(entry, mark, bounds)
+
+    def _place_fresh(self, partition: int, mark: Watermark | None, bounds: _Bounds) -> None:
+        """Start at the earliest record, but only where nothing was ever produced."""
+        restore = next_source_offset(self._settings, self._cluster, partition)
+        if mark is not None:
+            restore = max(restore or 0, mark.source)
+        if restore is not None:
+            raise StopError(
+                f"the group {self._settings.group_id} has no committed offset for {self._settings.events_topic}"
+                f"[{partition}], yet facts or rejected records were written up to source offset {restore - 1}: "
+                f"the offsets are lost; the offset to restore is {restore}"
+            )
+        start = bounds.events_start[partition]
+        self._put(partition, Placed(Watermark(start, 0), None), "none")
+
+    def _place_committed(self, entry: TopicPartition, mark: Watermark | None, bounds: _Bounds) -> None:
+        partition = entry.partition
+        watermark = watermark_of(entry, self._lineage)
+        self._check_bounds(partition, watermark, bounds)
+        if mark == watermark:
+            self._put(partition, Placed(watermark, watermark), "equal")
+        elif mark is not None and (mark.source > watermark.source or mark.facts > watermark.facts):
+            raise StopError(
+                f"{self._settings.events_topic}[{partition}]: the committed offset {watermark.source} is below "
+                f"{mark.source}, up to which events were processed: the group's offsets were moved back or "
+                f"restored; set it to {mark.source} again, or to reprocess take a new group_id with a new "
+                "facts_topic and rejected_topic"
+            )
+        else:
+            self._check_rebuild(partition, mark, bounds)
+            self._catchup.begin(partition, mark, watermark)
+
+    def _put(self, partition: int, placed: Placed, mirror: str) -> None:
+        self._group.place(partition, placed)
+        log.info(
+            "partition.positioned",
+            partition=partition,
+            offset=placed.watermark.source,
+            facts_offset=placed.watermark.facts,
+            mirror=mirror,
+        )
+
+    def _check_bounds(self, partition: int, watermark: Watermark, bounds: _Bounds) -> None:
+        events, facts = self._settings.events_topic, self._settings.facts_topic
+        start, end = bounds.events_start[partition], bounds.events_end[partition]
+        if watermark.source < start:
+            raise StopError(
+                f"{events}[{partition}]: up to {start - watermark.source} events were lost to retention, from offset "
+                f"{watermark.source}, which is committed, to {start}, where the topic begins; to accept the loss set "
+                f"the group's offset to {start} and keep its metadata"
+            )
+        if watermark.source > end:
+            raise StopError(
+                f"{events}[{partition}]: the committed offset {watermark.source} is beyond the topic's end {end}: "
+                "records were lost on the brokers, or the offsets are another cluster's"
+            )
+        if watermark.facts > bounds.facts_end[partition]:
+            raise StopError(
+                f"{facts}[{partition}]: facts were committed up to offset {watermark.facts}, but the topic ends at "
+                f"{bounds.facts_end[partition]}: facts were lost on the brokers; take a new group_id with a new "
+                "facts_topic and rejected_topic to write all facts anew"
+            )
+
+    def _check_rebuild(self, partition: int, mark: Watermark | None, bounds: _Bounds) -> None:
+        start = bounds.facts_start[partition]
+        if (mark.facts if mark else 0) < start:
+            raise StopError(
+                f"{self._settings.facts_topic}[{partition}]: facts below offset {start} were deleted, so that the "
+                "orders' state cannot be rebuilt; take a new group_id with a new facts_topic and rejected_topic to "
+                "write all facts anew"
+            )
+
+    def _check_topics(self) -> None:
+        """Compare partition counts and topic ids with those of the start."""
+        now = describe_topics(self._settings, self._cluster)
+        for role in ("events", "facts", "rejected"):
+            was, found = getattr(self._topics, role), getattr(now, role)
+            if was.topic_id != found.topic_id:
+                raise StopError(f"the topic {was.name} was deleted and made anew while this ran: start again")
+        self._topics = now
+
+    def _bounds(self, partitions: list[int]) -> _Bounds:
+        events, facts = self._settings.events_topic, self._settings.facts_topic
+        try:
+            return _Bounds(
+                self._cluster.starts(events, partitions),
+                self._cluster.ends(events, partitions, committed=False),
+                self._cluster.starts(facts, partitions),
+                self._cluster.ends(facts, partitions, committed=False),
+            )
+        except KafkaException as error:
+            raise kafka.classify(error.args[0], "asking for the topics' ends") from error

@@ -1,0 +1,280 @@
+"""Properties of steps 2 to 4 that hold for every event that Avro can hold, in any sequence and any batches."""
+
+import io
+from collections import defaultdict
+from decimal import Decimal
+
+import fastavro
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.adapters.avro import codec
+from processor.domain.events import parse
+from processor.domain.items import Item
+from processor.domain.orders import STATUSES, Create, Order, SetStatus, Update
+from processor.domain.rejections import Outcome, Reason, Rejection
+from processor.pipeline import Rules, fold, needs, read
+from processor.startup import rules_of
+from tests.reference import Rejected, contact_lookup
+from tests.reference import fold as reference_fold
+from tests.support.events import ANY_VALUE, LONGS, MARK, RULES, contact_records, events, exact, key_of, topics
+from tests.support.facts import AMOUNTS, FACT, fact_of
+from tests.unit.test_rules import settings_of
+
+DETAIL_CHARACTERS = 400
+IDENTITY = ("externalOrderId", "createdAt", "updatedAt", "statusChangedAt", "revision", "sourcePartition")
+NOT_COMPARED = {*IDENTITY, "sourceOffset", "eventTypeKey", "identifiedBy"}  # D22 compares the rest
+
+
+def run(sent, contacts, reference_rules, batch=10**9, budget_bytes=1 << 62):
+    """Send records through steps 2 to 4 in batches; give the outputs and the orders as they then are."""
+    rules = rules_of(settings_of(reference_rules))
+    find_contact = contact_lookup(contacts, reference_rules.identification)
+    waiting, orders, outputs = [s.record for s in sent], {}, []
+    while waiting:
+        parsed = read(waiting[:batch], codec().decode_event, rules)
+        needed = needs(parsed)
+        found = {i: contact for i in needed.identifiers if (contact := find_contact(*i)) is not None}
+        known = {(p, n): orders[p, n] for p, ids in needed.order_ids.items() for n in ids if (p, n) in orders}
+        folded = fold(parsed, known, found, codec().encode_fact, rules, budget_bytes)
+        assert_counts_add_up(waiting, folded)
+        for partition, changed in folded.changed.items():
+            orders |= {(partition, order_id): order for order_id, order in changed.items()}
+        outputs += folded.outputs
+        waiting = waiting[len(folded.outputs) :]
+    return outputs, orders
+
+
+def assert_counts_add_up(waiting, folded):
+    """Check what a fold says about itself against its own outputs."""
+    consumed = waiting[: len(folded.outputs)]
+    assert [output.record for output in folded.outputs] == consumed
+    assert consumed, "a fold that consumes nothing would be repeated for ever"
+    rejections = [output.result for output in folded.outputs if isinstance(output.result, Rejection)]
+    facts = [output.result for output in folded.outputs if not isinstance(output.result, Rejection)]
+    assert folded.facts == len(facts)
+    assert folded.reasons.total() == folded.outcomes.total() == len(rejections)
+    assert folded.outcomes[Outcome.IGNORED] == sum(r.reason.outcome == Outcome.IGNORED for r in rejections)
+    assert folded.next_offsets == {record.partition: record.offset + 1 for record in consumed}
+    assert folded.input_bytes == sum(record.size_bytes for record in consumed)
+    changed = {(partition, name) for partition, orders in folded.changed.items() for name in orders}
+    assert changed == {
+        (output.record.partition, output.result.key.decode())
+        for output in folded.outputs
+        if not isinstance(output.result, Rejection)
+    }
+
+
+def results(outputs):
+    """Give what became of each record, without the records."""
+    return [output.result for output in outputs]
+
+
+def assert_one_clean_line(detail):
+    """Check that a detail fits a header and a log: printable, one line, short, and nobody's data."""
+    assert detail
+    assert detail.isprintable()
+    assert len(detail) <= DETAIL_CHARACTERS
+    assert MARK not in detail.lower()
+
+
+@settings(deadline=None, max_examples=250)
+@given(event=events(), reference_rules=RULES, key=st.none() | st.binary(max_size=3))
+def test_any_event_is_a_command_or_a_rejection_with_a_clean_line(event, reference_rules, key):
+    """Parsing never raises, with the right key or a wrong one, and its details hold one line and no value (D24)."""
+    parsing = rules_of(settings_of(reference_rules)).parsing
+    decoded = codec().decode_event(codec().encode_event(event))
+    for any_key in (key_of(event), key):
+        result = parse(decoded, any_key, parsing)
+        if isinstance(result, Rejection):
+            assert_one_clean_line(result.detail)
+        else:
+            assert isinstance(result, Create | Update | SetStatus)
+            assert result.order_id.encode() == any_key
+        assert parse(decoded, any_key, parsing) == result
+
+
+NAMES = st.sampled_from(["externalOrderId", "totalCost", "status", "date", "items", "email", "custom"])
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    event_type=st.sampled_from(["orderCreated", "orderUpdated", "orderDelivered"]) | st.text(max_size=3),
+    key_value=st.text(max_size=5),
+    params=st.lists(st.tuples(NAMES | st.text(max_size=4), ANY_VALUE), max_size=6),
+)
+def test_an_event_without_any_sense_is_a_command_or_a_rejection(event_type, key_value, params):
+    """Parsing is total even where nothing was drawn with the rules in mind."""
+    event = {
+        "eventTypeKey": event_type,
+        "keyValue": key_value,
+        "params": [{"name": name, "value": value} for name, value in params],
+    }
+    result = parse(codec().decode_event(codec().encode_event(event)), key_of(event), Rules().parsing)
+    assert isinstance(result, Rejection | Create | Update | SetStatus)
+    if isinstance(result, Rejection):
+        assert result.detail.isprintable()
+        assert len(result.detail) <= DETAIL_CHARACTERS
+
+
+@settings(deadline=None, max_examples=120)
+@given(sent=topics(), contacts=contact_records(), reference_rules=RULES, budget_bytes=st.integers(1, 5000))
+def test_outputs_do_not_depend_on_how_the_records_are_cut(sent, contacts, reference_rules, budget_bytes):
+    """One record at a time, seven, all, or what a byte budget lets through: the same facts and rejections (D24)."""
+    whole, orders = run(sent, contacts, reference_rules)
+    assert [output.record for output in whole] == [s.record for s in sent]
+    assert run(sent, contacts, reference_rules) == (whole, orders)
+    for batch, budget in ((1, 1 << 62), (7, 1 << 62), (10**9, budget_bytes), (3, 1)):
+        assert run(sent, contacts, reference_rules, batch, budget) == (whole, orders)
+    for output in whole:
+        if isinstance(output.result, Rejection):
+            assert_one_clean_line(output.result.detail)
+
+
+@settings(deadline=None, max_examples=150)
+@given(sent=topics(), contacts=contact_records(), reference_rules=RULES)
+def test_facts_of_an_order_are_its_revisions_in_turn(sent, contacts, reference_rules):
+    """Revisions count from 1 without a gap, times follow D23, and no fact stands without a change (D22)."""
+    outputs, _ = run(sent, contacts, reference_rules)
+    lives = defaultdict(list)
+    for s, output in zip(sent, outputs, strict=True):
+        if not isinstance(output.result, Rejection):
+            fact = fact_of(output.result.value)
+            assert output.result.key == fact["externalOrderId"].encode() == s.record.key
+            assert (fact["sourcePartition"], fact["sourceOffset"]) == (s.record.partition, s.record.offset)
+            assert fact["updatedAt"] == s.read.timestamp_ms
+            assert fact["eventTypeKey"] == s.read.event["eventTypeKey"]
+            lives[fact["sourcePartition"], fact["externalOrderId"]].append(fact)
+    for facts in lives.values():
+        assert [fact["revision"] for fact in facts] == list(range(1, len(facts) + 1))
+        assert {fact["createdAt"] for fact in facts} == {facts[0]["updatedAt"]}
+        assert facts[0]["statusChangedAt"] == facts[0]["updatedAt"]
+        assert facts[0]["eventTypeKey"] in {"orderCreated", "orderUpdated"}
+        for before, after in zip(facts, facts[1:], strict=False):
+            same_status = before["status"] == after["status"]
+            assert after["statusChangedAt"] == (before if same_status else after)["statusChangedAt"]
+            assert same_status or after["statusChangedAt"] == after["updatedAt"]
+            assert exact(compared(before)) != exact(compared(after))
+            if after["contactId"] == before["contactId"]:
+                assert after["identifiedBy"] == before["identifiedBy"]
+
+
+def compared(fact):
+    """Give the fields of a fact that make a change (D22)."""
+    return {name: value for name, value in fact.items() if name not in NOT_COMPARED}
+
+
+@settings(deadline=None, max_examples=150)
+@given(sent=topics(), contacts=contact_records(), reference_rules=RULES)
+def test_an_orders_state_is_the_fact_of_its_latest_change(sent, contacts, reference_rules):
+    """What the next batch continues from is exactly what the facts topic holds: the mirror can be rebuilt from it."""
+    outputs, orders = run(sent, contacts, reference_rules)
+    latest = {}
+    for output in outputs:
+        if not isinstance(output.result, Rejection):
+            latest[output.record.partition, output.result.key.decode()] = output.result.value
+    assert {place: codec().decode_fact(value) for place, value in latest.items()} == orders
+    for order in orders.values():
+        assert_survives_both_forms(order)
+
+
+SCALARS = st.text() | st.booleans() | LONGS | st.floats(allow_nan=False, allow_infinity=False)
+SAME_IN_PYTHON = st.sampled_from([0, 0.0, -0.0, False, 1, 1.0, True, "1", 1 << 53, float(1 << 53)])
+CUSTOM = st.dictionaries(st.text(), SAME_IN_PYTHON | SCALARS, max_size=4)
+UNITS = st.integers(0, 10**18 - 1)
+MAYBE_TEXT = st.none() | st.text()
+ITEM_VALUES = st.builds(
+    Item,
+    external_item_id=st.text(),
+    quantity=st.floats(min_value=5e-324, allow_infinity=False),
+    **dict.fromkeys(("name", "category", "url", "image_url", "description"), MAYBE_TEXT),
+    cost=st.none() | UNITS,
+    custom=CUSTOM,
+)
+ORDERS = st.builds(
+    Order,
+    **dict.fromkeys(("external_order_id", "contact_id", "identified_by", "event_type"), st.text()),
+    **dict.fromkeys(("date_ms", "created_at_ms", "updated_at_ms", "status_changed_at_ms", "source_offset"), LONGS),
+    status=st.sampled_from(STATUSES),
+    total_cost=UNITS,
+    **dict.fromkeys(("shipping", "discount", "taxes"), st.none() | UNITS),
+    revision=st.integers(1, (1 << 31) - 1),
+    source_partition=st.integers(0, (1 << 31) - 1),
+    items=st.lists(ITEM_VALUES, max_size=3).map(tuple),
+    custom=CUSTOM,
+    currency=st.none() | st.sampled_from(["UAH", "EUR"]),
+    external_customer_id=MAYBE_TEXT,
+    additional_info=MAYBE_TEXT,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(order=ORDERS)
+def test_an_order_survives_its_fact_and_its_msgpack_form(order):
+    """An order read again from Avro or msgpack is the same to the bit and the type: 1, 1.0 and true stay apart (D22)."""
+    assert_survives_both_forms(order)
+
+
+def assert_survives_both_forms(order):
+    """Check both forms in which an order is kept."""
+    as_fact = codec().decode_fact(codec().encode_fact(order))
+    as_msgpack = msgspec.msgpack.Decoder(Order).decode(msgspec.msgpack.Encoder().encode(order))
+    for kept in (as_fact, as_msgpack):
+        assert type(kept) is Order
+        assert exact(plain(kept)) == exact(plain(order))
+
+
+def plain(order):
+    """Give an order as tuples all the way down; a struct's own equality would take 1 for True."""
+    items = tuple(msgspec.structs.astuple(item) for item in order.items)
+    return msgspec.structs.astuple(msgspec.structs.replace(order, items=items))
+
+
+@settings(deadline=None, max_examples=400)
+@given(sent=topics(), contacts=contact_records(), reference_rules=RULES)
+def test_the_program_is_the_reference(sent, contacts, reference_rules):
+    """Facts field by field, reasons, outcomes and the names in details are the reference fold's, whatever is set."""
+    find_contact = contact_lookup(contacts, reference_rules.identification)
+    expected = reference_fold([s.read for s in sent], find_contact, reference_rules, encoded_size)
+    outputs, _ = run(sent, contacts, reference_rules)
+    for wanted, output in zip(expected, outputs, strict=True):
+        assert (wanted.source_partition, wanted.source_offset) == (output.record.partition, output.record.offset)
+        if isinstance(wanted, Rejected):
+            assert isinstance(output.result, Rejection), wanted
+            assert (output.result.reason, output.result.reason.outcome) == (wanted.reason, wanted.outcome)
+            assert_names_are_told(wanted, output.result.detail)
+        else:
+            assert not isinstance(output.result, Rejection), output.result
+            assert exact(fact_of(output.result.value)) == exact(wanted.fact)
+
+
+def assert_names_are_told(wanted, detail):
+    """Check that a detail begins with the names that the reference gives, as far as foreign names are shown."""
+    if wanted.reason == Reason.MISSING_PARAMETER:
+        assert detail == f"missing: {', '.join(wanted.detail_names)}"
+        return
+    for name in wanted.detail_names:
+        printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+        cut = printable[:-1] + "…"  # of a name too long to show
+        assert detail.startswith((f"{printable}: ", f"{cut}: "))
+
+
+def encoded_size(fact):
+    """Give the bytes of a fact's record value: its header and what fastavro makes of it."""
+    with_units = {**fact, "items": [_units(item, ("cost",)) for item in fact["items"]]}
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, FACT, _units(with_units, AMOUNTS))
+    return 10 + len(body.getvalue())
+
+
+def _units(holder, names):
+    return {**holder, **{name: _unscaled(holder[name]) for name in names}}
+
+
+def _unscaled(amount):
+    if amount is None:
+        return None
+    units = int(amount.scaleb(4))
+    assert Decimal(units).scaleb(-4) == amount
+    return units.to_bytes((units.bit_length() + 8) // 8, "big", signed=True)
