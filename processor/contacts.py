@@ -218,7 +218,7 @@ class _Session:
         self._records_before = totals.records  # at the start, and at the last line of statistics
         self._records_at_stats = totals.records
         self._began_s = self._stats_s = time.monotonic()
-        self._checked_s = 0.0
+        self._checked_s = -_CHECK_S
         self._log = get_logger()
 
     def step(self) -> None:

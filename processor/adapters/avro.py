@@ -69,7 +69,7 @@ class _Subject:
         """Return the record's value, framed. Raises ValueError or TypeError where it does not fit."""
         buffer = io.BytesIO()
         buffer.write(self.header)
-        fastavro.schemaless_writer(buffer, self._newest, record, strict=True)
+        fastavro.schemaless_writer(buffer, self._newest, record, strict_allow_default=True)
         return buffer.getvalue()
 
 

@@ -21,14 +21,10 @@ ZONES = (
 )
 STATUSES = ("INITIALIZED", "IN_PROGRESS", "DELIVERED", "CANCELLED", "ABANDONED_SHOPPING_CART")
 TYPES = ("orderCreated", "orderCreated", "orderUpdated", "orderUpdated", "orderDelivered", "orderCancelled")
-CREATION = ("totalCost", "status", "date", "email")
+CREATION = ("totalCost", "status", "date", "email", "token", "colour")  # with an owner by each of the RULES
 TEXT_NAMES = (
     *("firstName", "lastName", "statusDescription", "restoreUrl", "storeId", "source", "deliveryMethod"),
     *("paymentMethod", "deliveryAddress", "additionalInfo", "cartId"),
-)
-IDENTIFIER_NAMES = (
-    *("ContactId", "Contact_id", "externalCustomerId", "Email", "EmailAddress", "UserEmail", "ContactEmail", "email"),
-    *("Phone", "phone", "SMS", "PhoneNumber", "PushToken", "ContactKey", "Contact_key", "token", "colour"),
 )
 LONGS = st.integers(-(1 << 63), (1 << 63) - 1)
 SHORT_TEXT = st.text(max_size=12)
@@ -36,7 +32,11 @@ SHORT_TEXT = st.text(max_size=12)
 
 def mostly(usual, unusual, times=7):
     """Draw from `usual`, and once in so many times from `unusual`."""
-    return st.integers(0, times).flatmap(lambda number: unusual if number == times else usual)
+    return st.sampled_from([usual] * (times - 1) + [unusual]).flatmap(lambda drawn: drawn)
+
+
+def _once_in(draw, times):
+    return draw(st.sampled_from(range(times))) == times - 1
 
 
 def _spelt(names):
@@ -59,6 +59,7 @@ SCALARS = st.one_of(
 NATIVE_ITEM_NAMES = st.sampled_from(
     ["externalItemId", "name", "quantity", "cost", "url", "imageUrl", "category", "description", "size", "", "Name"]
 )
+FINITE_SCALARS = SHORT_TEXT | st.booleans() | LONGS | st.floats(allow_nan=False, allow_infinity=False)
 ANY_VALUE = SCALARS | st.lists(st.dictionaries(NATIVE_ITEM_NAMES | SHORT_TEXT, SCALARS, max_size=4), max_size=3)
 
 AMOUNTS = st.one_of(
@@ -74,7 +75,7 @@ CURRENCIES = st.sampled_from(["UAH", "eur", "Usd"])
 BAD_CURRENCIES = st.sampled_from(["EU", "EURO", "E1R", "\u0415UR", "\ufb00s", f"{MARK}", 978])
 BAD_STATUSES = st.sampled_from(["delivered", "DELIVERED ", f"{MARK}", 2, False])
 TEXTS = SHORT_TEXT.map(lambda text: f"{MARK} {text}")
-ORDER_IDS = st.sampled_from([f"{MARK}-1", f"{MARK}-1", f"{MARK}-2", 42, "42", f"замовлення {MARK}"])
+ORDER_IDS = st.sampled_from([f"{MARK}-1", f"{MARK}-1", f"замовлення {MARK}", 42, "42"])
 BAD_ORDER_IDS = st.one_of(SCALARS, st.sampled_from([f"{MARK}".ljust(300, "x"), f"{MARK}".ljust(301, "x"), []]))
 
 
@@ -127,11 +128,9 @@ _BAD_LEAVES = st.sampled_from(
         *(f"{'[' * levels}{']' * levels}" for levels in (97, 98, 99, 100, 900)),
     ]
 )
-_LEAVES = mostly(_SOUND_LEAVES, _BAD_LEAVES, 12)
 _NAMES = st.one_of(
     NATIVE_ITEM_NAMES, SHORT_TEXT, st.sampled_from(["custom", "a\nb", "\u2028", "x" * 99, "x" * 100, "x" * 101])
 )
-_NAME_TEXTS = mostly(_NAMES.map(json.dumps), st.just('"\\ud800"'), 30)
 
 
 def _array(values):
@@ -142,14 +141,19 @@ def _object(members):
     return "{" + ", ".join(f"{name}:{value}" for name, value in members) + "}"
 
 
-_JSON_TEXTS = st.recursive(
-    _LEAVES,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3).map(_array),
-        st.lists(st.tuples(_NAME_TEXTS, inner), max_size=3).map(_object),
-    ),
-    max_leaves=5,
-)
+def _json_texts(leaves, names):
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3).map(_array),
+            st.lists(st.tuples(names, inner), max_size=3).map(_object),
+        ),
+        max_leaves=5,
+    )
+
+
+_SOUND_TEXTS = _json_texts(_SOUND_LEAVES, _NAMES.map(json.dumps))
+_BAD_TEXTS = _json_texts(mostly(_SOUND_LEAVES, _BAD_LEAVES, 2), mostly(_NAMES.map(json.dumps), st.just('"\\ud800"')))
 _GOOD_ATTRIBUTES = {
     "externalItemId": st.sampled_from(['"i-1"', '"i-2"', "7", "9" * 30]),
     "name": st.sampled_from(['"Lamp"', "5", "5.0"]),
@@ -158,17 +162,24 @@ _GOOD_ATTRIBUTES = {
     "url": st.just('"https://shop.example/1"'),
     "imageUrl": st.just('"https://shop.example/1.png"'),
 }
+_FURTHER_NAMES = st.sampled_from(["size", "colour", "Name", "", "custom", "x" * 101]) | SHORT_TEXT.filter(
+    lambda name: name not in {*_GOOD_ATTRIBUTES, "category", "description"}
+)
 
 
 @st.composite
 def _item_texts(draw):
-    """Draw one item as JSON text: usually all six attributes and a few more, some of them twice."""
-    members = [
-        (json.dumps(name), draw(mostly(good, _JSON_TEXTS, 20)))
-        for name, good in _GOOD_ATTRIBUTES.items()
-        if draw(st.integers(0, 30)) < 30
-    ]
-    members += draw(st.lists(st.tuples(_NAME_TEXTS, _JSON_TEXTS), max_size=2))
+    """Draw one item as JSON text that keeps the rules: all six attributes and a few more, in any order."""
+    members = [(json.dumps(name), draw(good)) for name, good in _GOOD_ATTRIBUTES.items()]
+    further = draw(st.lists(st.tuples(_FURTHER_NAMES.map(json.dumps), _SOUND_TEXTS), max_size=2))
+    return _object(draw(st.permutations(members + further)))
+
+
+@st.composite
+def _bad_item_texts(draw):
+    """Draw one item with attributes left out, some twice, and some that nobody should send."""
+    members = [(json.dumps(name), draw(good)) for name, good in _GOOD_ATTRIBUTES.items() if not _once_in(draw, 12)]
+    members += draw(st.lists(st.tuples(_NAMES.map(json.dumps), _BAD_TEXTS), min_size=1, max_size=2))
     return _object(draw(st.permutations(members)))
 
 
@@ -180,22 +191,33 @@ def _broken(draw, texts):
     return draw(st.sampled_from([text[:cut], text[cut:], f"\ufeff{text}", f"{text}]", f"{text[:cut]},{text[cut:]}"]))
 
 
-ITEM_ARRAYS = st.lists(mostly(_item_texts(), _JSON_TEXTS, 20), max_size=3).map(_array)
-NATIVE_ITEMS = st.lists(
-    st.fixed_dictionaries(
-        {"externalItemId": st.just("i-1"), "quantity": st.sampled_from([1, 2.5, "3"])},
-        optional={
-            "name": st.sampled_from(["Lamp", 5, 5.0]),
-            "cost": AMOUNTS,
-            "url": st.just("u"),
-            "imageUrl": st.just("i"),
-            "category": SCALARS,
-            "size": SCALARS,
-        },
-    ),
-    max_size=2,
+def _native_items(cost, other):
+    return st.lists(
+        st.fixed_dictionaries(
+            {
+                "externalItemId": st.just("i-1"),
+                "name": st.sampled_from(["Lamp", 5, 5.0]),
+                "quantity": st.sampled_from([1, 2.5, "3"]),
+                "cost": cost,
+                "url": st.just("u"),
+                "imageUrl": st.just("i"),
+            },
+            optional={"category": SHORT_TEXT, "size": other},
+        ),
+        max_size=2,
+    )
+
+
+ITEM_ARRAYS = st.lists(_item_texts(), max_size=3).map(_array)
+ITEMS = ITEM_ARRAYS | _native_items(AMOUNTS, FINITE_SCALARS)
+BAD_ITEMS = st.one_of(
+    st.lists(mostly(_item_texts(), _bad_item_texts(), 2), min_size=1, max_size=3).map(_array),
+    st.lists(mostly(_item_texts(), _BAD_TEXTS, 2), min_size=1, max_size=3).map(_array),
+    _broken(ITEM_ARRAYS),
+    _native_items(AMOUNTS | BAD_AMOUNTS.filter(lambda value: value != []), SCALARS),
+    st.lists(st.dictionaries(NATIVE_ITEM_NAMES, SCALARS, max_size=8), max_size=2),
+    _BAD_TEXTS | ANY_VALUE,
 )
-ITEMS = mostly(ITEM_ARRAYS | NATIVE_ITEMS, _broken(ITEM_ARRAYS) | _JSON_TEXTS | ANY_VALUE, 12)
 
 # --- contacts ------------------------------------------------------------------------------------------
 
@@ -214,14 +236,23 @@ _CONTACTS = {
     },
     "42": {"phone": f"{MARK}-380501234567", "email": "  "},
 }
-IDENTIFIERS = st.sampled_from(
-    [
-        *(f"c-{MARK}", f"d-{MARK}", "42", 42, f"{MARK}.ann@example.com", f"{MARK}.ANN@example.com "),
-        *(f"{MARK}.bob@example.com", f"{MARK}-380501234567", f"{MARK}-push", f"{MARK}-gold", f"{MARK}-77"),
-        *(f"{MARK}-key", f"{MARK}-shadow@example.com"),
-    ]
+_IDENTIFIERS_BY_NAME = {
+    **dict.fromkeys(("ContactId", "Contact_id"), st.sampled_from([f"c-{MARK}", f" c-{MARK}", f"d-{MARK}", "42", 42])),
+    **dict.fromkeys(
+        ("Email", "EmailAddress", "UserEmail", "ContactEmail", "email"),
+        st.sampled_from([f"{MARK}.ann@example.com", f"{MARK}.ANN@Example.com\t", f"{MARK}.bob@example.com"]),
+    ),
+    **dict.fromkeys(("Phone", "phone", "SMS", "PhoneNumber"), st.just(f"{MARK}-380501234567")),
+    "externalCustomerId": st.just(f"{MARK}-77"),
+    "PushToken": st.just(f"{MARK}-push"),
+    **dict.fromkeys(("ContactKey", "Contact_key"), st.just(f"{MARK}-key")),
+    "token": st.sampled_from([f"{MARK}-gold", f"{MARK}-gold", 42]),
+    "colour": st.just(f"{MARK}-77"),
+}
+IDENTIFIER_NAMES = tuple(_IDENTIFIERS_BY_NAME)
+BAD_IDENTIFIERS = SCALARS | st.sampled_from(
+    [f"{MARK}-nobody", f"{MARK}-shadow@example.com", MARK.ljust(301, "x"), [], 42.0]
 )
-BAD_IDENTIFIERS = SCALARS | st.sampled_from([f"{MARK}-nobody", MARK.ljust(301, "x"), [], 42.0])
 
 
 @st.composite
@@ -229,7 +260,7 @@ def contact_records(draw):
     """Draw the contacts topic: the known contacts, then changes and deletions among them."""
     entries = [(contact_id, contact_id) for contact_id in _CONTACTS]
     ids = st.sampled_from(list(_CONTACTS))
-    entries += draw(st.lists(st.tuples(ids, st.none() | ids), max_size=2))
+    entries += draw(mostly(st.just([]), st.lists(st.tuples(ids, st.none() | ids), min_size=1, max_size=2), 4))
     return [
         ContactRecord(
             partition=0,
@@ -244,40 +275,80 @@ def contact_records(draw):
 
 # --- events --------------------------------------------------------------------------------------------
 
-_VALUES = {
-    "externalOrderId": mostly(ORDER_IDS, BAD_ORDER_IDS, 20),
-    **dict.fromkeys(("totalCost", "shipping", "discount", "taxes"), mostly(AMOUNTS, BAD_AMOUNTS | ANY_VALUE, 15)),
-    "status": mostly(st.sampled_from(STATUSES), BAD_STATUSES | ANY_VALUE, 15),
-    "date": mostly(dates(), BAD_DATES | ANY_VALUE, 15),
-    **dict.fromkeys(("currency", "currencyCode"), mostly(CURRENCIES, BAD_CURRENCIES | ANY_VALUE)),
+_MONEY_NAMES = ("totalCost", "shipping", "discount", "taxes")
+GOOD_VALUES = {
+    "externalOrderId": ORDER_IDS,
+    **dict.fromkeys(_MONEY_NAMES, AMOUNTS),
+    "status": st.sampled_from(STATUSES),
+    "date": dates(),
+    **dict.fromkeys(("currency", "currencyCode"), CURRENCIES),
     "items": ITEMS,
-    **dict.fromkeys(TEXT_NAMES, mostly(TEXTS, ANY_VALUE, 4)),
-    **dict.fromkeys(IDENTIFIER_NAMES, mostly(IDENTIFIERS, BAD_IDENTIFIERS, 10)),
+    **dict.fromkeys(TEXT_NAMES, TEXTS),
+    **_IDENTIFIERS_BY_NAME,
+    **{name.lower(): good for name, good in _IDENTIFIERS_BY_NAME.items() if name != "externalCustomerId"},
+    **{name.upper(): good for name, good in _IDENTIFIERS_BY_NAME.items()},
 }
-_EXTRA_NAMES = st.one_of(
-    _spelt(st.sampled_from(list(_VALUES))),
+_CREATION_VALUES = {
+    **GOOD_VALUES,
+    "email": st.just(f"{MARK}.ann@example.com"),
+    "token": st.just(f"{MARK}-gold"),
+    "colour": st.just(f"{MARK}-77"),
+}
+BAD_VALUES = {
+    "externalOrderId": BAD_ORDER_IDS,
+    **dict.fromkeys(_MONEY_NAMES, BAD_AMOUNTS | ANY_VALUE),
+    "status": BAD_STATUSES | ANY_VALUE,
+    "date": BAD_DATES | ANY_VALUE,
+    **dict.fromkeys(("currency", "currencyCode"), BAD_CURRENCIES | ANY_VALUE),
+    "items": BAD_ITEMS,
+    **dict.fromkeys(IDENTIFIER_NAMES, BAD_IDENTIFIERS),
+}
+_PLAIN_PARAMETERS = ("shipping", "discount", "taxes", "currency", "items", "items", "size", *TEXT_NAMES)
+_FURTHER_PARAMETERS = st.one_of(
+    _spelt(st.sampled_from(list(GOOD_VALUES))),
     st.sampled_from(IDENTIFIER_NAMES),
-    st.just("items"),
+    *[st.just("items")] * 2,
     st.text(min_size=1, max_size=8),
     st.sampled_from([" ", "size", "a\nb", "x" * 100]),
 )
 
 
 @st.composite
-def events(draw):
-    """Draw an OrderEvent: usually one that the rules accept, with a few more parameters in any order."""
-    event_type = draw(mostly(st.sampled_from(TYPES), st.sampled_from(["", "orderSeen", "a\nb", "t" * 101]), 30))
+def events(draw, *, creation=False, order_ids=ORDER_IDS):
+    """Draw an OrderEvent: one that the rules accept, or one with up to two things wrong; parameters in any order.
+
+    With `creation`, only such as create an order where the default identifiers are used.
+    """
+    event_type = draw(st.sampled_from(TYPES[:4] if creation else TYPES))
     names = ["externalOrderId"]
-    if event_type in TYPES[:4] and draw(st.integers(0, 4)):
+    if creation or (event_type in TYPES[:4] and _once_in(draw, 3)):
         names += CREATION
-    names += draw(st.lists(_EXTRA_NAMES, max_size=4))
-    if draw(st.integers(0, 30)) < 30:
-        names = list(dict.fromkeys(names))
-    else:
-        names.append(draw(st.sampled_from(["", "x" * 101, names[0]])))
-    names = draw(mostly(st.permutations(names), st.just(names[1:]), 30))
-    params = [{"name": name, "value": draw(_VALUES.get(name, ANY_VALUE))} for name in names]
-    return {"eventTypeKey": event_type, "keyValue": draw(mostly(TEXTS, st.just("k" * 301), 40)), "params": params}
+    names += draw(st.lists(st.sampled_from(_PLAIN_PARAMETERS) if creation else _FURTHER_PARAMETERS, max_size=4))
+    faults = 0 if creation else draw(st.sampled_from([0, 0, 0, 1, 0, 1, 2]))
+    if faults and _once_in(draw, 3):
+        names.append("items")
+    faulty = list(dict.fromkeys(names[::-1]))[:faults]
+    good = {**(_CREATION_VALUES if creation else GOOD_VALUES), "externalOrderId": order_ids}
+    params = [
+        {"name": name, "value": draw((BAD_VALUES if name in faulty else good).get(name, ANY_VALUE))}
+        for name in draw(st.permutations(list(dict.fromkeys(names))))
+    ]
+    event = {"eventTypeKey": event_type, "keyValue": MARK, "params": params}
+    return draw(_broken_envelope(event)) if not creation and _once_in(draw, 30) else event
+
+
+def _broken_envelope(event):
+    """Draw the event as another team's, or as one that D1 refuses, or nearly."""
+    params = event["params"]
+    more = st.sampled_from(["", "x" * 100, "x" * 101, *(param["name"] for param in params)])
+    return st.one_of(
+        st.sampled_from(["", " ", "orderSeen", "a\nb", "t" * 100, "t" * 101]).map(
+            lambda t: {**event, "eventTypeKey": t}
+        ),
+        st.sampled_from(["k" * 300, "k" * 301]).map(lambda k: {**event, "keyValue": k}),
+        st.tuples(more, ANY_VALUE).map(lambda p: {**event, "params": [*params, {"name": p[0], "value": p[1]}]}),
+        st.just({**event, "params": params[1:]}),
+    )
 
 
 def key_of(event):
@@ -295,27 +366,42 @@ class Sent:
 
 
 @st.composite
-def _sent(draw):
-    event = draw(events())
-    wrong_keys = st.sampled_from([None, b"", b"\xff", f"{MARK}-2".encode()])
-    key = draw(mostly(st.just(key_of(event)), wrong_keys, 30))
-    value = codec().encode_event(event)
-    if draw(st.integers(0, 30)) == 30:
+def _sent(draw, *, creation, order_ids):
+    event = draw(events(creation=creation, order_ids=order_ids))
+    key, value = key_of(event), codec().encode_event(event)
+    if not creation and _once_in(draw, 25):
+        key = draw(st.sampled_from([None, b"", b"\xff", f"{MARK}-2".encode()]))
+    if not creation and _once_in(draw, 25):
         event, value = None, draw(st.sampled_from([None, b"", value[:-1], value + b"\0", MARK.encode(), value[:9]]))
     timestamp_ms = written_ms = draw(st.sampled_from([0, 1, 5, 1_600_000_000_000, -1]))
     headers = draw(st.sampled_from([(), (), (("replay.timestamp", b"7"),), (("replay.timestamp", b"seven"),)]))
     if headers and headers[0][1] == b"7":
         timestamp_ms = 7  # a replayed record: the event's first timestamp counts
-    partition = draw(st.integers(0, 1))
+    partition = 0 if creation or not _once_in(draw, 10) else 1
     record = Record(partition, 0, written_ms, key, value, headers)
     return Sent(record, Input(partition, 0, timestamp_ms, key, len(value or b""), event))
 
 
 @st.composite
-def topics(draw, max_records=8):
+def creations_with(draw, name, values):
+    """Draw one record that would create an order, with one parameter put in, or replaced, at any place."""
+    event = draw(events(creation=True))
+    params = [param for param in event["params"] if param["name"] != name]
+    params.insert(draw(st.integers(0, len(params))), {"name": name, "value": draw(values)})
+    event = {**event, "params": params}
+    value = codec().encode_event(event)
+    return Sent(Record(0, 0, 1, key_of(event), value), Input(0, 0, 1, key_of(event), len(value), event))
+
+
+@st.composite
+def topics(draw, max_records=9):
     """Draw the records of the events topic: few orders, two partitions, offsets with gaps."""
-    sent = draw(st.lists(_sent(), max_size=max_records))
-    step = draw(st.integers(1, 3))
+    ids = st.sampled_from(draw(st.lists(ORDER_IDS, min_size=1, max_size=2)))
+    sent = [draw(_sent(creation=True, order_ids=ids)) for _ in range(draw(st.sampled_from([1, 2, 1, 0])))]
+    sent += [
+        draw(_sent(creation=False, order_ids=ids)) for _ in range(draw(st.sampled_from([3, 5, max_records - 2, 1, 0])))
+    ]
+    step = draw(st.sampled_from([1, 3]))
     return [
         Sent(
             Record(s.record.partition, step * n, s.record.timestamp_ms, s.record.key, s.record.value, s.record.headers),
@@ -327,8 +413,8 @@ def topics(draw, max_records=8):
 
 RULES = st.builds(
     Rules,
-    max_event_bytes=mostly(st.just(1_048_576), st.sampled_from([150, 250, 400])),
-    max_fact_bytes=mostly(st.just(900_000), st.sampled_from([150, 250, 400])),
+    max_event_bytes=mostly(st.just(1_048_576), st.sampled_from([150, 250, 400]), 12),
+    max_fact_bytes=mostly(st.just(900_000), st.sampled_from([150, 250, 400]), 6),
     time_zone=st.sampled_from(ZONES),
     default_currency=st.sampled_from([None, "UAH"]),
     item_profile=st.sampled_from(["strict", "lenient"]),

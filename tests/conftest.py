@@ -1,0 +1,60 @@
+"""What every test that needs real services shares: the services themselves, and names of its own."""
+
+import secrets
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+from redis import Redis
+
+from deploy.local.services import start_services
+from processor.settings import Settings
+
+CREATE_S = 30.0
+
+
+@pytest.fixture(scope="session")
+def services():
+    """Kafka and Redis for the whole run."""
+    with start_services() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(services):
+    """Settings with topics and a group that no other test has, and an identifier key."""
+    unique = secrets.token_hex(4)
+    return Settings(
+        bootstrap_servers=services.bootstrap_servers,
+        redis_url=services.redis_url,
+        group_id=f"group-{unique}",
+        instance_id="test",
+        events_topic=f"events-{unique}",
+        contacts_topic=f"contacts-{unique}",
+        facts_topic=f"facts-{unique}",
+        rejected_topic=f"rejected-{unique}",
+        identifier_key="a secret of the tests",
+    )
+
+
+@pytest.fixture
+def redis_client(services):
+    """A client of the shared Redis."""
+    with Redis.from_url(services.redis_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def admin(services):
+    """An administrator of the shared Kafka."""
+    return AdminClient({"bootstrap.servers": services.bootstrap_servers})
+
+
+@pytest.fixture
+def create_topic(admin):
+    """Give the function that creates a topic and returns once it is there."""
+
+    def create(name, partitions, **config):
+        topic = NewTopic(name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
+        admin.create_topics([topic])[name].result(CREATE_S)
+
+    return create

@@ -1,0 +1,308 @@
+"""One deployment of the program in a test: its topics, its processes, and the comparison with the reference."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+import fastavro
+import msgspec
+from confluent_kafka import TopicPartition
+
+from processor import startup
+from processor.adapters.avro import codec
+from processor.adapters.kafka import Cluster, plain_producer, read_range, reader, record_of
+from processor.adapters.mirror import Mirror
+from processor.settings import Settings
+from tests.reference import ContactRecord, Fact, Input, Rules, contact_lookup, fold
+from tests.support.facts import fact_of, raw_schema
+
+PYTHON = (sys.executable, "-m")
+PROJECT = Path(__file__).parents[2]
+PATIENCE_S = 60.0
+POLL_S = 0.02
+UNDECODABLE = "test.undecodable"
+EVENT = raw_schema("order-event")
+CONTACT = raw_schema("contact")
+
+
+def await_condition(condition, what, patience_s=PATIENCE_S):
+    """Wait until a condition holds and give its value. Fails, saying what was awaited."""
+    deadline = time.monotonic() + patience_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {patience_s} s: {what() if callable(what) else what}"
+        time.sleep(POLL_S)
+    return value
+
+
+class Process:
+    """A command of the program that runs; its log lines are read as they come."""
+
+    def __init__(self, command, environment, log):
+        self.log_path = log
+        with log.open("ab") as stream:
+            self.popen = subprocess.Popen(command, env=environment, cwd=PROJECT, stderr=stream, stdout=stream)
+
+    def lines(self, event=None, **fields):
+        """Give the log lines of an event so far, with these fields."""
+        found = []
+        for text in self.log_path.read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if event in {None, line["event"]} and all(line.get(name) == value for name, value in fields.items()):
+                found.append(line)
+        return found
+
+    def await_line(self, event, count=1, **fields):
+        """Wait for the log line of an event; fails where the process ends first."""
+
+        def seen():
+            found = self.lines(event, **fields)
+            assert found or self.popen.poll() is None or self.lines(event, **fields), self.tail(f"ended without {event}")
+            return found if len(found) >= count else None
+
+        return await_condition(seen, lambda: self.tail(f"{event} {fields}"))
+
+    def tail(self, what):
+        """Say what went wrong, with the end of the log."""
+        return f"{what}\n" + "\n".join(self.log_path.read_text(encoding="utf-8").splitlines()[-25:])
+
+    def await_end(self):
+        """Wait for the end of the process and give its exit code (minus the signal that ended it)."""
+        return self.popen.wait(PATIENCE_S)
+
+    def stop(self):
+        """Stop as an operator does, and require a clean end."""
+        self.popen.send_signal(signal.SIGTERM)
+        code = self.await_end()
+        assert code == 0, self.tail(f"exit code {code}")
+
+    def signal(self, number):
+        """Send a signal."""
+        self.popen.send_signal(number)
+
+    def end(self):
+        """Leave nothing behind, whatever state it is in."""
+        if self.popen.poll() is None:
+            self.popen.kill()
+            self.popen.wait()
+
+
+class Deployment:
+    """The program's commands on one set of topics, one group, one Redis."""
+
+    def __init__(self, settings, folder):
+        self.settings = settings
+        self.folder = folder
+        self.cluster = Cluster(settings)
+        self._processes = []
+        self._producer = plain_producer(settings)
+        self.sent = 0
+
+    def environment(self, **changes):
+        """Give the process environment that holds the settings."""
+        settings = msgspec.structs.replace(self.settings, **changes)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("ORDER_FACTS_")}
+        defaults = Settings(instance_id="")
+        for name in Settings.__struct_fields__:
+            value = getattr(settings, name)
+            if value != getattr(defaults, name):
+                text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+                own[f"ORDER_FACTS_{name.upper()}"] = text
+        return own
+
+    def command(self, *arguments, check=True, stdin=None, **changes):
+        """Run a command to its end and give the completed process, its output as text."""
+        done = subprocess.run(
+            (*PYTHON, "processor", *arguments),
+            env=self.environment(**changes),
+            cwd=PROJECT,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S * 2,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def start(self, *arguments, name, module="processor", extra=None, **changes):
+        """Start a command that goes on; `name` is its log's, and unless changed its instance id."""
+        environment = self.environment(**{"instance_id": name, **changes}) | (extra or {})
+        count = len(self._processes)
+        process = Process((*PYTHON, module, *arguments), environment, self.folder / f"{count}-{name}.log")
+        self._processes.append(process)
+        return process
+
+    def replica(self, name, **changes):
+        """Start a replica."""
+        return self.start("run", name=name, **changes)
+
+    def sabotaged(self, name, moment, batch, signal_name, **changes):
+        """Start a replica that signals itself at a moment of its n-th batch (see `saboteur`)."""
+        plan = json.dumps({"moment": moment, "batch": batch, "signal": signal_name})
+        return self.start("run", name=name, module="tests.support.saboteur", extra={"TEST_SABOTAGE": plan}, **changes)
+
+    def index(self):
+        """Start the contact index and wait until it is complete."""
+        process = self.start("contacts", "index", name="index")
+        process.await_line("contacts.ready")
+        return process
+
+    def send(self, records):
+        """Send records to the events topic; those the reference must not decode carry a mark."""
+        for record in records:
+            headers = [(UNDECODABLE, b"1")] if record.is_undecodable else None
+            while True:
+                try:
+                    self._producer.produce(self.settings.events_topic, record.value, record.key, headers=headers)
+                except BufferError:
+                    self._producer.poll(0.1)
+                else:
+                    break
+            self.sent += 1
+        assert self._producer.flush(PATIENCE_S) == 0
+
+    def send_contacts(self, contacts):
+        """Send contacts, whole."""
+        for contact in contacts:
+            value = codec().encode_contact(contact)
+            self._producer.produce(self.settings.contacts_topic, value, contact["contactId"].encode())
+        assert self._producer.flush(PATIENCE_S) == 0
+
+    def read(self, topic):
+        """Give all committed records of a topic, by partition and offset."""
+        partitions = range(self.cluster.topics([topic])[topic].partitions)
+        consumer = reader(self.settings)
+        starts, ends = self.cluster.starts(topic, partitions), self.cluster.ends(topic, partitions)
+        records = [record_of(message) for message in read_range(consumer, topic, starts, ends)]
+        consumer.close()
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+    def await_accounted(self, count=None, patience_s=PATIENCE_S):
+        """Wait until facts and rejected records together are as many as the events sent."""
+        expected, seen = count or self.sent, 0
+        consumer = reader(self.settings)
+        topics = (self.settings.facts_topic, self.settings.rejected_topic)
+        partitions = [
+            entry
+            for name, topic in self.cluster.topics(topics).items()
+            for entry in _all_partitions(name, topic.partitions)
+        ]
+        consumer.assign(partitions)
+
+        def counted():
+            nonlocal seen
+            seen += sum(message.error() is None for message in consumer.consume(5_000, 0.1))
+            return seen >= expected
+
+        await_condition(counted, lambda: f"{seen} of {expected} accounted for\n{self.tails()}", patience_s)
+        consumer.close()
+
+    def tails(self):
+        """Give the ends of all logs."""
+        return "\n".join(process.tail(process.log_path.name) for process in self._processes)
+
+    def end(self):
+        """Leave no process behind."""
+        for process in self._processes:
+            process.end()
+
+    def require_right_outputs(self):
+        """Compare the topics' whole content, and the mirror, with the reference fold; give counts by reason."""
+        inputs = [_input_of(record) for record in self.read(self.settings.events_topic)]
+        contacts = [_contact_of(record) for record in self.read(self.settings.contacts_topic)]
+        rules = _rules_of(self.settings)
+        expected = fold(inputs, contact_lookup(contacts, rules.identification), rules)
+        facts = self.read(self.settings.facts_topic)
+        rejected = self.read(self.settings.rejected_topic)
+        require_same_facts([entry for entry in expected if isinstance(entry, Fact)], facts)
+        require_same_rejections([entry for entry in expected if not isinstance(entry, Fact)], rejected)
+        assert len(facts) + len(rejected) == len(inputs)
+        self.require_mirror(facts)
+        return Counter("fact" if isinstance(entry, Fact) else entry.reason for entry in expected)
+
+    def require_mirror(self, facts):
+        """Compare the mirror with the latest fact of every order."""
+        found = startup.check(self.settings)
+        mirror = Mirror(found.redis, found.lineage, codec())
+        latest = {(record.partition, record.key): codec().decode_fact(record.value) for record in facts}
+        for partition in range(found.topics.events.partitions):
+            held = found.redis.hgetall(mirror.key(partition))
+            held.pop(b"", None)
+            expected = {key: order for (p, key), order in latest.items() if p == partition}
+            assert held.keys() == expected.keys()
+            names = [key.decode() for key in held]
+            _, orders = mirror.read({partition: names}, [[b"0 0", *held.values()]])
+            assert {name.encode(): order for (_, name), order in orders.items()} == expected
+
+
+@contextmanager
+def deployed(settings, folder, partitions=3):
+    """Give a deployment with its topics made, and end all its processes afterwards."""
+    deployment = Deployment(settings, folder)
+    try:
+        deployment.command("topics", "create", partitions=partitions)
+        yield deployment
+    finally:
+        deployment.end()
+
+
+def require_same_facts(expected, records):
+    """Require the same facts in the same order in each partition, each on the partition of its event."""
+    for partition in {entry.source_partition for entry in expected} | {record.partition for record in records}:
+        wanted = [entry.fact for entry in expected if entry.source_partition == partition]
+        found = [fact_of(record.value) for record in records if record.partition == partition]
+        sources = [fact["sourceOffset"] for fact in found]
+        assert sources == [fact["sourceOffset"] for fact in wanted], "missing, doubled or out of order"
+        assert found == wanted
+        keys = [record.key for record in records if record.partition == partition]
+        assert keys == [fact["externalOrderId"].encode() for fact in wanted]
+
+
+def require_same_rejections(expected, records):
+    """Require the same reasons for the same records, each once, on the partition of its event."""
+    found = []
+    for record in records:
+        headers = {name: value.decode() for name, value in record.headers}
+        assert headers["source.partition"] == str(record.partition)
+        found.append((record.partition, int(headers["source.offset"]), headers["reason"], headers["outcome"]))
+    assert found == [(e.source_partition, e.source_offset, e.reason, e.outcome) for e in expected]
+
+
+def _all_partitions(topic, count):
+    return [TopicPartition(topic, partition, 0) for partition in range(count)]
+
+
+def _input_of(record):
+    decodable = record.value is not None and UNDECODABLE not in dict(record.headers)
+    event = fastavro.schemaless_reader(io.BytesIO(record.value[10:]), EVENT, EVENT) if decodable else None
+    size = len(record.value or b"")
+    return Input(record.partition, record.offset, record.timestamp_ms, record.key, size, event)
+
+
+def _contact_of(record):
+    value = record.value
+    contact = None if value is None else fastavro.schemaless_reader(io.BytesIO(value[10:]), CONTACT, CONTACT)
+    return ContactRecord(record.partition, record.offset, record.timestamp_ms, record.key.decode(), contact)
+
+
+def _rules_of(settings):
+    return Rules(
+        max_event_bytes=settings.max_event_bytes,
+        max_fact_bytes=settings.max_fact_bytes,
+        time_zone=settings.time_zone,
+        default_currency=settings.default_currency,
+        item_profile=settings.item_profile,
+        identification=tuple((rule.parameter, rule.field) for rule in settings.identification),
+        on_owner_conflict=settings.on_owner_conflict,
+        on_duplicate_create=settings.on_duplicate_create,
+    )
