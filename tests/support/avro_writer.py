@@ -8,8 +8,6 @@ import struct
 
 from hypothesis import strategies as st
 
-_LIMITS = {"int": 31, "long": 63}
-
 
 def varint(number):
     """Write an int or a long: zigzag, seven bits a byte, as short as it can be. Takes numbers of any size."""
@@ -35,19 +33,10 @@ def block(elements, *, sized=False):
 
 def write(schema, value, cut=lambda _length: []):
     """Write a value. `cut(length)` gives the blocks of an array or map as (elements, sized); the rest is one more."""
-    match _kind(schema):
-        case "null":
-            return b""
-        case "boolean":
-            return bytes([value])
-        case "int" | "long":
-            return varint(value)
-        case "double":
-            return struct.pack("<d", value)
-        case "string":
-            return text(value)
-        case "bytes":
-            return varint(len(value)) + value
+    kind = _kind(schema)
+    if kind in _PRIMITIVES:
+        return _PRIMITIVES[kind](value)
+    match kind:
         case "enum":
             return varint(schema["symbols"].index(value))
         case "array":
@@ -59,25 +48,15 @@ def write(schema, value, cut=lambda _length: []):
         case "union":
             index = next(number for number, branch in enumerate(schema) if _holds(branch, value))
             return varint(index) + write(schema[index], value, cut)
-        case _:
-            return write(schema["type"], value, cut)
+    return write(schema["type"], value, cut)
 
 
 def values(schema):
     """Give a strategy for all values of a schema, as fastavro reads them without logical types."""
-    match _kind(schema):
-        case "null":
-            return st.none()
-        case "boolean":
-            return st.booleans()
-        case "int" | "long" as kind:
-            return st.integers(-(1 << _LIMITS[kind]), (1 << _LIMITS[kind]) - 1)
-        case "double":
-            return st.floats()
-        case "string":
-            return st.text(max_size=10)
-        case "bytes":
-            return st.binary(max_size=10)
+    kind = _kind(schema)
+    if kind in _VALUES:
+        return _VALUES[kind]
+    match kind:
         case "enum":
             return st.sampled_from(schema["symbols"])
         case "array":
@@ -88,8 +67,36 @@ def values(schema):
             return st.fixed_dictionaries({field["name"]: values(field["type"]) for field in schema["fields"]})
         case "union":
             return st.one_of([values(branch) for branch in schema])
-        case _:
-            return values(schema["type"])
+    return values(schema["type"])
+
+
+_PRIMITIVES = {
+    "null": lambda _value: b"",
+    "boolean": lambda value: bytes([value]),
+    "int": varint,
+    "long": varint,
+    "double": struct.Struct("<d").pack,
+    "string": text,
+    "bytes": lambda value: varint(len(value)) + value,
+}
+_VALUES = {
+    "null": st.none(),
+    "boolean": st.booleans(),
+    "int": st.integers(-(1 << 31), (1 << 31) - 1),
+    "long": st.integers(-(1 << 63), (1 << 63) - 1),
+    "double": st.floats(),
+    "string": st.text(max_size=10),
+    "bytes": st.binary(max_size=10),
+}
+_TYPES = {
+    "null": type(None),
+    "boolean": bool,
+    "long": int,
+    "double": float,
+    "string": str,
+    "bytes": bytes,
+    "array": list,
+}  # of the branches that the schemas' unions have
 
 
 @st.composite
@@ -116,11 +123,7 @@ def _kind(schema):
 
 
 def _holds(branch, value):
-    expected = {
-        **{"null": type(None), "boolean": bool, "int": int, "long": int, "double": float, "string": str},
-        **{"bytes": bytes, "array": list, "map": dict, "record": dict},
-    }
-    return type(value) is expected[_kind(branch)]
+    return type(value) is _TYPES[_kind(branch)]
 
 
 def _blocks(elements, cut):

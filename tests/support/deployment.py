@@ -66,7 +66,9 @@ class Process:
 
         def seen():
             found = self.lines(event, **fields)
-            assert found or self.popen.poll() is None or self.lines(event, **fields), self.tail(f"ended without {event}")
+            assert found or self.popen.poll() is None or self.lines(event, **fields), self.tail(
+                f"ended without {event}"
+            )
             return found if len(found) >= count else None
 
         return await_condition(seen, lambda: self.tail(f"{event} {fields}"))

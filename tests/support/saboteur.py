@@ -15,7 +15,14 @@ from processor.cli import main
 from processor.logs import get_logger
 from processor.service import Service
 
-STEPS = {"poll": "poll", "decode": "decode", "look up": "look_up", "fold": "fold", "commit": "commit", "mirror": "mirror"}
+STEPS = {
+    "poll": "poll",
+    "decode": "decode",
+    "look up": "look_up",
+    "fold": "fold",
+    "commit": "commit",
+    "mirror": "mirror",
+}
 
 
 class Sabotage:

@@ -74,7 +74,11 @@ def poison(max_event_bytes=100_000):
 def event(event_type, order_id, **params):
     """Give an OrderEvent with these parameters."""
     named = [{"name": name, "value": value} for name, value in params.items()]
-    return {"eventTypeKey": event_type, "keyValue": "", "params": [{"name": "externalOrderId", "value": order_id}, *named]}
+    return {
+        "eventTypeKey": event_type,
+        "keyValue": "",
+        "params": [{"name": "externalOrderId", "value": order_id}, *named],
+    }
 
 
 def created(order_id, **params):

@@ -1,0 +1,183 @@
+"""Proves exactly-once under kills: each hits a named moment, the log says so, and the topics stay right.
+
+Every test compares the whole content of the topics, and the mirror, with the reference fold.
+"""
+
+import signal
+
+import pytest
+
+from deploy.local.services import EmbeddedRedis
+from msgspec.structs import replace
+from tests.support.deployment import await_condition, deployed
+from tests.support.traffic import contacts, traffic
+
+KILLED = -signal.SIGKILL
+
+
+@pytest.fixture
+def deployment(settings, tmp_path):
+    """A deployment with contacts, its index complete."""
+    with deployed(settings, tmp_path) as running:
+        running.send_contacts(contacts())
+        running.index()
+        yield running
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["before decode", "before commit", "after flush", "before end", "after commit", "before mirror", "after mirror"],
+)
+def test_sigkill_at_a_step_and_restart_under_the_same_name(deployment, moment):
+    """A replica killed at any moment of its third batch goes on where the ledger says, nothing lost or doubled."""
+    deployment.send(traffic(seed=4, count=300))
+    killed = deployment.sabotaged("a", moment, batch=3, signal_name="SIGKILL", max_batch=40)
+    assert killed.await_end() == KILLED
+    assert killed.lines("test.sabotage", moment=moment, batch=3)
+    again = deployment.replica("a", max_batch=40)
+    deployment.await_accounted()
+    again.stop()
+    deployment.require_right_outputs()
+    is_behind = bool(again.lines("mirror.behind"))
+    assert is_behind == (moment in {"after commit", "before mirror"}), "only a lost mirror write leaves it behind"
+
+
+@pytest.mark.parametrize("moment", ["after flush", "before end", "after commit"])
+def test_sigkill_and_take_over_by_another_replica(deployment, moment):
+    """The partitions of a killed replica go to another, which finishes its work; the dead one's open transaction is aborted."""
+    deployment.send(traffic(seed=5, count=300))
+    killed = deployment.sabotaged("a", moment, batch=2, signal_name="SIGKILL", max_batch=40)
+    assert killed.await_end() == KILLED
+    assert killed.lines("test.sabotage", moment=moment)
+    other = deployment.replica("b", max_batch=40)
+    deployment.await_accounted()
+    other.stop()
+    deployment.require_right_outputs()
+
+
+@pytest.mark.parametrize("moment", ["before commit", "after flush", "before end", "after commit"])
+def test_zombie_writes_nothing(deployment, moment):
+    """A replica stopped past its session, then continued, is refused by the brokers and by the mirror, and goes on well."""
+    deployment.send(traffic(seed=6, count=300))
+    zombie = deployment.sabotaged("a", moment, batch=2, signal_name="SIGSTOP", max_batch=40)
+    zombie.await_line("test.sabotage", moment=moment)
+    other = deployment.replica("b", max_batch=40)
+    deployment.await_accounted()
+    deployment.require_right_outputs()
+    zombie.signal(signal.SIGCONT)
+    zombie.await_line("partition.revoked", lost=True)
+    deployment.send(traffic(seed=7, count=300))
+    deployment.await_accounted()
+    other.stop()
+    deployment.send(traffic(seed=8, count=100))
+    deployment.await_accounted()
+    zombie.stop()
+    deployment.require_right_outputs()
+    if moment in {"before commit", "after flush", "before end"}:
+        assert zombie.lines("batch.aborted"), "the stopped batch must not have been committed"
+    else:
+        assert zombie.lines("mirror.not_written"), "the mirror must have refused the late write"
+
+
+def test_two_replicas_join_and_leave_under_load(deployment):
+    """Rebalances in the middle of batches drop and rewind them; nothing is lost, doubled or out of order."""
+    first = deployment.replica("a", max_batch=20)
+    names = iter("bcdefg")
+    for round_number in range(3):
+        deployment.send(traffic(seed=10 + round_number, count=400))
+        guest = deployment.replica(next(names), max_batch=20)
+        guest.await_line("partition.assigned")
+        deployment.send(traffic(seed=20 + round_number, count=400))
+        guest.await_line("batch.committed")
+        guest.stop()
+    deployment.await_accounted()
+    first.stop()
+    deployment.require_right_outputs()
+
+
+def test_redis_flushed_while_running(deployment, redis_client, services):
+    """A mirror that is gone is rebuilt from the facts; orders wait for the contact index; known orders stay known (C4)."""
+    assert services.disposable, "this test destroys data"
+    replica = deployment.replica("a", max_batch=50)
+    deployment.send(traffic(seed=30, count=500))
+    deployment.await_accounted()
+    redis_client.flushall()
+    deployment.send(traffic(seed=31, count=500))
+    deployment.await_accounted()
+    replica.stop()
+    deployment.require_right_outputs()
+    assert replica.lines("mirror.behind", missing=True)
+    assert replica.lines("mirror.caught_up")
+
+
+def test_redis_killed_and_restarted_empty(settings, tmp_path):
+    """While Redis is away the replica waits in its group; it comes back empty, and everything goes on from the ledger."""
+    redis = EmbeddedRedis(tmp_path / "redis")
+    redis.start()
+    try:
+        with deployed(replace(settings, redis_url=redis.url), tmp_path) as deployment:
+            deployment.send_contacts(contacts())
+            deployment.index()
+            replica = deployment.replica("a", max_batch=50)
+            deployment.send(traffic(seed=32, count=500))
+            deployment.await_accounted()
+            redis.kill()
+            deployment.send(traffic(seed=33, count=500))
+            replica.await_line("service.waiting", waiting_for="redis")
+            redis.start()
+            deployment.await_accounted()
+            replica.await_line("service.resumed")
+            assert len(replica.lines("partition.assigned")) == 1, "it must have stayed in the group"
+            replica.stop()
+            deployment.require_right_outputs()
+    finally:
+        redis.stop()
+
+
+def test_orders_wait_for_an_index_that_is_built_from_nothing(settings, tmp_path):
+    """C4: with no contact index at all orders wait, however long; none becomes contact_not_found."""
+    with deployed(settings, tmp_path) as deployment:
+        deployment.send_contacts(contacts())
+        deployment.send(traffic(seed=34, count=200))
+        replica = deployment.replica("a")
+        replica.await_line("service.waiting", count=3)
+        assert deployment.read(settings.facts_topic) == deployment.read(settings.rejected_topic) == []
+        deployment.index()
+        deployment.await_accounted()
+        replica.stop()
+        deployment.require_right_outputs()
+
+
+def test_left_over_records_of_a_spent_budget_come_next(deployment):
+    """Events too large for one batch's byte budget are cut into several transactions, in order."""
+    big = {"name": "note", "value": "x" * 400_000}
+    records = []
+    for number in range(120):
+        records += traffic(seed=number, count=2, orders=3)
+    deployment.send(records)
+    deployment.send(_large(big, 130))
+    replica = deployment.replica("a")
+    deployment.await_accounted()
+    replica.stop()
+    deployment.require_right_outputs()
+    committed = replica.lines("batch.committed")
+    assert max(line["input_bytes"] for line in committed) <= 33 << 20
+
+
+def _large(big, count):
+    from tests.support.traffic import created  # noqa: PLC0415
+
+    return [created(f"big{number}", **{big["name"]: big["value"]}) for number in range(count)]
+
+
+def test_replica_of_a_dead_group_member_is_not_needed(deployment):
+    """A stop for good gives the partitions away at once: another replica has them well before the session's end."""
+    first, second = deployment.replica("a"), deployment.replica("b")
+    await_condition(
+        lambda: first.lines("partition.positioned") and second.lines("partition.positioned"), "both have partitions"
+    )
+    first.stop()
+    deployment.send(traffic(seed=40, count=100))
+    deployment.await_accounted()
+    second.stop()
+    deployment.require_right_outputs()
