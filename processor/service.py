@@ -175,7 +175,7 @@ class Service:
                 log.warning("mirror.not_written", error="another watermark stands there", partitions=moved)
 
     def _recover(self, error: OrderFactsError, stop: threading.Event) -> None:
-        """The one recovery path: abort, rewind, forget, wait, start over. A StopError never comes here."""
+        """Abort, rewind, forget, wait, start over: the one recovery path. A StopError never comes here."""
         step = list(self._times_ms)[-1:] or [""]
         if self._times_ms.get("commit_ms", 0) >= TRANSACTION_TIMEOUT_S * 1000:
             self._most = max(1, self._most // 2)

@@ -36,16 +36,15 @@ def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
     missing = [name for name in names if name not in found]
     if missing:
         plural = "topics are" if len(missing) > 1 else "topic is"
-        raise StopError(
-            f"the {plural} missing: {', '.join(missing)}; make what is missing with: order-facts topics create"
-        )
+        raise StopError(f"the {plural} missing: {', '.join(missing)}; create with: order-facts topics create")
     topics = Topics(*(found[name] for name in names))
     for output in (topics.facts, topics.rejected):
         if output.partitions != topics.events.partitions:
+            fewer = min(output, topics.events, key=lambda topic: topic.partitions)
             raise StopError(
                 f"{topics.events.name} has {topics.events.partitions} partitions, {output.name} has "
-                f"{output.partitions}: they must be equal, as an output stands on the partition number of its event; "
-                f"add partitions to {output.name if output.partitions < topics.events.partitions else topics.events.name}"
+                f"{output.partitions}: they must be equal, as an output stands on its event's partition number; "
+                f"add partitions to {fewer.name}"
             )
     return topics
 
@@ -60,10 +59,11 @@ def check_facts_topic(settings: Settings, cluster: Cluster) -> None:
             "set it to compact, and nothing else"
         )
     limit = int(found.get("max.message.bytes", 0))
-    if limit < settings.max_fact_bytes + _BATCH_OVERHEAD_BYTES:
+    needed = settings.max_fact_bytes + _BATCH_OVERHEAD_BYTES
+    if limit < needed:
         raise StopError(
             f"the topic {settings.facts_topic} takes {limit} bytes at most, too little for facts of max_fact_bytes="
-            f"{settings.max_fact_bytes}; set its max.message.bytes to {settings.max_fact_bytes + _BATCH_OVERHEAD_BYTES} "
+            f"{settings.max_fact_bytes}; set its max.message.bytes to {needed} "
             "or more, or lower the setting max_fact_bytes"
         )
 

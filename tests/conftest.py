@@ -21,7 +21,7 @@ def services():
 
 @pytest.fixture
 def settings(services):
-    """Settings with topics and a group that no other test has, and an identifier key."""
+    """Give settings with topics and a group that no other test has, and an identifier key."""
     unique = secrets.token_hex(4)
     return Settings(
         bootstrap_servers=services.bootstrap_servers,
@@ -38,14 +38,14 @@ def settings(services):
 
 @pytest.fixture
 def redis_client(services):
-    """A client of the shared Redis."""
+    """Give a client of the shared Redis."""
     with Redis.from_url(services.redis_url) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def admin(services):
-    """An administrator of the shared Kafka."""
+    """Give an administrator of the shared Kafka."""
     return AdminClient({"bootstrap.servers": services.bootstrap_servers})
 
 

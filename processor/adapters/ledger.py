@@ -169,7 +169,7 @@ class Ledger:
 
     def _produce_rejected(self, producer: Producer, record: Record, rejection: Rejection, reports: "_Reports") -> None:
         value = record.value
-        headers = [header for header in record.headers if header[0] not in _OWN_HEADERS]
+        headers: list[tuple[str, str | bytes | None]] = [h for h in record.headers if h[0] not in _OWN_HEADERS]
         headers += _rejected_headers(self._settings.events_topic, record, rejection)
         watched = value is not None and len(value) > CUT_BYTES
         if value is not None and (record.partition, record.offset) in self._too_large:

@@ -108,7 +108,7 @@ class Mirror:
 
     def write(self, writes: Sequence[MirrorWrite]) -> list[int]:
         """Write all partitions in one round trip; return those where another watermark stood."""
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline: Any = self._client.pipeline(transaction=False)
         for write in writes:
             pairs = [part for pair in write.values.items() for part in pair]
             arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)

@@ -49,7 +49,7 @@ class Parsing(msgspec.Struct, frozen=True):
     identification: Identification = identification()
 
 
-class _BadParameter(ValueError):
+class _BadParameterError(ValueError):
     """A parameter that a rule refuses; the text names it."""
 
 
@@ -74,7 +74,7 @@ def parse(event: Mapping[str, Any], key: bytes | None, parsing: Parsing) -> Comm
             tried = candidates(filled, parsing.identification)
             return SetStatus(order_id, event_type, tried, _STATUS_OF[event_type])
         changes, custom = _read(filled, parsing)
-    except _BadParameter as error:
+    except _BadParameterError as error:
         return Rejection(Reason.INVALID_PARAMETER, str(error))
     except InvalidItems as error:
         return Rejection(Reason.INVALID_ITEMS, str(error))
@@ -114,7 +114,7 @@ def _order_id(filled: list[tuple[str, Any]], key: bytes | None) -> str | Rejecti
 
 def _check_length(order_id: str) -> None:
     if len(order_id) > MAX_ORDER_ID_CHARACTERS:
-        raise _BadParameter(f"{ORDER_ID}: expected at most {MAX_ORDER_ID_CHARACTERS} characters")
+        raise _BadParameterError(f"{ORDER_ID}: expected at most {MAX_ORDER_ID_CHARACTERS} characters")
 
 
 def _read(filled: list[tuple[str, Any]], parsing: Parsing) -> tuple[Changes, dict[str, Scalar]]:
@@ -136,7 +136,7 @@ def _read(filled: list[tuple[str, Any]], parsing: Parsing) -> tuple[Changes, dic
             elif name.lower() not in parsing.identification.names:
                 custom[name] = _custom(value)
         except InvalidValue as error:
-            raise _BadParameter(f"{shown(name)}: {error}") from error
+            raise _BadParameterError(f"{shown(name)}: {error}") from error
     alias = changes.pop(_CURRENCY_ALIAS, None)
     if alias is not None:
         changes.setdefault("currency", alias)  # D9: where both are filled, currency wins

@@ -11,7 +11,7 @@ import msgspec
 
 CONTACT_ID: Final = "contactId"
 EMAIL: Final = "email"
-PUSH_TOKEN: Final = "pushToken"
+PUSH_TOKEN: Final = "pushToken"  # noqa: S105 - the name of a field
 BUILT_IN_FIELDS: Final = (CONTACT_ID, "externalCustomerId", EMAIL, "phone", PUSH_TOKEN, "contactKey")
 
 # D12: parameter names in the order they are tried, with the contact's field each one means.

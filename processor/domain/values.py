@@ -56,21 +56,7 @@ def money(value: object) -> int:
     Takes a string of digits, an integer or a double (the number its shortest text says).
     Raises InvalidValue for anything else, a negative or non-finite number, and 10^14 or more.
     """
-    match value:
-        case str():
-            if not is_plain_number(value):
-                raise InvalidValue("expected a number such as 258.0")
-            amount = Decimal(value)
-        case bool():
-            raise InvalidValue("expected a number")
-        case int():
-            amount = Decimal(value)
-        case float():
-            amount = Decimal(repr(value))
-        case Digits(text):
-            amount = Decimal(text)
-        case _:
-            raise InvalidValue("expected a number")
+    amount = _amount(value)
     if not amount.is_finite():
         raise InvalidValue("expected a finite number")
     if amount < 0:
@@ -81,6 +67,22 @@ def money(value: object) -> int:
     if units >= MONEY_LIMIT * 10**MONEY_PLACES:
         raise InvalidValue("expected a number below 10^14")
     return units
+
+
+def _amount(value: object) -> Decimal:
+    match value:
+        case str() if is_plain_number(value):
+            return Decimal(value)
+        case str():
+            raise InvalidValue("expected a number such as 258.0")
+        case float():
+            return Decimal(repr(value))
+        case Digits(text):
+            return Decimal(text)
+        case int() if not isinstance(value, bool):
+            return Decimal(value)
+        case _:
+            raise InvalidValue("expected a number")
 
 
 def money_text(units: int) -> str:

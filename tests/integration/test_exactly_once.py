@@ -6,9 +6,9 @@ Every test compares the whole content of the topics, and the mirror, with the re
 import signal
 
 import pytest
+from msgspec.structs import replace
 
 from deploy.local.services import EmbeddedRedis
-from msgspec.structs import replace
 from tests.support.deployment import await_condition, deployed
 from tests.support.traffic import contacts, traffic
 
@@ -17,7 +17,7 @@ KILLED = -signal.SIGKILL
 
 @pytest.fixture
 def deployment(settings, tmp_path):
-    """A deployment with contacts, its index complete."""
+    """Give a deployment with contacts, its index complete."""
     with deployed(settings, tmp_path) as running:
         running.send_contacts(contacts())
         running.index()
@@ -44,7 +44,7 @@ def test_sigkill_at_a_step_and_restart_under_the_same_name(deployment, moment):
 
 @pytest.mark.parametrize("moment", ["after flush", "before end", "after commit"])
 def test_sigkill_and_take_over_by_another_replica(deployment, moment):
-    """The partitions of a killed replica go to another, which finishes its work; the dead one's open transaction is aborted."""
+    """A killed replica's partitions go to another, which finishes its work; its open transaction is aborted."""
     deployment.send(traffic(seed=5, count=300))
     killed = deployment.sabotaged("a", moment, batch=2, signal_name="SIGKILL", max_batch=40)
     assert killed.await_end() == KILLED
@@ -57,7 +57,7 @@ def test_sigkill_and_take_over_by_another_replica(deployment, moment):
 
 @pytest.mark.parametrize("moment", ["before commit", "after flush", "before end", "after commit"])
 def test_zombie_writes_nothing(deployment, moment):
-    """A replica stopped past its session, then continued, is refused by the brokers and by the mirror, and goes on well."""
+    """A replica stopped past its session, then continued, is refused by brokers and mirror, and goes on well."""
     deployment.send(traffic(seed=6, count=300))
     zombie = deployment.sabotaged("a", moment, batch=2, signal_name="SIGSTOP", max_batch=40)
     zombie.await_line("test.sabotage", moment=moment)
@@ -96,7 +96,7 @@ def test_two_replicas_join_and_leave_under_load(deployment):
 
 
 def test_redis_flushed_while_running(deployment, redis_client, services):
-    """A mirror that is gone is rebuilt from the facts; orders wait for the contact index; known orders stay known (C4)."""
+    """A mirror that is gone is rebuilt from the facts, known orders stay known; orders wait for the index (C4)."""
     assert services.disposable, "this test destroys data"
     replica = deployment.replica("a", max_batch=50)
     deployment.send(traffic(seed=30, count=500))
@@ -111,7 +111,7 @@ def test_redis_flushed_while_running(deployment, redis_client, services):
 
 
 def test_redis_killed_and_restarted_empty(settings, tmp_path):
-    """While Redis is away the replica waits in its group; it comes back empty, and everything goes on from the ledger."""
+    """While Redis is away the replica waits in its group; it comes back empty, and all goes on from the ledger."""
     redis = EmbeddedRedis(tmp_path / "redis")
     redis.start()
     try:

@@ -9,7 +9,7 @@ from tests.support.traffic import contacts, created, poison, traffic
 
 @pytest.fixture
 def deployment(settings, tmp_path):
-    """A deployment with contacts, its index complete."""
+    """Give a deployment with contacts, its index complete."""
     with deployed(settings, tmp_path) as running:
         running.send_contacts(contacts())
         running.index()

@@ -28,7 +28,7 @@ FACT = raw_schema("order-fact")
 
 
 def fact_of(value):
-    """Give the fact that a record's value holds, as the reference fold writes facts: amounts as Decimal, times in ms."""
+    """Give the fact that a record's value holds as the reference writes it: amounts as Decimal, times in ms."""
     body = io.BytesIO(value[10:])
     fact = fastavro.schemaless_reader(body, FACT, FACT)
     assert not body.read(), "bytes are left over"

@@ -35,7 +35,7 @@ def contacts():
 
 def traffic(seed, count, orders=None):
     """Give `count` records: 40% created, 30% updated, 24% delivered, 6% cancelled, some of them wrong."""
-    source = random.Random(seed)  # noqa: S311
+    source = random.Random(seed)
     return [_record(source, source.randrange(orders or max(1, count // 4))) for _ in range(count)]
 
 

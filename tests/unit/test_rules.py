@@ -27,6 +27,7 @@ class Events:
         ]
 
     def decode(self, value):
+        """Give the event whose number the value is."""
         event = self.events[int(value)]
         if event is None:
             raise UndecodableError("not an event")

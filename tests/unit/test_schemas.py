@@ -57,7 +57,9 @@ SHAPES = {
         "custom": SCALAR_MAP,
         "eventTypeKey": "string",
         **dict.fromkeys(("createdAt", "updatedAt", "statusChangedAt"), "timestamp-millis on long"),
-        **{"revision": "int", "sourcePartition": "int", "sourceOffset": "long"},
+        "revision": "int",
+        "sourcePartition": "int",
+        "sourceOffset": "long",
     },
     "OrderItem": {
         "externalItemId": "string",
@@ -255,7 +257,7 @@ ONE_FIELD = {"type": "record", "name": "OrderEvent", "fields": [{"name": "a", "t
     ],
 )
 def test_a_broken_schema_file_is_named(tmp_path, text):
-    """What is no Avro schema, or one that the decoder cannot read, stops the program with a line that names the file."""
+    """What is no Avro schema, or none that the decoder can read, stops the program with a line that names the file."""
     for file in FILES:
         shutil.copy(file, tmp_path)
     (tmp_path / "order-event.2.avsc").write_text(text, encoding="utf-8")
@@ -279,7 +281,7 @@ def test_a_schema_file_of_another_name_is_named(tmp_path, name):
     for file in FILES:
         shutil.copy(file, tmp_path)
     shutil.copy(FILES[0], tmp_path / name)
-    with pytest.raises(StopError, match="expected <subject>.<version>.avsc") as refused:
+    with pytest.raises(StopError, match=r"expected <subject>\.<version>\.avsc") as refused:
         Codec(tmp_path)
     assert name in str(refused.value)
 

@@ -1,0 +1,188 @@
+"""Log lines: their form, and that the published list of events is what the program says."""
+
+import ast
+import io
+import json
+import re
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import structlog
+
+import processor
+from processor import __version__, logs
+from processor.logs import EVENTS, configure, get_logger
+
+PROGRAM = Path(processor.__file__).parent
+COMMON = ["timestamp", "level", "event", "service", "version", "instance"]
+METHODS = {"debug", "info", "warning", "error", "critical", "exception", "log", "msg"}
+UNITS = ("_ms", "_s", "_bytes", "_records")
+
+
+@pytest.fixture(autouse=True)
+def own_configuration():
+    """Put the logging of other tests back as it was."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+def lines_of(stream):
+    """Give the lines written so far, each as JSON."""
+    text = stream.getvalue()
+    assert text == "" or text.endswith("\n")
+    return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def test_a_line_is_json_with_the_contracts_fields_in_order():
+    """Timestamp, level, event, service, version and instance come first, then the event's own fields in their order."""
+    stream = io.StringIO()
+    configure("json", "info", "replica-1", stream)
+    get_logger().info("batch.dropped", cause="rebalance", records=3)
+    get_logger().warning("service.resumed", waiting_for="redis", waited_ms=17)
+    first, second = lines_of(stream)
+    assert list(first) == [*COMMON, "cause", "records"]
+    assert list(second) == [*COMMON, "waiting_for", "waited_ms"]
+    del first["timestamp"]
+    assert first == {
+        "level": "info",
+        "event": "batch.dropped",
+        "service": "order-facts",
+        "version": __version__,
+        "instance": "replica-1",
+        "cause": "rebalance",
+        "records": 3,
+    }
+    assert (second["level"], second["waited_ms"]) == ("warning", 17)
+
+
+def test_a_timestamp_is_iso_8601_in_utc():
+    """The line says when, in UTC, to less than a second."""
+    stream = io.StringIO()
+    before = datetime.now(UTC)
+    configure("json", "info", "i", stream)
+    get_logger().info("service.started")
+    [line] = lines_of(stream)
+    assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]+Z", line["timestamp"])
+    assert before <= datetime.fromisoformat(line["timestamp"]) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(("level", "seen"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_lines_below_the_level_are_left_out(level, seen):
+    """`log_level` is the least level that is logged."""
+    stream = io.StringIO()
+    configure("json", level, "i", stream)
+    for method in ("debug", "info", "warning", "error"):
+        getattr(get_logger(), method)("service.stats")
+    assert [line["level"] for line in lines_of(stream)] == ["debug", "info", "warning", "error"][-seen:]
+
+
+def test_any_value_stays_on_one_line():
+    """A field with line ends, other scripts or no JSON form never breaks the line nor stops the program."""
+    stream = io.StringIO()
+    configure("json", "info", "i\nj", stream)
+    get_logger().warning(
+        "batch.aborted", error="a\nb\u2028\x00ключ", step=Path("/x"), records={1: {2}}, recovery=b"\xff"
+    )
+    [line] = lines_of(stream)
+    assert line["error"] == "a\nb\u2028\x00ключ"
+    assert line["instance"] == "i\nj"
+
+
+def test_a_logger_made_before_the_configuration_follows_it():
+    """Modules take their logger when they are imported, before the settings are known."""
+    log = get_logger()
+    one, other = io.StringIO(), io.StringIO()
+    configure("json", "info", "i", one)
+    log.info("service.started")
+    configure("json", "info", "i", other)
+    log.info("service.stopped")
+    assert [line["event"] for line in lines_of(one)] == ["service.started"]
+    assert [line["event"] for line in lines_of(other)] == ["service.stopped"]
+
+
+def test_the_console_form_says_the_same_to_a_reader():
+    """With log_format=console there is a plain line, without colours where there is no terminal."""
+    stream = io.StringIO()
+    configure("console", "info", "replica-1", stream)
+    get_logger().info("batch.dropped", cause="rebalance", records=3)
+    [line] = stream.getvalue().splitlines()
+    assert "\x1b" not in line
+    assert all(part in line for part in ("batch.dropped", "cause=rebalance", "records=3", "replica-1"))
+
+
+def test_every_event_is_dotted_with_fields_of_its_own():
+    """Names are two lower-case words; no field hides a common one or stands twice; units stand last."""
+    for event, fields in EVENTS.items():
+        assert re.fullmatch(r"[a-z]+(\.[a-z]+(_[a-z]+)*)", event), event
+        assert not {*fields} & {*COMMON}, event
+        assert len(set(fields)) == len(fields), event
+        assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", field) for field in fields), event
+        assert [field for field in fields if any(f"{unit}_" in field for unit in UNITS)] == [], event
+
+
+def calls_of_loggers():
+    """Give (place, call) of every logging call in the program."""
+    for file in sorted(PROGRAM.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in METHODS:
+                owner = node.func.value
+                name = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", "")
+                if name.lstrip("_") in {"log", "logger"}:
+                    yield f"{file.relative_to(PROGRAM.parent)}:{node.lineno}", node
+
+
+def events_of(call):
+    """Give the events that a call may log: one literal, or one of two by a condition; None: something else."""
+    first = call.args[0] if len(call.args) == 1 else None
+    options = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
+    names = [option.value for option in options if isinstance(option, ast.Constant)]
+    return names if len(names) == len(options) else None
+
+
+def test_every_log_call_is_of_the_published_list():
+    """What the program logs is an event of EVENTS with none but its fields: dashboards build on the list."""
+    wrong, seen = [], 0
+    for place, call in calls_of_loggers():
+        seen += 1
+        events = events_of(call)
+        if events is None:
+            wrong.append(f"{place}: the event has to be a literal, and the only positional argument")
+            continue
+        fields = {keyword.arg for keyword in call.keywords} - {None}  # None: **figures, seen at run time only
+        for event in events:
+            if event not in EVENTS:
+                wrong.append(f"{place}: {event} is not in EVENTS")
+            elif unknown := fields - {*EVENTS[event]}:
+                wrong.append(f"{place}: {event} has no field {', '.join(sorted(unknown))}")
+    assert wrong == []
+    assert seen
+
+
+def test_every_published_event_is_logged_with_all_its_fields():
+    """No event or field of the list is one that never comes."""
+    fields, open_ended = defaultdict(set), set()
+    for _, call in calls_of_loggers():
+        for event in events_of(call) or ():
+            fields[event] |= {keyword.arg for keyword in call.keywords}
+            if None in fields[event]:
+                open_ended.add(event)
+    assert sorted(EVENTS.keys() - fields.keys()) == []
+    missing = {event: sorted({*EVENTS[event]} - fields[event]) for event in EVENTS if event not in open_ended}
+    assert {event: names for event, names in missing.items() if names} == {}
+
+
+def test_nothing_else_in_the_program_writes_logs():
+    """There is one way to log: no standard logging, no own structlog, outside of `logs`."""
+    others = []
+    for file in sorted(PROGRAM.rglob("*.py")):
+        if file == Path(logs.__file__):
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            imported = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            imported += [node.module] if isinstance(node, ast.ImportFrom) else []
+            if {"logging", "structlog"} & {(name or "").split(".")[0] for name in imported}:
+                others.append(f"{file.relative_to(PROGRAM)}:{node.lineno}")
+    assert others == []
