@@ -7,6 +7,7 @@ personal data: no identifier values, no payloads. Units stand last in names.
 
 import logging
 import sys
+import time
 from collections.abc import MutableMapping
 from typing import Any, Final, TextIO
 
@@ -15,13 +16,15 @@ import structlog
 from processor import __version__
 
 SERVICE: Final = "order-facts"
+_REPEAT_S: Final = 10.0
+_REMEMBERED: Final = 1_000
 _STEPS: Final = ("poll_ms", "decode_ms", "lookup_ms", "fold_ms", "commit_ms", "mirror_ms")
 
 # event -> its own fields. A field in round brackets is left out where there is nothing to say.
 EVENTS: Final[dict[str, tuple[str, ...]]] = {
     # the processor's life
     "service.started": ("topics", "group_id", "partitions"),
-    "service.stopping": ("signal",),
+    "service.stopping": (),
     "service.stopped": ("events", "facts", "rejected"),
     "service.failed": ("error", "exit_code"),
     "service.stats": (
@@ -41,12 +44,15 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     # partitions
     "partition.assigned": ("partitions",),
     "partition.revoked": ("partitions", "lost"),
+    "partition.pending": ("partitions",),  # a predecessor's transaction holds the committed offsets open
     "partition.positioned": ("partition", "offset", "facts_offset", "mirror"),
     "mirror.behind": ("partition", "from_facts_offset", "to_facts_offset", "missing"),
     "mirror.progress": ("partition", "facts_offset", "to_facts_offset", "facts_read"),
     "mirror.caught_up": ("partition", "facts_offset", "facts_read", "took_ms"),
     "mirror.not_written": ("error", "partitions"),
     "producer.replaced": ("error",),
+    # what the Kafka client itself reports: a broker that is down, a certificate that does not fit
+    "kafka.client": ("message",),
     # the contact index
     "contacts.started": ("topic", "partitions", "shards"),
     "contacts.stopped": ("records",),
@@ -59,6 +65,39 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "contacts.resumed_after_wait": ("waited_ms",),
     "contacts.stats": ("records", "skipped", "records_per_s", "lag_records", "ready"),
 }
+
+
+class _KafkaClientLines(logging.Handler):
+    """Turns the Kafka client's own messages into log lines; the same message at most every ten seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_s: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        now_s = time.monotonic()
+        if now_s - self._last_s.get(message, -_REPEAT_S) >= _REPEAT_S:
+            if len(self._last_s) >= _REMEMBERED:
+                self._last_s.clear()
+            self._last_s[message] = now_s
+            get_logger().log(record.levelno, "kafka.client", message=message)
+
+
+def kafka_client_logger() -> logging.Logger:
+    """Return the logger that every Kafka client is given; silent until `show_kafka_client`."""
+    logger = logging.getLogger("order-facts.kafka")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    return logger
+
+
+def show_kafka_client() -> None:
+    """Have the Kafka client's messages logged: for the services, whose operators have nothing but the log."""
+    logger = kafka_client_logger()
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(_KafkaClientLines())
 
 
 def configure(log_format: str, level: str, instance: str, stream: TextIO = sys.stderr) -> None:

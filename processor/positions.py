@@ -60,6 +60,7 @@ class Positions:
         self._lineage = lineage
         self._catchup = CatchUp(settings, mirror)
         self._not_before = 0.0
+        self._pending_since: float | None = None
 
     @property
     def catching_up(self) -> set[int]:
@@ -85,7 +86,9 @@ class Positions:
         committed = self._group.committed(owed, _COMMITTED_WAIT_S)
         if committed is None:  # a predecessor's transaction is pending: wait, while other partitions go on
             self._not_before = time.monotonic() + _PACE_S
+            self._tell_pending(owed)
             return
+        self._pending_since = None
         bounds = self._bounds(owed)
         for entry in committed:
             partition, mark = entry.partition, marks[entry.partition]
@@ -93,6 +96,12 @@ class Positions:
                 self._place_fresh(partition, mark, bounds)
             else:
                 self._place_committed(entry, mark, bounds)
+
+    def _tell_pending(self, owed: list[int]) -> None:
+        """Log once that a predecessor's transaction holds the committed offsets open."""
+        if self._pending_since is None:
+            self._pending_since = time.monotonic()
+            log.info("partition.pending", partitions=owed)
 
     def _place_fresh(self, partition: int, mark: Watermark | None, bounds: _Bounds) -> None:
         """Start at the earliest record, but only where nothing was ever produced."""

@@ -93,6 +93,7 @@ class Service:
                 except (RetryError, ProducerLostError) as error:
                     self._recover(error, stop)
                 self._tell()
+            log.info("service.stopping")
         finally:
             self._positions.drop()
             self._group.leave()

@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 from processor import __version__
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError, UnreachableError
-from processor.logs import SERVICE
+from processor.logs import SERVICE, kafka_client_logger
 from processor.settings import Settings
 
 SESSION_TIMEOUT_MS: Final = 6_000  # the least a broker takes by default: how fast a crash is noticed
@@ -99,6 +99,7 @@ def client_properties(settings: Settings) -> dict[str, Any]:
         "client.id": f"{SERVICE}-{settings.instance_id}",
         "client.software.name": SERVICE,
         "client.software.version": __version__,
+        "logger": kafka_client_logger(),
     }
 
 
@@ -205,7 +206,7 @@ class Cluster:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.admin = AdminClient({**client_properties(settings), "log_level": 0})
+        self.admin = AdminClient(client_properties(settings))
 
     def wait(self) -> str:
         """Return the cluster's id as soon as a broker answers. Raises UnreachableError after startup_timeout_s."""

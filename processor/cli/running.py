@@ -1,7 +1,7 @@
 """`order-facts run` and `order-facts check`."""
 
+import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -13,7 +13,7 @@ from processor.adapters.contact_index import IndexNotReadyError
 from processor.cli.options import CONNECTION, REDIS, with_settings
 from processor.domain.identifiers import CONTACT_ID, Identifier
 from processor.errors import OrderFactsError, RetryError
-from processor.logs import get_logger
+from processor.logs import get_logger, show_kafka_client
 from processor.service import Service
 from processor.settings import Settings
 
@@ -24,9 +24,8 @@ def stop_on_signals() -> threading.Event:
 
     def note(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
-            sys.exit(128 + number)
-        get_logger().info("service.stopping", signal=signal.Signals(number).name)
-        stop.set()
+            os._exit(128 + number)
+        stop.set()  # and no log line: the signal may have come while one was being written
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGINT, note)
@@ -36,6 +35,7 @@ def stop_on_signals() -> threading.Event:
 def serve(work: Callable[[threading.Event], None]) -> None:
     """Do work until a signal; an error that ends it is a log line too, where operators look."""
     stop = stop_on_signals()
+    show_kafka_client()
     try:
         work(stop)
     except OrderFactsError as error:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.adapters.avro import codec
+from processor.domain.contacts import Claim, identifiers_of, winner
 from processor.domain.events import parse
 from processor.domain.items import Item
 from processor.domain.orders import STATUSES, Create, Order, SetStatus, Update
@@ -20,6 +21,7 @@ from processor.startup import rules_of
 from tests.reference import ContactRecord, Rejected, contact_lookup
 from tests.reference import Rules as ReferenceRules
 from tests.reference import fold as reference_fold
+from tests.support.cases import EMPTY_CONTACT
 from tests.support.events import (
     ANY_VALUE,
     BAD_ITEMS,
@@ -194,6 +196,25 @@ def test_an_orders_state_is_the_fact_of_its_latest_change(sent, contacts, refere
     assert {place: codec().decode_fact(value) for place, value in latest.items()} == orders
     for order in orders.values():
         assert_survives_both_forms(order)
+
+
+@settings(deadline=None, max_examples=100)
+@given(records=contact_records(), reference_rules=RULES, order=st.randoms(use_true_random=False))
+def test_the_claims_of_contacts_decide_as_the_reference_does(records, reference_rules, order):
+    """Each identifier of any contact finds the reference's winner, in whatever order claims were made (C1 to C3)."""
+    fields = rules_of(settings_of(reference_rules)).parsing.identification.custom_fields
+    in_force = list({record.contact_id: record for record in records}.values())
+    order.shuffle(in_force)
+    claims = defaultdict(list)
+    for record in in_force:
+        if record.contact is not None:
+            for identifier in identifiers_of(record.contact_id, record.contact, fields):
+                claims[identifier].append(Claim(record.timestamp_ms, record.contact_id))
+    find_contact = contact_lookup(records, reference_rules.identification)
+    for record in records:
+        for identifier in identifiers_of(record.contact_id, record.contact or EMPTY_CONTACT, fields):
+            found = winner(claims[identifier]) if claims[identifier] else None
+            assert found == find_contact(*identifier)
 
 
 SCALARS = st.text() | st.booleans() | LONGS | st.floats(allow_nan=False, allow_infinity=False)

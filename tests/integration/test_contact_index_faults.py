@@ -1,0 +1,287 @@
+"""The contact index is exact whatever happens to its writer or to Redis between any two commands (C1, C3, C4).
+
+The topic is held in memory, so that it can be compacted at any moment; Redis is real. What a clean build
+from the topic would give is computed by the rules.
+"""
+
+import itertools
+import secrets
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
+
+from processor.adapters.contact_index import SHARDS, Hashes, lineage_of, shard_keys
+from processor.adapters.contact_index_writer import TOKEN_BYTES
+from processor.errors import RetryError, StopError
+from tests.support.contact_index import (
+    Crash,
+    FaultyWriter,
+    Topic,
+    contents,
+    expected_contents,
+    mark_of,
+    session,
+    settle,
+)
+
+HISTORY = (
+    # the same few phones move between contacts; b is deleted and comes back, d goes for good
+    ("a", 10, ["1", "2"]),
+    ("b", 20, ["2", "3"]),
+    ("c", 20, ["2"]),
+    ("d", 15, ["1", "4"]),
+    ("a", 30, ["3"]),
+    ("b", 31, None),
+    ("a", 40, ["4", "5"]),
+    ("d", 41, None),
+    ("b", 42, ["5", "1"]),
+    ("c", 5, ["6"]),
+    ("a", 50, ["6"]),
+)
+
+
+class World:
+    """One index in Redis, and what befalls it at numbered commands of its writers."""
+
+    def __init__(self, client, settings, topic):
+        self.client = client
+        self.topic = topic
+        self.hashes = Hashes(settings)
+        self.lineage = lineage_of("cluster", secrets.token_hex(8))
+        self.keys = shard_keys(self.lineage)
+        self.mark = mark_of(self.hashes, topic)
+        self.commands = 0
+        self.faults = {}
+        self.sent = []
+        self.history = {key: [] for key in self.keys}  # of each shard: (number of the command before, dump)
+        self.is_recorded = False
+
+    def writer(self):
+        """Give a new writer, as after a restart of the process."""
+        return FaultyWriter(self.client, self.lineage, self.hashes, secrets.token_bytes(TOKEN_BYTES), self.before)
+
+    def before(self, arguments):
+        """Do what is to happen before a command."""
+        if self.is_recorded:
+            self.record(arguments)
+        self.commands += 1
+        fault = self.faults.pop(self.commands, None)
+        if fault is not None:
+            fault()
+
+    def record(self, arguments):
+        """Keep what was sent, and the shard that the last command may have changed."""
+        if self.sent and self.sent[-1][0] == "EVALSHA":
+            key = self.sent[-1][3]
+            self.history[key].append((self.commands, self.client.dump(key)))
+        self.sent.append(arguments)
+
+    def put_back(self, key, commands_ago):
+        """Put a shard back to how it was so many commands ago."""
+        number = self.commands - commands_ago
+        dumps = [dump for at, dump in self.history[key] if at <= number]
+        if dumps and dumps[-1] is not None:
+            self.client.restore(key, 0, dumps[-1], replace=True)
+        else:
+            self.client.delete(key)
+
+    def assert_exact(self):
+        """Compare the index with what the topic says."""
+        found = contents(self.client, self.lineage, self.hashes, self.topic)
+        assert found == expected_contents(self.lineage, self.hashes, self.topic)
+
+    def remove(self):
+        """Leave nothing in the shared Redis."""
+        self.client.delete(*self.keys)
+
+
+def history_topic(records=HISTORY):
+    """Give a topic with these records."""
+    topic = Topic()
+    for record in records:
+        topic.append(*record)
+    return topic
+
+
+def crash():
+    """End the writer's process."""
+    raise Crash
+
+
+@pytest.mark.parametrize("is_compacted", [False, True], ids=["as it was", "compacted"])
+@pytest.mark.parametrize(("first", "later"), [(4, 4), (5, 2), (3, 20)])
+def test_c1_a_crash_between_any_two_commands_changes_nothing(redis_client, settings, first, later, is_compacted):
+    """Wherever the writer dies, the next one ends with the very index of a clean build.
+
+    It reads other batches than the one that died, and finds records gone that the dead one had half written.
+    """
+    whole = World(redis_client, settings, history_topic())
+    session(whole.writer(), whole.topic, whole.mark, batch=first)
+    whole.assert_exact()
+    whole.remove()
+    for number in range(1, whole.commands + 1):
+        world = World(redis_client, settings, history_topic())
+        world.faults[number] = crash
+        with pytest.raises(Crash):
+            session(world.writer(), world.topic, world.mark, batch=first)
+        if is_compacted:
+            world.topic.compact()
+        settle(world.writer, world.topic, world.mark, batch=later)
+        world.assert_exact()
+        world.remove()
+
+
+def test_c1_two_crashes_between_any_two_commands_change_nothing(redis_client, settings):
+    """A crash during the repair of a crash is repaired as well, the topic having gone on and been compacted."""
+    built = World(redis_client, settings, history_topic(HISTORY[:6]))
+    session(built.writer(), built.topic, built.mark, batch=3)
+    total = built.commands
+    built.remove()
+    for one, two in itertools.product(range(40, total, 13), range(20, 150, 11)):
+        world = World(redis_client, settings, history_topic(HISTORY[:6]))
+        world.faults[one] = crash
+        with pytest.raises(Crash):
+            session(world.writer(), world.topic, world.mark, batch=3)
+        for record in HISTORY[6:]:
+            world.topic.append(*record)
+        world.faults[world.commands + two] = crash
+        with pytest.raises(Crash):
+            session(world.writer(), world.topic, world.mark, batch=2)
+        world.topic.compact()
+        settle(world.writer, world.topic, world.mark, batch=4)
+        world.assert_exact()
+        world.remove()
+
+
+RECORDS = st.tuples(
+    st.sampled_from("abcd"), st.integers(-2, 5), st.none() | st.lists(st.sampled_from("1234"), max_size=3)
+)
+FAULTS = st.tuples(
+    st.integers(1, 250),
+    st.sampled_from(["crash", "late call", "wipe", "wipe a shard", "put all back", "put a shard back"]),
+    st.integers(0, SHARDS - 1),
+    st.integers(0, 120),
+)
+
+
+def fault_of(world, kind, shard, ago):
+    """Give what a fault does."""
+
+    def late_call():
+        earlier = world.sent[-1 - ago % len(world.sent)]
+        if earlier[0] == "EVALSHA":
+            world.client.execute_command(*earlier)
+
+    return {
+        "crash": crash,
+        "late call": late_call,
+        "wipe": lambda: world.client.delete(*world.keys),
+        "wipe a shard": lambda: world.client.delete(world.keys[shard]),
+        "put all back": lambda: [world.put_back(key, ago) for key in world.keys],
+        "put a shard back": lambda: world.put_back(world.keys[shard], ago),
+    }[kind]
+
+
+@given_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.tuples(st.lists(RECORDS, max_size=8), st.booleans(), st.integers(1, 6), st.lists(FAULTS, max_size=3)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_c1_c4_whatever_befalls_redis_the_next_session_makes_it_exact(redis_client, settings, steps):
+    """Crashes, late calls, lost and restored shards, at any command: the index is repaired, or built anew."""
+    world = World(redis_client, settings, Topic())
+    world.is_recorded = True
+    try:
+        for records, is_compacted, batch, faults in steps:
+            for record in records:
+                world.topic.append(*record)
+            if is_compacted:
+                world.topic.compact()
+            for number, kind, shard, ago in faults:
+                world.faults[world.commands + number] = fault_of(world, kind, shard, ago)
+            settle(world.writer, world.topic, world.mark, batch=batch)
+        world.faults.clear()
+        settle(world.writer, world.topic, world.mark, batch=3)
+        world.assert_exact()
+    finally:
+        world.remove()
+
+
+@pytest.mark.parametrize("number", range(16 + 5 + 16, 16 + 5 + 16 + 16 + 2 * 48, 7))
+def test_c4_a_stale_writer_changes_nothing(redis_client, settings, number):
+    """A writer that was held up before any of its commands finds the index taken over, and stops."""
+    world = World(redis_client, settings, history_topic())
+    successor = []
+
+    def take_over():
+        successor.append(session(world.writer(), world.topic, world.mark, batch=20))
+
+    world.faults[number + 1] = take_over
+    with pytest.raises(StopError, match="another contacts index took over"):
+        session(world.writer(), world.topic, world.mark, batch=4)
+    assert len(successor) == 1
+    world.assert_exact()
+    world.remove()
+
+
+def test_c4_of_two_writers_that_start_at_once_one_stays(redis_client, settings):
+    """Whoever takes some shards later takes them all; the other is told to stop, never both."""
+    for number in range(5 + 16 + 1, 5 + 16 + 16 + 1):
+        world = World(redis_client, settings, history_topic())
+        late, early = world.writer(), world.writer()
+        outcomes = []
+
+        def start(writer=late, outcomes=outcomes):
+            outcomes.append(writer.take())
+
+        world.faults[number] = start
+        try:
+            outcomes.append(early.take())
+        except StopError:
+            outcomes.append(None)
+        assert outcomes.count(None) <= 1
+        survivors = []
+        for writer in (late, early):
+            try:
+                writer.build(world.mark, mark_position(world))
+                survivors.append(writer)
+            except StopError:
+                pass
+        assert len(survivors) == 1
+        world.remove()
+
+
+def mark_position(world):
+    """Give the position at the topic's beginning."""
+    from processor.adapters.contact_index import Position
+
+    return Position((0,) * len(world.topic.ends), 0)
+
+
+def test_c4_a_writer_never_takes_back_what_a_newer_one_holds(redis_client, settings):
+    """After a lost connection the older writer stops, where a new process would take over."""
+    world = World(redis_client, settings, history_topic())
+    older = world.writer()
+    last_id = older.take()
+    newer = world.writer()
+    newer.take()
+    with pytest.raises(StopError, match="another contacts index took over"):
+        older.take(last_id)
+    newer.build(world.mark, mark_position(world))
+    world.remove()
+
+
+def test_a_lost_script_cache_ends_the_session_and_the_next_one_goes_on(redis_client, settings):
+    """A Redis that forgot the scripts (a restart, a fail-over) is an error to be retried, and take-over reloads them."""
+    world = World(redis_client, settings, history_topic())
+    world.faults[60] = redis_client.script_flush
+    with pytest.raises(RetryError, match="NOSCRIPT|No matching script"):
+        session(world.writer(), world.topic, world.mark, batch=4)
+    settle(world.writer, world.topic, world.mark, batch=4)
+    world.assert_exact()
+    world.remove()

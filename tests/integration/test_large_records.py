@@ -1,0 +1,75 @@
+"""Proves that no record stops a partition for its size: what the broker refuses whole is cut, the rest passes."""
+
+import random
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from tests.support.deployment import UNDECODABLE, deployed
+from tests.support.traffic import contacts, created, traffic
+
+CUT_BYTES = 64 << 10
+
+
+@pytest.fixture
+def deployment(settings, tmp_path):
+    """Give a deployment with contacts, its index complete."""
+    with deployed(settings, tmp_path) as running:
+        running.send_contacts(contacts())
+        running.index()
+        yield running
+
+
+def limit_topic(deployment, topic, limit):
+    """Set a topic's max.message.bytes."""
+    entry = ConfigEntry("max.message.bytes", str(limit), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    (future,) = deployment.cluster.admin.incremental_alter_configs([resource]).values()
+    future.result()
+
+
+def test_value_that_came_compressed_beyond_its_topics_limit_is_copied_whole(deployment):
+    """An 8 MB value that came as a few KB of zstd leaves as it came, among good neighbours."""
+    value = b"\xc3\x01" + b"x" * (8 << 20)
+    producer = Producer(
+        {
+            "bootstrap.servers": deployment.settings.bootstrap_servers,
+            "message.max.bytes": 1_000_000_000,
+            "compression.type": "zstd",
+        }
+    )
+    deployment.send(traffic(seed=50, count=50))
+    producer.produce(deployment.settings.events_topic, value, b"o1", headers=[(UNDECODABLE, b"1"), ("trace", b"7")])
+    assert producer.flush(30) == 0
+    deployment.sent += 1
+    deployment.send(traffic(seed=51, count=50))
+    replica = deployment.replica("a")
+    deployment.await_accounted()
+    replica.stop()
+    reasons = deployment.require_right_outputs()
+    assert reasons["oversized"] == 1
+    copied = [r for r in deployment.read(deployment.settings.rejected_topic) if len(r.value) > 1 << 20]
+    assert [record.value for record in copied] == [value]
+    assert copied[0].headers[:2] == ((UNDECODABLE, b"1"), ("trace", b"7")), "original headers stay, in order"
+    assert "truncated" not in dict(copied[0].headers)
+
+
+def test_rejected_value_that_the_broker_refuses_is_cut(deployment):
+    """A value beyond the rejected topic's limit keeps its first 64 KiB and says how long it was; smaller ones stay whole."""
+    limit_topic(deployment, deployment.settings.rejected_topic, 100_000)
+    noise = random.Random(1).randbytes(300_000)
+    smaller = created("small", totalCost="no number", note="y" * 30_000)
+    records = [smaller, created("good"), type(smaller)(b"big", noise, is_undecodable=True), smaller, created("good2")]
+    deployment.send(records)
+    replica = deployment.replica("a")
+    deployment.await_accounted()
+    replica.stop()
+    deployment.require_right_outputs()
+    assert replica.lines("batch.aborted"), "the refusal costs one aborted batch"
+    rejected = {record.key: record for record in deployment.read(deployment.settings.rejected_topic)}
+    cut = rejected[b"big"]
+    assert cut.value == noise[:CUT_BYTES]
+    assert dict(cut.headers)["truncated"] == b"300000"
+    assert len(rejected[b"small"].value) > 30_000
+    assert "truncated" not in dict(rejected[b"small"].headers)
