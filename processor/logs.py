@@ -51,6 +51,7 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "mirror.caught_up": ("partition", "facts_offset", "facts_read", "took_ms"),
     "mirror.not_written": ("error", "partitions"),
     "producer.replaced": ("error",),
+    "predecessor.fenced": ("transactional_id", "partitions", "cause"),
     # what the Kafka client itself reports: a broker that is down, a certificate that does not fit
     "kafka.client": ("message",),
     # the contact index

@@ -27,6 +27,7 @@ from processor.adapters.ledger import Lineage, Watermark, watermark_of
 from processor.adapters.mirror import Mirror
 from processor.catchup import CatchUp
 from processor.errors import StopError
+from processor.fencing import Fence
 from processor.history import next_source_offset
 from processor.logs import get_logger
 from processor.settings import Settings
@@ -59,6 +60,8 @@ class Positions:
         self._topics = topics
         self._lineage = lineage
         self._catchup = CatchUp(settings, mirror)
+        self._fence = Fence(settings, cluster)
+        self._claimed: set[int] = set()
         self._not_before = 0.0
         self._pending_since: float | None = None
 
@@ -74,24 +77,39 @@ class Positions:
         if owed and time.monotonic() >= self._not_before:
             self._place(owed)
         for partition, watermark in self._catchup.step(0.0 if self._group.placed else 0.1).items():
-            self._group.place(partition, Placed(watermark, watermark))
+            self._put(partition, Placed(watermark, watermark), "caught_up")
+        self._claim()
+        self._fence.forget(self._group.assigned)
+        self._fence.look()
+
+    def _claim(self) -> None:
+        """Write this member's claim on what it was given, before its first batch with it."""
+        self._claimed &= self._group.assigned
+        new = self._group.placed.keys() - self._claimed
+        if new:
+            self._mirror.claim(new, kafka.transactional_id(self._settings.group_id, self._settings.instance_id))
+            self._claimed |= new
 
     def drop(self) -> None:
-        """Forget all catch-ups: after a failure everything is placed anew."""
+        """Forget all catch-ups and claims: after a failure everything is placed anew."""
         self._catchup.close()
+        self._claimed.clear()
 
     def _place(self, owed: list[int]) -> None:
         self._check_topics()
-        marks = self._mirror.watermarks(owed)
+        marks = self._mirror.marks(owed)
+        self._fence.watch({partition: mark.claim for partition, mark in marks.items()})
         committed = self._group.committed(owed, _COMMITTED_WAIT_S)
         if committed is None:  # a predecessor's transaction is pending: wait, while other partitions go on
             self._not_before = time.monotonic() + _PACE_S
             self._tell_pending(owed)
+            self._fence.offsets_unstable(owed)
             return
         self._pending_since = None
+        self._fence.offsets_stable()
         bounds = self._bounds(owed)
         for entry in committed:
-            partition, mark = entry.partition, marks[entry.partition]
+            partition, mark = entry.partition, marks[entry.partition].watermark
             if entry.offset < 0:
                 self._place_fresh(partition, mark, bounds)
             else:

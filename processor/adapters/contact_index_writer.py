@@ -20,6 +20,7 @@ looks like one that a crash left behind, and is one.
 
 import hashlib
 import importlib.resources
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -134,7 +135,8 @@ class IndexWriter:
         held = [_id_of(field) for field in self._execute(pipeline)[len(_SCRIPTS) :]]
         if last_id and any(owner > last_id and not owner.endswith(self._token) for owner in held):
             raise _taken_over()
-        generation = int.from_bytes(max(*held, last_id)[:_GENERATION_BYTES], "big") + 1
+        # At least the time in us: an older copy that is put in the index's place has lesser ones.
+        generation = max(time.time_ns() // 1000, int.from_bytes(max(*held, last_id)[:_GENERATION_BYTES], "big") + 1)
         self._id = generation.to_bytes(_GENERATION_BYTES, "big") + self._token
         self.shards = self._take_from(held)
         return self._id

@@ -164,6 +164,27 @@ def transactional_id(group_id: str, instance_id: str) -> str:
     return f"{group_id}-{instance_id}"
 
 
+def end_transaction(settings: Settings, claim: str) -> None:
+    """End whatever transaction another, dead, replica left open: take its transactional id for a moment.
+
+    Raises RetryError or StopError.
+    """
+    producer = Producer(
+        {
+            **client_properties(settings),
+            "enable.idempotence": True,
+            "acks": "all",
+            "transactional.id": claim,
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        }
+    )
+    try:
+        producer.init_transactions(REQUEST_TIMEOUT_S)
+    except KafkaException as error:
+        failure = classify(error.args[0], f"ending the transaction of {claim}")
+        raise failure if isinstance(failure, StopError) else RetryError(str(failure)) from error
+
+
 def group_consumer(settings: Settings) -> Consumer:
     """Return this replica's consumer: cooperative rebalancing, static membership, nothing committed by itself."""
     return Consumer(
@@ -240,6 +261,11 @@ class Cluster:
                 raise
             found[name] = Topic(name, str(topic.topic_id), len(topic.partitions))
         return found
+
+    def instances(self, group_id: str) -> set[str]:
+        """Return the instance ids of a group's members. Raises KafkaException."""
+        (future,) = self.admin.describe_consumer_groups([group_id], request_timeout=REQUEST_TIMEOUT_S).values()
+        return {member.group_instance_id for member in future.result().members if member.group_instance_id}
 
     def topic_settings(self, name: str) -> dict[str, str]:
         """Return a topic's settings in force. Raises KafkaException."""

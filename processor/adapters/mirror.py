@@ -5,7 +5,8 @@ partition is one hash, read by one HMGET, written by one script, removed by one 
 nothing unless the watermark is still the one its writer read.
 
 Fields: an order id holds the order, either as msgpack (written by a batch) or as the fact's own Avro
-value (copied by a catch-up); the empty name, which is no order id (D4), holds the watermark.
+value (copied by a catch-up). Blank names are no order ids (D4): the empty one holds the watermark, and
+one space the transactional id of the member that wrote last, its claim (see `fencing`).
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from processor.errors import MirrorMovedError
 
 _FORMAT: Final = b"1"  # part of the key: another form of state is another mirror, rebuilt from the facts
 _WATERMARK: Final = b""
+_CLAIM: Final = b" "
 _AVRO_MARKER: Final = b"\xc3\x01"
 
 # KEYS[1]  the partition's hash
@@ -40,6 +42,13 @@ end
 redis.call('HSET', KEYS[1], '', ARGV[2])
 return 1
 """
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What stands in a partition's mirror: its watermark, and the transactional id of its last owner."""
+
+    watermark: Watermark | None
+    claim: str | None
 
 
 class MirrorWrite(msgspec.Struct, frozen=True):
@@ -69,16 +78,22 @@ class Mirror:
         """Return a partition's key; the braces keep it on one node of a cluster."""
         return f"{self._prefix}:{{{partition}}}"
 
-    def watermarks(self, partitions: Collection[int]) -> dict[int, Watermark | None]:
-        """Return where each partition's mirror is; None where there is none."""
+    def marks(self, partitions: Collection[int]) -> dict[int, Mark]:
+        """Return where each partition's mirror is, and who claims it."""
         pipeline = self._client.pipeline(transaction=False)
         for partition in partitions:
-            pipeline.hget(self.key(partition), _WATERMARK)
-        try:
-            replies = pipeline.execute()
-        except redis.RedisError as error:
-            raise classify(error) from error
-        return {p: _watermark(reply) for p, reply in zip(partitions, replies, strict=True)}
+            pipeline.hmget(self.key(partition), [_WATERMARK, _CLAIM])
+        return {
+            partition: Mark(_watermark(mark), claim.decode() if claim else None)
+            for partition, (mark, claim) in zip(partitions, _execute(pipeline), strict=True)
+        }
+
+    def claim(self, partitions: Collection[int], transactional_id: str) -> None:
+        """Write this member's claim on partitions; it is compared with nothing."""
+        pipeline = self._client.pipeline(transaction=False)
+        for partition in partitions:
+            pipeline.hset(self.key(partition), _CLAIM, transactional_id)
+        _execute(pipeline)
 
     def add_lookups(self, pipeline: Any, order_ids: Mapping[int, Sequence[str]]) -> None:
         """Add one atomic read for each partition: its watermark and the orders named."""
@@ -113,11 +128,7 @@ class Mirror:
             pairs = [part for pair in write.values.items() for part in pair]
             arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)
             pipeline.execute_command("EVAL", _WRITE, 1, self.key(write.partition), *arguments)
-        try:
-            replies = pipeline.execute()
-        except redis.RedisError as error:
-            raise classify(error) from error
-        return [write.partition for write, done in zip(writes, replies, strict=True) if not done]
+        return [write.partition for write, done in zip(writes, _execute(pipeline), strict=True) if not done]
 
     def remove(self, partition: int) -> None:
         """Remove a partition's mirror as a whole."""
@@ -134,6 +145,14 @@ class Mirror:
         except (msgspec.MsgspecError, UndecodableError) as error:
             self.remove(partition)
             raise MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed") from error
+
+
+def _execute(pipeline: Any) -> list[Any]:
+    try:
+        replies: list[Any] = pipeline.execute()
+    except redis.RedisError as error:
+        raise classify(error) from error
+    return replies
 
 
 def _watermark(text: bytes | None) -> Watermark | None:

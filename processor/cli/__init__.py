@@ -51,9 +51,7 @@ for command in (run, contacts, events, facts, rejected, topics, check):
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as request:
-        sys.exit(request.exit_code)
+        exit_code = cli.main(standalone_mode=False)  # that of `raise Exit(1)`; None from a command that returned
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -63,11 +61,7 @@ def main() -> NoReturn:
         _fail(error)
     except KafkaException as error:
         _fail(classify(error.args[0], "Kafka"))
-    except BrokenPipeError:
-        # the reader of our output went away, as `head` does
-        sys.stderr.close()
-        sys.exit(0)
-    sys.exit(0)
+    sys.exit(exit_code or 0)
 
 
 def _fail(error: OrderFactsError) -> NoReturn:

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -17,8 +17,23 @@ from processor.domain.identifiers import BUILT_IN_FIELDS, candidates
 from processor.errors import UsageError
 from processor.settings import Settings
 
+if TYPE_CHECKING:
+    import _csv
+
 _TEXTS: Final = ("externalCustomerId", "email", "phone", "contactKey")
 _COLUMNS: Final = ("contactId", *_TEXTS, "pushTokens")
+
+
+class _Contact(msgspec.Struct):
+    """The types of a contact's fields in JSON."""
+
+    contactId: str  # noqa: N815 - the names are the file's
+    externalCustomerId: str | None = None  # noqa: N815
+    email: str | None = None
+    phone: str | None = None
+    contactKey: str | None = None  # noqa: N815
+    pushTokens: list[str] = []  # noqa: N815
+    fields: dict[str, str] = {}
 
 
 @click.group()
@@ -96,8 +111,11 @@ def record_of(entry: Any) -> tuple[bytes, bytes | None]:
     contact_id = contact.get("contactId")
     if not isinstance(contact_id, str) or not contact_id.strip():
         raise RefusedError("contactId: expected a text that is not blank")
+    if not isinstance(deleted, bool):
+        raise RefusedError("deleted: expected true or false")
     try:
-        return contact_id.encode(), None if deleted is True else codec().encode_contact(contact)
+        msgspec.convert(contact, _Contact)  # the encoder takes a text for an array of its characters
+        return contact_id.encode(), None if deleted else codec().encode_contact(contact)
     except UnicodeEncodeError as error:
         raise RefusedError("holds half a surrogate pair, which is no text") from error
     except (ValueError, TypeError) as error:
@@ -108,20 +126,27 @@ def _csv_entries(path: str) -> Iterator[tuple[str, Mapping[str, Any] | RefusedEr
     """Yield the rows of a CSV file, with a header line, as contacts."""
     text = (line.decode("utf-8-sig" if number == 1 else "utf-8") for number, line in lines_of(path, "Sending contacts"))
     rows = csv.reader(text, strict=True)
+    header = _next_row(path, rows)
+    if not isinstance(header, list) or "contactId" not in header or len(set(header)) != len(header):
+        raise UsageError(f"{path}, line 1: expected a header of different names, with contactId")
+    while (row := _next_row(path, rows)) is not None:
+        place = f"{path}, line {rows.line_num}"
+        if isinstance(row, RefusedError):
+            yield place, row
+        elif len(row) == len(header):
+            yield place, _contact_of(dict(zip(header, row, strict=True)))
+        elif row:
+            yield place, RefusedError(f"expected {len(header)} columns, found {len(row)}")
+
+
+def _next_row(path: str, rows: "_csv.Reader") -> list[str] | RefusedError | None:
+    """Return the next row, what is wrong with it, or None behind the last."""
     try:
-        header = next(rows, [])
-        if "contactId" not in header or len(set(header)) != len(header):
-            raise UsageError(f"{path}, line 1: expected a header of different names, with contactId")
-        for row in rows:
-            place = f"{path}, line {rows.line_num}"
-            if not row:
-                continue
-            if len(row) != len(header):
-                yield place, RefusedError(f"expected {len(header)} columns, found {len(row)}")
-            else:
-                yield place, _contact_of(dict(zip(header, row, strict=True)))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}, line {rows.line_num + 1}: {error}") from error
+        return next(rows, None)
+    except csv.Error as error:
+        return RefusedError(str(error))
+    except UnicodeDecodeError as error:  # the file is in another encoding, so nothing of it can be trusted
+        raise UsageError(f"{path}, line {rows.line_num + 1}: expected UTF-8: {error}") from error
 
 
 def _contact_of(row: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Options that commands share: every setting, and where the settings' file is."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,5 +77,10 @@ def progress(unit: str) -> Progress:
 
 def print_line(line: bytes) -> None:
     """Write one line of data to standard output, at once: somebody may be watching."""
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as gone:
+        # The reader has enough, as `head` does. What is left in the buffer goes nowhere at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(0) from gone

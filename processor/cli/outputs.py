@@ -42,17 +42,17 @@ def show_facts(settings: Settings, *, latest: bool, order: str | None, is_follow
     if latest and is_followed:
         raise UsageError("--latest and --follow contradict each other: the latest fact is known at the end only")
     wanted = order.encode() if order is not None else None
-    newest: dict[bytes, bytes] = {}
+    newest: dict[bytes, Record] = {}
     for message in _messages(settings, settings.facts_topic, is_followed=is_followed):
         record = record_of(message)
         if record.value is None or (wanted is not None and record.key != wanted):
             continue
         if latest:
-            newest[record.key or b""] = record.value
+            newest[record.key or b""] = record
         else:
-            print_line(_fact_line(record, record.value))
-    for value in newest.values():
-        print_line(fact_json(codec().decode_fact(value)))
+            print_line(_fact_line(record))
+    for record in newest.values():
+        print_line(_fact_line(record))
 
 
 @rejected.command(name="show")
@@ -95,9 +95,9 @@ def _messages(settings: Settings, topic: str, *, is_followed: bool) -> Iterator[
         consumer.close()
 
 
-def _fact_line(record: Record, value: bytes) -> bytes:
+def _fact_line(record: Record) -> bytes:
     try:
-        return fact_json(codec().decode_fact(value))
+        return fact_json(codec().decode_fact(record.value or b""))
     except UndecodableError as error:
         raise StopError(f"partition {record.partition}, offset {record.offset} holds no fact: {error}") from error
 

@@ -12,7 +12,7 @@ from processor import startup
 from processor.adapters.contact_index import IndexNotReadyError
 from processor.cli.options import CONNECTION, REDIS, with_settings
 from processor.domain.identifiers import CONTACT_ID, Identifier
-from processor.errors import OrderFactsError, RetryError
+from processor.errors import OrderFactsError, RetryError, UsageError
 from processor.logs import get_logger, show_kafka_client
 from processor.service import Service
 from processor.settings import Settings
@@ -62,12 +62,14 @@ def check(settings: Settings) -> None:
     Exits with 0 where all is well, 1 where something is wrong, 2 for a setting, 3 where a service does not
     answer.
     """
-    click.echo("ok       settings")
     try:
         found = startup.check(settings)
     except OrderFactsError as error:
+        if not isinstance(error, UsageError):
+            click.echo("ok       settings")
         click.echo(f"problem  {error}")
         raise click.exceptions.Exit(error.exit_code) from error
+    click.echo("ok       settings")
     topics = found.topics
     click.echo(f"ok       Kafka at {settings.bootstrap_servers}, cluster {found.lineage.cluster_id}")
     click.echo("ok       Redis, with maxmemory-policy noeviction")

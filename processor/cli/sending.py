@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Message
 
 from processor.adapters.kafka import Cluster, classify, plain_producer
 from processor.cli.options import print_line, progress
-from processor.errors import UnreachableError, UsageError
+from processor.errors import StopError, UnreachableError, UsageError
 from processor.settings import Settings
 
 _FLUSH_S = 60.0
@@ -29,7 +29,7 @@ class Sender:
         cluster = Cluster(settings)
         cluster.wait()
         if not cluster.topics([topic]):
-            raise UsageError(f"the topic {topic} is missing; make it with: order-facts topics create")
+            raise StopError(f"the topic {topic} is missing; make it with: order-facts topics create")
         self._topic = topic
         self._producer = plain_producer(settings)
         self._failure: KafkaError | None = None
@@ -98,7 +98,7 @@ def json_entries(path: str, what: str) -> Iterator[tuple[str, Any]]:
     A line that is no JSON is yielded as a RefusedError. Raises UsageError where nothing can be read.
     """
     numbered = lines_of(path, what)
-    head: list[bytes] = []
+    head: list[tuple[int, bytes]] = []
     for number, line in numbered:
         if not line.strip():
             continue
@@ -108,11 +108,14 @@ def json_entries(path: str, what: str) -> Iterator[tuple[str, Any]]:
                 if rest.strip():
                     yield f"{path}, line {further}", _parse(rest)
             return
-        head.append(line)
+        head.append((number, line))
     if not head:
         return
-    value = _parse(b"".join(head))
-    if isinstance(value, RefusedError):
+    value = _parse(b"".join(line for _, line in head))
+    if isinstance(value, RefusedError) and isinstance(_parse(head[-1][1]), dict):
+        # entries on lines, the first of them broken; an object or array over several lines ends with a bracket
+        yield from ((f"{path}, line {number}", _parse(line)) for number, line in head)
+    elif isinstance(value, RefusedError):
         yield path, value
     elif isinstance(value, list):
         yield from ((f"{path}, entry {number}", entry) for number, entry in enumerate(value, 1))

@@ -3,8 +3,11 @@
 import zlib
 from dataclasses import dataclass, field
 
+from redis import RedisError
+
 from processor.adapters.contact_index import FORMAT, HASH_BYTES, Mark, Position, read_claims, shard_keys, shard_of
 from processor.adapters.contact_index_writer import IndexWriter, standing, why_build
+from processor.adapters.redis import classify
 from processor.domain.contacts import ContactChange
 from processor.domain.identifiers import CONTACT_ID, Identifier
 from processor.errors import RetryError
@@ -63,7 +66,10 @@ class FaultyWriter(IndexWriter):
         replies = []
         for arguments, _ in pipeline.command_stack:
             self._before(arguments)
-            replies.append(self._client.execute_command(*arguments))
+            try:
+                replies.append(self._client.execute_command(*arguments))
+            except RedisError as error:
+                raise classify(error) from error
         return replies
 
 

@@ -121,11 +121,15 @@ class Deployment:
                 own[f"ORDER_FACTS_{name.upper()}"] = text
         return own
 
-    def command(self, *arguments, check=True, stdin=None, **changes):
-        """Run a command to its end and give the completed process, its output as text."""
+    def command(self, *arguments, check=True, stdin=None, extra=None, **changes):
+        """Run a command to its end and give the completed process, its output as text.
+
+        `extra` are variables of its environment, None for one to take away.
+        """
+        environment = self.environment(**changes) | (extra or {})
         done = subprocess.run(
             (*PYTHON, "processor", *arguments),
-            env=self.environment(**changes),
+            env={name: value for name, value in environment.items() if value is not None},
             cwd=PROJECT,
             input=stdin,
             capture_output=True,
@@ -239,7 +243,8 @@ class Deployment:
         latest = {(record.partition, record.key): codec().decode_fact(record.value) for record in facts}
         for partition in range(found.topics.events.partitions):
             held = found.redis.hgetall(mirror.key(partition))
-            held.pop(b"", None)
+            for meta in (b"", b" "):
+                held.pop(meta, None)
             expected = {key: order for (p, key), order in latest.items() if p == partition}
             assert held.keys() == expected.keys()
             names = [key.decode() for key in held]

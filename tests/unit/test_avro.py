@@ -304,7 +304,7 @@ def test_a_header_that_is_not_the_topics_is_refused(value, problem):
         codec().decode_event(value)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=250)
 @given(record=written(), data=st.data())
 def test_mutated_bytes_are_undecodable_or_whole_values(record, data):
     """Whatever bytes change, nothing but UndecodableError comes out, and what decodes is a value of the schema."""

@@ -123,19 +123,20 @@ def test_every_event_is_dotted_with_fields_of_its_own():
 
 
 def calls_of_loggers():
-    """Give (place, call) of every logging call in the program."""
+    """Give (place, call) of every logging call in the program: on `log`, `self._log` or `get_logger()`."""
     for file in sorted(PROGRAM.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in METHODS:
-                owner = node.func.value
+                owner = node.func.value.func if isinstance(node.func.value, ast.Call) else node.func.value
                 name = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", "")
-                if name.lstrip("_") in {"log", "logger"}:
+                if name.lstrip("_") in {"log", "logger", "get_logger"}:
                     yield f"{file.relative_to(PROGRAM.parent)}:{node.lineno}", node
 
 
 def events_of(call):
     """Give the events that a call may log: one literal, or one of two by a condition; None: something else."""
-    first = call.args[0] if len(call.args) == 1 else None
+    positional = call.args[1:] if call.func.attr == "log" else call.args  # behind the level
+    first = positional[0] if len(positional) == 1 else None
     options = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
     names = [option.value for option in options if isinstance(option, ast.Constant)]
     return names if len(names) == len(options) else None

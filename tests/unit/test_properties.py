@@ -151,7 +151,7 @@ def test_outputs_do_not_depend_on_how_the_records_are_cut(sent, contacts, refere
             assert_one_clean_line(output.result.detail)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(sent=topics(), contacts=contact_records(), reference_rules=RULES)
 def test_facts_of_an_order_are_its_revisions_in_turn(sent, contacts, reference_rules):
     """Revisions count from 1 without a gap, times follow D23, and no fact stands without a change (D22)."""
@@ -184,7 +184,7 @@ def compared(fact):
     return {name: value for name, value in fact.items() if name not in NOT_COMPARED}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(sent=topics(), contacts=contact_records(), reference_rules=RULES)
 def test_an_orders_state_is_the_fact_of_its_latest_change(sent, contacts, reference_rules):
     """What the next batch continues from is exactly what the facts topic holds: the mirror can be rebuilt from it."""
@@ -288,7 +288,7 @@ def test_each_parameter_is_read_as_the_reference_reads_it(sent, contacts, refere
     assert_as_the_reference([sent], contacts, reference_rules)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=300)
 @given(sent=creations_with("items", ITEMS | BAD_ITEMS), item_profile=st.sampled_from(["strict", "lenient"]))
 def test_items_are_read_as_the_reference_reads_them(sent, item_profile):
     """Items of any kind, sound or broken, in an event that is otherwise right (D10)."""

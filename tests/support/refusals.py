@@ -1,0 +1,87 @@
+"""A command that refuses: its one line, its exit code, and proof that it wrote nothing."""
+
+import json
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from redis import Redis
+
+from processor import startup
+from processor.adapters.avro import codec
+from processor.adapters.mirror import Mirror
+
+REQUEST_S = 30.0
+PREFIX = "order-facts: "
+
+
+def refusal(done, code):
+    """Give the one line with which a finished command refused, and require its exit code and no data."""
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if not _is_log_line(line)]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith(PREFIX)
+    return lines[0].removeprefix(PREFIX)
+
+
+def refused_run(deployment, code=1, **changes):
+    """Run a replica that must refuse and leave topics, offsets and mirrors as they were; give its line."""
+    before = written(deployment)
+    line = refusal(deployment.command("run", check=False, **changes), code)
+    assert written(deployment) == before
+    return line
+
+
+def written(deployment):
+    """Give what a replica could have written: the outputs' very ends, the group's offsets, the mirrors' watermarks."""
+    settings = deployment.settings
+    found = deployment.cluster.topics([settings.facts_topic, settings.rejected_topic])
+    ends = {name: deployment.cluster.ends(name, range(t.partitions), committed=False) for name, t in found.items()}
+    with Redis.from_url(settings.redis_url) as client:
+        keys = [key for key in client.keys("order-facts:*") if b":contacts:" not in key]
+        return ends, offsets(deployment), {key: client.hget(key, "") for key in keys}
+
+
+def offsets(deployment):
+    """Give the group's committed offsets: partition -> (offset, metadata)."""
+    asked = ConsumerGroupTopicPartitions(deployment.settings.group_id)
+    (future,) = deployment.cluster.admin.list_consumer_group_offsets([asked]).values()
+    try:
+        entries = future.result(REQUEST_S).topic_partitions
+    except KafkaException:  # there is no such group
+        return {}
+    return {entry.partition: (entry.offset, entry.metadata) for entry in entries}
+
+
+def set_offset(deployment, offset, metadata, partition=0):
+    """Set a committed offset of the group, which must have no members, as an operator can."""
+    entry = TopicPartition(deployment.settings.events_topic, partition, offset, metadata)
+    asked = ConsumerGroupTopicPartitions(deployment.settings.group_id, [entry])
+    (future,) = deployment.cluster.admin.alter_consumer_group_offsets([asked]).values()
+    (changed,) = future.result(REQUEST_S).topic_partitions
+    assert changed.error is None
+
+
+def forget_offsets(deployment):
+    """Delete the group's offsets, as Kafka does with those of a group that had no members for a week."""
+    (future,) = deployment.cluster.admin.delete_consumer_groups([deployment.settings.group_id]).values()
+    future.result(REQUEST_S)
+    assert offsets(deployment) == {}
+
+
+def forget_mirror(deployment, partition=0):
+    """Remove a partition's mirror; it must have been there."""
+    found = startup.check(deployment.settings)
+    assert found.redis.unlink(Mirror(found.redis, found.lineage, codec()).key(partition)) == 1
+
+
+def delete_records(deployment, topic, before, partition=0):
+    """Delete a partition's records below an offset, as retention does."""
+    (future,) = deployment.cluster.admin.delete_records([TopicPartition(topic, partition, before)]).values()
+    assert future.result(REQUEST_S).low_watermark == before
+
+
+def _is_log_line(line):
+    try:
+        return "event" in json.loads(line)
+    except ValueError:
+        return False
