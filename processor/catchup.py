@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from processor.adapters import kafka
+from processor.adapters import kafka, metrics
 from processor.adapters.ledger import Watermark
 from processor.adapters.mirror import Mirror, MirrorWrite
 from processor.logs import get_logger
@@ -87,6 +87,7 @@ class CatchUp:
         touched = [p for p, job in self._jobs.items() if p in values or job.done]
         writes = [self._write_of(partition, values.get(partition, {})) for partition in touched]
         moved = set(self._mirror.write(writes)) if writes else set()
+        metrics.CAUGHT_UP.inc(sum(len(write.values) for write in writes))
         arrived = {}
         for write in writes:
             job = self._jobs[write.partition]

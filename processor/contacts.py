@@ -47,7 +47,7 @@ _MAX_BACKOFF_S: Final = 5.0
 # An index that was complete longer ago than this part of delete.retention.ms may have missed a deletion.
 _RETENTION_MARGIN: Final = 0.9
 _MIN_AGE_MS: Final = 1_000  # with less no index could ever be kept
-_READER_PROPERTIES: Final = {"queued.max.messages.kbytes": 32 << 10, "log_level": 0}
+_READER_PROPERTIES: Final = {"queued.max.messages.kbytes": 32 << 10}
 
 
 def keep_index(settings: Settings, stop: threading.Event, *, accept_new_topic: bool = False) -> None:

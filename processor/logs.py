@@ -23,7 +23,7 @@ _STEPS: Final = ("poll_ms", "decode_ms", "lookup_ms", "fold_ms", "commit_ms", "m
 # event -> its own fields. A field in round brackets is left out where there is nothing to say.
 EVENTS: Final[dict[str, tuple[str, ...]]] = {
     # the processor's life
-    "service.started": ("topics", "group_id", "partitions"),
+    "service.started": ("topics", "group_id"),
     "service.stopping": (),
     "service.stopped": ("events", "facts", "rejected"),
     "service.failed": ("error", "exit_code"),
@@ -52,6 +52,9 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "mirror.not_written": ("error", "partitions"),
     "producer.replaced": ("error",),
     "predecessor.fenced": ("transactional_id", "partitions", "cause"),
+    # too many invalid events: a producer's schema broke
+    "breaker.tripped": ("cause",),
+    "breaker.paused": ("cause", "pause_s"),
     # what the Kafka client itself reports: a broker that is down, a certificate that does not fit
     "kafka.client": ("message",),
     # the contact index

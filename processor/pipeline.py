@@ -58,6 +58,11 @@ class Output(msgspec.Struct, frozen=True):
     record: Record
     result: Fact | Rejection
 
+    @property
+    def is_invalid(self) -> bool:
+        """Whether the event is wrong: not a fact, and not merely passed over."""
+        return isinstance(self.result, Rejection) and self.result.reason.outcome is Outcome.INVALID
+
 
 class Folded(msgspec.Struct, frozen=True):
     """What a batch leads to, for as many of its records as fit the byte budget.

@@ -13,10 +13,8 @@ that the next step 3 finds behind, and catches up from the facts. See processor/
 """
 
 import random
-import resource
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -31,19 +29,21 @@ from processor.adapters.contact_index import ContactIndex
 from processor.adapters.group import Group
 from processor.adapters.ledger import TRANSACTION_TIMEOUT_S, Ledger, Watermark
 from processor.adapters.mirror import Mirror, MirrorWrite
+from processor.breaker import Breaker
 from processor.domain.identifiers import Identifier
 from processor.domain.orders import Order
 from processor.domain.records import Record
-from processor.domain.rejections import Outcome
 from processor.errors import MirrorMovedError, OrderFactsError, ProducerLostError, RedisError, RetryError
 from processor.logs import get_logger
 from processor.pipeline import Folded, OrderKey, Parsed, fold, needs, read
 from processor.positions import Positions
 from processor.settings import Settings
+from processor.telemetry import Telemetry
 
 POLL_S: Final = 0.1
+PROBE_EVERY_S: Final = 5.0
+PROBE_TIMEOUT_S: Final = 2.0
 BATCH_BYTES: Final = 32 << 20  # of input, and twice the output: what one transaction may hold
-STATS_EVERY_S: Final = 10.0
 BACKOFF_S: Final = (0.05, 2.0)
 T = TypeVar("T")
 log = get_logger()
@@ -71,39 +71,41 @@ class Service:
         self._mirror = Mirror(found.redis, found.lineage, self._codec)
         self._index: ContactIndex = found.index
         self._positions = Positions(settings, self._group, self._mirror, found.cluster, found.topics, found.lineage)
-        self._partitions = found.topics.events.partitions
+        self._breaker = Breaker(settings.breaker_window, settings.breaker_max_invalid_ratio)
+        self._telemetry = Telemetry(settings.http_port)
         self._left_over: list[Record] = []
+        self._in_hand = 0
         self._most = settings.max_batch
         self._times_ms: dict[str, float] = {}
-        self._waiting: _Waiting | None = None
-        self._stats = _Stats()
+        self._probe_due_s = 0.0
+        self.go_on = threading.Event()  # set from outside to end a breaker's pause
 
     def run(self, stop: threading.Event) -> None:
         """Process order events until `stop` is set: the batch in hand is finished or aborted, the group left."""
-        log.info("service.started", topics=self._settings.events_topic, group_id=self._settings.group_id,
-                 partitions=self._partitions)  # fmt: skip
-        self._group.join()
+        log.info("service.started", topics=self._settings.events_topic, group_id=self._settings.group_id)
         try:
+            self._group.join()
             while not stop.is_set():
                 try:
                     self._ledger.ready()
                     self._positions.settle()
                     self.process_batch()
-                    self._resumed()
+                    self._turned()
+                except BreakerOpen as tripped:
+                    self._pause(tripped, stop)
                 except (RetryError, ProducerLostError) as error:
                     self._recover(error, stop)
-                self._tell()
             log.info("service.stopping")
         finally:
-            self._positions.drop()
-            self._group.leave()
-            log.info("service.stopped", **self._stats.totals())
+            self._end()
 
     def process_batch(self) -> None:
         """One batch. A step that fails raises, and `run` recovers; nothing is remembered between the steps."""
-        self._times_ms = {}
+        self._times_ms.clear()
         records = self._timed("poll_ms", self.poll)  # 1
+        self._in_hand = len(records)
         if not records:
+            self._probe()
             return
         parsed = self._timed("decode_ms", lambda: self.decode(records))  # 2
         known = self._timed("lookup_ms", lambda: self.look_up(parsed))  # 3
@@ -111,7 +113,7 @@ class Service:
         watermarks = self._timed("commit_ms", lambda: self.commit(folded))  # 5
         self._timed("mirror_ms", lambda: self.mirror(folded, known, watermarks))  # 6
         self._left_over = records[len(folded.outputs) :]
-        self._report(folded)
+        self._committed(folded)
 
     def poll(self) -> list[Record]:
         """Step 1. What the last batch's byte budget left over comes first, unless a rebalance took it away."""
@@ -177,9 +179,9 @@ class Service:
 
     def _recover(self, error: OrderFactsError, stop: threading.Event) -> None:
         """Abort, rewind, forget, wait, start over: the one recovery path. A StopError never comes here."""
-        step = list(self._times_ms)[-1:] or [""]
+        step = next(reversed(self._times_ms), "positioning").removesuffix("_ms")
         if self._times_ms.get("commit_ms", 0) >= TRANSACTION_TIMEOUT_S * 1000:
-            self._most = max(1, self._most // 2)
+            self._most = max(1, self._in_hand // 2)
         try:
             self._ledger.abort()
         except ProducerLostError as lost:
@@ -188,34 +190,73 @@ class Service:
             self._ledger.forget_producer()
             log.warning("producer.replaced", error=str(error))
         recovery = "producer_lost" if isinstance(error, ProducerLostError) else "retry"
-        log.warning("batch.aborted", recovery=recovery, error=str(error), step=step[0], records=len(self._left_over))
+        self._telemetry.aborted(recovery, str(error), step, self._in_hand)
+        self._forget()
+        waiting_for = getattr(error, "waiting_for", "kafka")
+        attempt = self._telemetry.waiting(waiting_for, str(error))
+        least, most = BACKOFF_S
+        backoff_s = min(most, least * 2 ** min(attempt, 10)) * random.uniform(0.5, 1)  # noqa: S311
+        backoff_ms = round(backoff_s * 1000)
+        log.warning(
+            "service.waiting", waiting_for=waiting_for, error=str(error), attempt=attempt, backoff_ms=backoff_ms
+        )
+        self._stay(time.monotonic() + backoff_s, stop)
+
+    def _forget(self) -> None:
+        """Rewind everything: nothing is in hand any more, every partition is owed a place."""
         self._left_over = []
+        self._in_hand = 0
+        self._times_ms.clear()
         self._positions.drop()
         self._group.rewind(everything=True)
-        self._wait(error, stop)
 
-    def _wait(self, error: OrderFactsError, stop: threading.Event) -> None:
-        """Wait with backoff, polling all the while with every partition paused, so as to stay in the group."""
-        waiting_for = getattr(error, "waiting_for", "kafka")
-        if self._waiting is None:
-            self._waiting = _Waiting(waiting_for)
-        self._waiting.attempt += 1
-        least, most = BACKOFF_S
-        backoff_s = min(most, least * 2 ** min(self._waiting.attempt, 10)) * random.uniform(0.5, 1)  # noqa: S311
-        log.warning("service.waiting", waiting_for=waiting_for, error=str(error), attempt=self._waiting.attempt,
-                    backoff_ms=round(backoff_s * 1000))  # fmt: skip
-        until = time.monotonic() + backoff_s
-        while not stop.is_set() and (left := until - time.monotonic()) > 0:
+    def _pause(self, tripped: "BreakerOpen", stop: threading.Event) -> None:
+        """Stop consuming, in the group, for as long as is configured or until told to go on."""
+        pause_s = self._settings.breaker_pause_s
+        log.error("breaker.paused", cause=str(tripped), pause_s=pause_s or None)
+        self._forget()
+        self._telemetry.waiting("breaker", str(tripped))
+        self.go_on.clear()
+        self._stay(time.monotonic() + (pause_s or float("inf")), stop)
+        self._breaker.reset()
+        self._telemetry.resumed()
+
+    def _stay(self, until_s: float, stop: threading.Event) -> None:
+        """Stay in the group: go on polling with every partition paused, until a time, a stop, or `go_on`."""
+        self.go_on.clear()
+        while not stop.is_set() and not self.go_on.is_set() and (left_s := until_s - time.monotonic()) > 0:
             with suppress(RetryError, ProducerLostError):  # what is wrong is known: this is the wait for its end
-                self._group.serve(min(left, 0.1))
-            self._tell()
+                self._group.serve(min(left_s, POLL_S))
+            self._turned(has_settled=False)
 
-    def _resumed(self) -> None:
-        """End a wait: a round went through and no partition is owed a place."""
-        if self._waiting is not None and not self._group.owed:
-            waited_ms = round((time.monotonic() - self._waiting.since) * 1000)
-            log.info("service.resumed", waiting_for=self._waiting.waiting_for, waited_ms=waited_ms)
-            self._waiting = None
+    def _turned(self, *, has_settled: bool = True) -> None:
+        """Tell of a turn of the loop; one that settled everything ends a wait."""
+        owed, catching_up = self._group.owed, self._positions.catching_up
+        if has_settled and not owed:
+            self._telemetry.resumed()
+        self._telemetry.turned(len(self._group.placed), len(catching_up), len(owed - catching_up))
+        if self._telemetry.is_due():
+            self._telemetry.tell(self._group.lag_records(), sorted(self._group.assigned))
+
+    def _probe(self) -> None:
+        """While no events come, ask every few seconds whether what a batch needs is there."""
+        now_s = time.monotonic()
+        if now_s >= self._probe_due_s:
+            self._probe_due_s = now_s + PROBE_EVERY_S
+            self.look_up([])
+            self._group.ping(PROBE_TIMEOUT_S)
+
+    def _committed(self, folded: Folded) -> None:
+        """Tell of a committed batch, and have the breaker judge it."""
+        self._most = min(self._settings.max_batch, self._most * 2)
+        self._probe_due_s = time.monotonic() + PROBE_EVERY_S
+        self._telemetry.committed(folded, self._times_ms)
+        cause = self._breaker.trips(output.is_invalid for output in folded.outputs)
+        if cause is not None and self._settings.breaker_action == "pause":
+            raise BreakerOpen(cause)
+        if cause is not None:
+            log.warning("breaker.tripped", cause=cause)
+            self._breaker.reset()
 
     def _timed(self, name: str, step: Callable[[], T]) -> T:
         self._times_ms[name] = 0.0
@@ -225,74 +266,14 @@ class Service:
         finally:
             self._times_ms[name] = round((time.perf_counter() - started) * 1000, 3)
 
-    def _report(self, folded: Folded) -> None:
-        outcomes = folded.outcomes
-        self._most = min(self._settings.max_batch, self._most * 2)
-        self._stats.count(folded)
-        log.info(
-            "batch.committed",
-            records=len(folded.outputs),
-            facts=folded.facts,
-            ignored=outcomes[Outcome.IGNORED],
-            invalid=outcomes[Outcome.INVALID],
-            reasons={reason.value: count for reason, count in sorted(folded.reasons.items())},
-            partitions=sorted(folded.next_offsets),
-            input_bytes=folded.input_bytes,
-            output_bytes=folded.output_bytes,
-            **self._times_ms,
-        )
-
-    def _tell(self) -> None:
-        """Log the figures of the last ten seconds, if they are over."""
-        figures = self._stats.due()
-        if figures is not None:
-            log.info(
-                "service.stats",
-                **figures,
-                lag_records=self._group.lag_records(),
-                partitions=sorted(self._group.assigned),
-                waiting_for=self._waiting.waiting_for if self._waiting else None,
-                rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            )
+    def _end(self) -> None:
+        """Leave nothing open: an open transaction would hold readers back until it times out."""
+        with suppress(ProducerLostError):  # then the next start under this name, or the timeout, ends it
+            self._ledger.abort()
+        self._positions.drop()
+        self._group.leave()
+        self._telemetry.stopped()
 
 
-class _Waiting:
-    """What the service waits for since when."""
-
-    def __init__(self, waiting_for: str) -> None:
-        self.waiting_for = waiting_for
-        self.since = time.monotonic()
-        self.attempt = 0
-
-
-class _Stats:
-    """Counts since the start, and the rate since the last line."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter(events=0, facts=0, ignored=0, invalid=0)
-        self._since = time.monotonic()
-        self._events_then = 0
-
-    def count(self, folded: Folded) -> None:
-        outcomes = folded.outcomes
-        self._counts.update(
-            events=len(folded.outputs),
-            facts=folded.facts,
-            ignored=outcomes[Outcome.IGNORED],
-            invalid=outcomes[Outcome.INVALID],
-        )
-
-    def totals(self) -> dict[str, int]:
-        return {
-            "events": self._counts["events"],
-            "facts": self._counts["facts"],
-            "rejected": self._counts["ignored"] + self._counts["invalid"],
-        }
-
-    def due(self) -> dict[str, float] | None:
-        now = time.monotonic()
-        if now - self._since < STATS_EVERY_S:
-            return None
-        rate = (self._counts["events"] - self._events_then) / (now - self._since)
-        self._since, self._events_then = now, self._counts["events"]
-        return {**self._counts, "events_per_s": round(rate, 1)}
+class BreakerOpen(Exception):  # noqa: N818 - a state, no error
+    """Too many events are invalid, and the settings say to stop consuming then; the text says how many."""

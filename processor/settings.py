@@ -95,6 +95,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     partitions: Annotated[int, Meta(ge=1, le=10_000, description="partitions of what `topics create` makes")] = 6
     startup_timeout_s: Annotated[float, Meta(gt=0, description="how long a service may take to answer")] = 60.0
+    breaker_window: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="how many events the breaker judges at once")
+    ] = 1_000
+    breaker_max_invalid_ratio: Annotated[
+        float, Meta(ge=0, le=1, description="share of invalid events in that window that trips the breaker")
+    ] = 0.5
+    breaker_action: Annotated[
+        Literal["warn", "pause"], Meta(description="what a tripped breaker does: log, or stop consuming")
+    ] = "warn"
+    breaker_pause_s: Annotated[float, Meta(ge=0, description="how long it stops; 0: until the signal SIGUSR1")] = 60.0
+    http_port: Annotated[int, Meta(ge=0, le=65_535, description="port of /livez, /readyz and /metrics; 0: none")] = 0
     log_format: Annotated[Literal["json", "console"], Meta(description="form of the log lines")] = "json"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="least level that is logged")

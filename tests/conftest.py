@@ -8,6 +8,7 @@ from redis import Redis
 
 from deploy.local.services import start_services
 from processor.settings import Settings
+from tests.support.shop import Shop
 
 CREATE_S = 30.0
 
@@ -52,9 +53,23 @@ def admin(services):
 @pytest.fixture
 def create_topic(admin):
     """Give the function that creates a topic and returns once it is there."""
+    return creator(admin)
+
+
+def creator(admin):
+    """Give the function that creates a topic by an administrator."""
 
     def create(name, partitions, **config):
         topic = NewTopic(name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
         admin.create_topics([topic])[name].result(CREATE_S)
 
     return create
+
+
+@pytest.fixture
+def shop(settings, create_topic):
+    """Give a shop with an empty contacts topic; what it kept in Redis goes."""
+    shop = Shop(settings, create_topic)
+    yield shop
+    shop.client.delete(*shop.keys)
+    shop.client.close()

@@ -41,6 +41,8 @@ _CONTACT_KIND: Final = b"\0"  # an identifier's kind is a digit or a built-in's 
 class IndexNotReadyError(RetryError):
     """The contact index is missing, incomplete or not the one that the settings need: orders wait (C4)."""
 
+    waiting_for = "contact_index"
+
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
     """What a shard was made for. All shards of one build have the same mark; `is_ready` turns last.

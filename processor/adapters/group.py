@@ -11,6 +11,7 @@ first record must be the dropped batch's first one.
 """
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -133,6 +134,13 @@ class Group:
             self.placed.clear()
         self._pause(self.owed)
 
+    def ping(self, wait_s: float) -> None:
+        """Ask a broker for the topic's metadata. Raises what its silence asks for."""
+        try:
+            self._consumer.list_topics(self._topic, timeout=wait_s)
+        except KafkaException as error:
+            raise kafka.classify(error.args[0], "asking for metadata") from error
+
     def lag_records(self) -> int | None:
         """Return how many records are committed in the topic beyond this member's watermarks, as last heard."""
         lag = 0
@@ -146,11 +154,12 @@ class Group:
     def leave(self) -> None:
         """Leave for good: unsubscribe and let go of all partitions first, or they wait for the session's end."""
         try:
-            self._consumer.unsubscribe()
-            for _ in range(_LEAVE_POLLS):
-                if not self.assigned:
-                    break
-                self._consumer.poll(0.05)
+            with suppress(KafkaException):  # a member that was fenced has nothing to leave; why it ends is told
+                self._consumer.unsubscribe()
+                for _ in range(_LEAVE_POLLS):
+                    if not self.assigned:
+                        break
+                    self._consumer.poll(0.05)
         finally:
             self._consumer.close()
 

@@ -6,7 +6,8 @@ cannot be set by the `kafka` setting (`settings.RESERVED_KAFKA_PROPERTIES`).
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, cast
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from confluent_kafka import (
@@ -23,7 +24,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 from processor import __version__
 from processor.domain.records import Record
-from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError, UnreachableError
+from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError, UnreachableError, UsageError
 from processor.logs import SERVICE, kafka_client_logger
 from processor.settings import Settings
 
@@ -66,6 +67,7 @@ _PRODUCER_LOST: Final = frozenset(
 )
 
 
+Client = TypeVar("Client")
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 
@@ -103,9 +105,18 @@ def client_properties(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _made(kind: Callable[[dict[str, Any]], Client], properties: dict[str, Any]) -> Client:
+    """Return a new client. Raises UsageError where a property is unknown or wrong: making one asks no broker."""
+    try:
+        return kind(properties)
+    except KafkaException as error:
+        raise UsageError(f"setting kafka: {error.args[0].str()}") from error
+
+
 def reader(settings: Settings, **properties: Any) -> Consumer:
     """Return a consumer outside any group, for partitions assigned by hand; it reports each partition's end."""
-    return Consumer(
+    return _made(
+        Consumer,
         {
             "fetch.wait.max.ms": 50,
             **client_properties(settings),
@@ -116,13 +127,14 @@ def reader(settings: Settings, **properties: Any) -> Consumer:
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
             **properties,
-        }
+        },
     )
 
 
 def plain_producer(settings: Settings) -> Producer:
     """Return an idempotent producer without transactions, for the commands that send; Java's partitioner."""
-    return Producer(
+    return _made(
+        Producer,
         {
             "linger.ms": 20,
             "compression.type": "lz4",
@@ -130,7 +142,7 @@ def plain_producer(settings: Settings) -> Producer:
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",
-        }
+        },
     )
 
 
@@ -140,7 +152,8 @@ def transactional_producer(settings: Settings, batch_bytes: int) -> Producer:
     `batch_bytes` is at most what the output topics take in one request: a batch that is refused would take
     small records down with a large one.
     """
-    return Producer(
+    return _made(
+        Producer,
         {
             "linger.ms": 5,
             "compression.type": "zstd",  # a value that came compressed may be many times its topic's limit
@@ -155,7 +168,7 @@ def transactional_producer(settings: Settings, batch_bytes: int) -> Producer:
             "acks": "all",
             "message.max.bytes": 1_000_000_000,  # checked before compression; the topic's limit decides
             "transactional.id": transactional_id(settings.group_id, settings.instance_id),
-        }
+        },
     )
 
 
@@ -169,14 +182,15 @@ def end_transaction(settings: Settings, claim: str) -> None:
 
     Raises RetryError or StopError.
     """
-    producer = Producer(
+    producer = _made(
+        Producer,
         {
             **client_properties(settings),
             "enable.idempotence": True,
             "acks": "all",
             "transactional.id": claim,
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-        }
+        },
     )
     try:
         producer.init_transactions(REQUEST_TIMEOUT_S)
@@ -187,7 +201,8 @@ def end_transaction(settings: Settings, claim: str) -> None:
 
 def group_consumer(settings: Settings) -> Consumer:
     """Return this replica's consumer: cooperative rebalancing, static membership, nothing committed by itself."""
-    return Consumer(
+    return _made(
+        Consumer,
         {
             "session.timeout.ms": SESSION_TIMEOUT_MS,
             "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 6,
@@ -203,7 +218,7 @@ def group_consumer(settings: Settings) -> Consumer:
             "enable.partition.eof": False,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
-        }
+        },
     )
 
 
@@ -215,11 +230,26 @@ def classify(error: KafkaError, doing: str) -> OrderFactsError:
     code, text = error.code(), f"{doing}: {error.str()}"
     if code in _STOP:
         return StopError(f"{text}; check the setting kafka and the access rights on the brokers")
-    if code == KafkaError.FENCED_INSTANCE_ID:
+    # The client's fatal error hides this code; what it says of a consumer fenced for good is its text.
+    if code == KafkaError.FENCED_INSTANCE_ID or "with same group.instance.id" in text:
         return StopError(f"{text}; another process runs with this instance_id: give each replica its own")
     if code in _PRODUCER_LOST or error.fatal():
         return ProducerLostError(text)
     return RetryError(text)
+
+
+@contextmanager
+def fatal_errors() -> Iterator[None]:
+    """Raise the client's fatal error itself where it met a delivery callback: Python makes a SystemError of it."""
+    try:
+        yield
+    except SystemError as error:
+        cause: BaseException | None = error
+        while isinstance(cause, SystemError):
+            cause = cause.__cause__
+        if isinstance(cause, KafkaException):
+            raise KafkaException(*cause.args) from error
+        raise
 
 
 class Cluster:
@@ -227,7 +257,7 @@ class Cluster:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.admin = AdminClient(client_properties(settings))
+        self.admin = _made(AdminClient, client_properties(settings))
 
     def wait(self) -> str:
         """Return the cluster's id as soon as a broker answers. Raises UnreachableError after startup_timeout_s."""
@@ -289,7 +319,12 @@ class Cluster:
         if not asked:
             return {}
         futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=REQUEST_TIMEOUT_S)
-        return {key.partition: future.result().offset for key, future in futures.items()}
+        try:
+            return {key.partition: future.result().offset for key, future in futures.items()}
+        except KafkaException:
+            # A topic that was just made may have no leader yet, and the client would believe so for minutes.
+            self.admin.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
+            raise
 
 
 def read_range(

@@ -123,7 +123,8 @@ class Ledger:
             producer.begin_transaction()
             self._open = True
             reports = self._produce(producer, outputs)
-            self._flush(producer, reports)
+            with kafka.fatal_errors():
+                self._flush(producer, reports)
             after = self._watermarks(reports, before, next_offsets)
             producer.send_offsets_to_transaction(self._offsets(after), group_metadata, TRANSACTION_TIMEOUT_S)
         except KafkaException as error:
@@ -141,7 +142,8 @@ class Ledger:
         self._open = False
         try:
             self._producer.purge()
-            self._producer.abort_transaction(TRANSACTION_TIMEOUT_S)
+            with kafka.fatal_errors():
+                self._producer.abort_transaction(TRANSACTION_TIMEOUT_S)
         except KafkaException as error:
             raise ProducerLostError(f"aborting a batch: {error.args[0].str()}") from error
 
@@ -222,7 +224,8 @@ class Ledger:
     def _commit(self, producer: Producer) -> None:
         started = time.monotonic()
         try:
-            producer.commit_transaction(TRANSACTION_TIMEOUT_S)
+            with kafka.fatal_errors():
+                producer.commit_transaction(TRANSACTION_TIMEOUT_S)
         except KafkaException as error:
             failure: KafkaError = error.args[0]
             text = f"committing a batch, after {time.monotonic() - started:.1f} s"

@@ -49,9 +49,15 @@ def run(settings: Settings) -> None:
     """Process order events until SIGTERM or SIGINT.
 
     Any number of replicas may run, each with its own --instance-id. A stop finishes or aborts the batch in
-    hand, leaves the group and exits with 0.
+    hand, leaves the group and exits with 0. SIGUSR1 ends the pause of a tripped breaker.
     """
-    serve(lambda stop: Service(settings).run(stop))
+
+    def work(stop: threading.Event) -> None:
+        service = Service(settings)
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: service.go_on.set())
+        service.run(stop)
+
+    serve(work)
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Proves that what cannot work, or would break the guarantee, is refused: one clear line, the exit code, nothing written."""
+"""Proves that what cannot work is refused: by one clear line and an exit code, with nothing written."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import secrets
 from contextlib import closing, contextmanager
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import NewPartitions
 from msgspec.structs import replace
 from redis import Redis
@@ -35,7 +35,7 @@ NOWHERE = f"{HOST}:{free_ports(1)[0]}"
 
 @pytest.fixture(scope="module")
 def indexed_topic(services, tmp_path_factory):
-    """A contacts topic whose index is complete and kept, for all deployments of this module."""
+    """Give a contacts topic whose index is complete and kept, for all deployments of this module."""
     unique = secrets.token_hex(4)
     settings = Settings(
         bootstrap_servers=services.bootstrap_servers,
@@ -51,14 +51,14 @@ def indexed_topic(services, tmp_path_factory):
 
 @pytest.fixture
 def deployment(settings, indexed_topic, tmp_path):
-    """A deployment of one partition with a complete contact index."""
+    """Give a deployment of one partition with a complete contact index."""
     with deployed(replace(settings, contacts_topic=indexed_topic), tmp_path, partitions=1) as running:
         yield running
 
 
 @pytest.fixture
 def bare(settings, tmp_path, create_topic):
-    """A deployment whose topics a test makes itself, with `create(role, partitions, **config)`."""
+    """Give a deployment whose topics a test makes itself, with `create(role, partitions, **config)`."""
     with closing(Bare(settings, tmp_path, create_topic)) as running:
         yield running
 
@@ -74,7 +74,15 @@ class Bare(Deployment):
         """Make the topic of a role, by default as `topics create` would."""
         if role in {"contacts", "facts"}:
             config = {"cleanup_policy": "compact"} | config
-        self._create_topic(getattr(self.settings, f"{role}_topic"), partitions, **config)
+        name = getattr(self.settings, f"{role}_topic")
+        self._create_topic(name, partitions, **config)
+        await_condition(lambda: self._is_led(name, partitions), f"{name} is led")
+
+    def _is_led(self, name, partitions):
+        try:
+            return self.cluster.ends(name, range(partitions))
+        except KafkaException:
+            return False
 
     close = Deployment.end
 
@@ -113,7 +121,9 @@ def failure(process):
     """Give the line with which a running replica stopped."""
     await_condition(lambda: process.popen.poll() is not None, lambda: process.tail("goes on"), patience_s=30)
     assert process.await_end() == 1, process.tail("exit code")
-    (line,) = process.lines("service.failed", exit_code=1)
+    failed = process.lines("service.failed", exit_code=1)
+    assert len(failed) == 1, process.tail("service.failed")
+    (line,) = failed
     assert process.log_path.read_text(encoding="utf-8").splitlines()[-1] == f"order-facts: {line['error']}"
     return line["error"]
 
@@ -229,7 +239,7 @@ def test_missing_topics(bare, missing):
 @pytest.mark.parametrize("role", ["facts", "rejected"])
 @pytest.mark.parametrize("partitions", [1, 3])
 def test_partition_counts_that_differ(bare, role, partitions):
-    """A record could not stand on the partition number of its event: both counts are named, and which topic to extend."""
+    """A record could not stand on its event's partition number: both counts are named, and the topic to extend."""
     for other in {"events", "contacts", "facts", "rejected"} - {role}:
         bare.create(other, 2)
     bare.create(role, partitions)
@@ -249,7 +259,14 @@ def test_partitions_added_to_the_events_topic_while_running(deployment):
     line = failure(replica)
     assert line.startswith(f"{events} has 2 partitions, {deployment.settings.facts_topic} has 1: ")
     assert line.endswith(f"add partitions to {deployment.settings.facts_topic}")
-    assert deployment.require_right_outputs() == {"fact": 3}
+    assert len(deployment.read(deployment.settings.facts_topic)) == 3
+    for topic in (deployment.settings.facts_topic, deployment.settings.rejected_topic):
+        deployment.cluster.admin.create_partitions([NewPartitions(topic, 2)])[topic].result(REQUEST_S)
+    again = deployment.replica("a")
+    deployment.send(facts(20, first=3))
+    deployment.await_accounted()
+    again.stop()
+    assert deployment.require_right_outputs() == {"fact": 23}
 
 
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])
@@ -390,7 +407,10 @@ def test_deleted_facts_cannot_rebuild_a_mirror(deployment):
     """Where facts were deleted, a lost mirror cannot be rebuilt: refused. With the mirror there, work goes on."""
     process(deployment, facts(4))
     _delete_facts(deployment, before=2)
-    process(deployment, facts(1, first=4))
+    replica = deployment.replica("a")
+    deployment.send(facts(1, first=4))
+    replica.await_line("batch.committed")
+    replica.stop()
     forget_mirror(deployment)
     line = refused_run(deployment)
     assert "facts below offset 2 were deleted, so that the orders' state cannot be rebuilt" in line
@@ -428,14 +448,15 @@ def test_two_replicas_with_one_instance_id(deployment, is_busy):
     earlier = deployment.replica("a", max_batch=5)
     earlier.await_line("partition.positioned")
     if is_busy:
-        deployment.send(facts(100))
+        deployment.send(facts(700))
         earlier.await_line("batch.committed")
     later = deployment.replica("a", max_batch=5)
     line = failure(earlier)
     assert "another process runs with this instance_id" in line
-    deployment.send(facts(5, first=100))
+    deployment.send(facts(5, first=700))
     deployment.await_accounted()
     later.stop()
+    assert later.lines("batch.committed"), later.tail("the later one did nothing")
     assert deployment.require_right_outputs() == {"fact": deployment.sent}
 
 

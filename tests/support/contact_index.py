@@ -15,7 +15,7 @@ from processor.errors import RetryError
 PARTITIONS = 2
 
 
-class Crash(Exception):
+class Crash(Exception):  # noqa: N818 - it is no error of anybody
     """The writer's process ended here."""
 
 

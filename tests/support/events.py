@@ -125,7 +125,24 @@ _SOUND_LEAVES = st.one_of(
 _BAD_LEAVES = st.one_of(
     st.sampled_from(
         [
-            *('"\\ud800"', '"\\ude00\\ud83d"', "1e400", "-1E400", "NaN", "-Infinity", "01", "1.", "+1", "'a'"),
+            *(
+                '"\\ud800"',
+                '"x\\udfff"',
+                '"\\ude00\\ud83d"',
+                "-1",
+                "0",
+                "true",
+                "[]",
+                '" 1"',
+                "1e400",
+                "-1E400",
+                "NaN",
+                "-Infinity",
+                "01",
+                "1.",
+                "+1",
+                "'a'",
+            ),
             *("\u0663", '"\n"', '"\\x"', '"open', "", "nul"),
         ]
     ),
@@ -188,6 +205,17 @@ def _bad_item_texts(draw):
 
 
 @st.composite
+def _items_with_one_fault(draw):
+    """Draw items in which one attribute, of any name, has a value that is likely to be wrong."""
+    names = st.sampled_from([*_GOOD_ATTRIBUTES, "category", "description", "size", "", "a\nb", "x" * 101])
+    name, value = draw(names.map(json.dumps) | st.just('"\\ud800"')), draw(_BAD_LEAVES)
+    value = draw(st.sampled_from([value, value, f"[{value}]", '{"a": ' + value + "}"]))
+    members = [(json.dumps(good_name), draw(good)) for good_name, good in _GOOD_ATTRIBUTES.items()]
+    members = [(name, value), *(member for member in members if member[0] != name)]
+    return _array([*draw(st.lists(_item_texts(), max_size=1)), _object(draw(st.permutations(members)))])
+
+
+@st.composite
 def _broken(draw, texts):
     """Draw a text with something cut off, put in front or put behind."""
     text = draw(texts)
@@ -215,6 +243,8 @@ def _native_items(cost, other):
 ITEM_ARRAYS = st.lists(_item_texts(), max_size=3).map(_array)
 ITEMS = ITEM_ARRAYS | _native_items(AMOUNTS, FINITE_SCALARS)
 BAD_ITEMS = st.one_of(
+    _items_with_one_fault(),
+    _items_with_one_fault(),
     st.lists(mostly(_item_texts(), _bad_item_texts(), 2), min_size=1, max_size=3).map(_array),
     st.lists(mostly(_item_texts(), _BAD_TEXTS, 2), min_size=1, max_size=3).map(_array),
     _broken(ITEM_ARRAYS),
@@ -300,10 +330,10 @@ _CREATION_VALUES = {
 }
 BAD_VALUES = {
     "externalOrderId": BAD_ORDER_IDS,
-    **dict.fromkeys(_MONEY_NAMES, BAD_AMOUNTS | ANY_VALUE),
-    "status": BAD_STATUSES | ANY_VALUE,
-    "date": BAD_DATES | ANY_VALUE,
-    **dict.fromkeys(("currency", "currencyCode"), BAD_CURRENCIES | ANY_VALUE),
+    **dict.fromkeys(_MONEY_NAMES, mostly(BAD_AMOUNTS, ANY_VALUE, 2)),
+    "status": mostly(BAD_STATUSES, ANY_VALUE, 2),
+    "date": mostly(BAD_DATES, ANY_VALUE, 2),
+    **dict.fromkeys(("currency", "currencyCode"), mostly(BAD_CURRENCIES, ANY_VALUE, 2)),
     "items": BAD_ITEMS,
     **dict.fromkeys(IDENTIFIER_NAMES, BAD_IDENTIFIERS),
 }
@@ -384,6 +414,33 @@ def _sent(draw, *, creation, order_ids):
     partition = 0 if creation or not _once_in(draw, 10) else 1
     record = Record(partition, 0, written_ms, key, value, headers)
     return Sent(record, Input(partition, 0, timestamp_ms, key, len(value or b""), event))
+
+
+SAME_IN_PYTHON = st.sampled_from([0, 0.0, -0.0, False, 1, 1.0, True, "1", 1 << 53, float(1 << 53)])
+
+
+@st.composite
+def updates_of_one_value(draw):
+    """Draw the life of one order in which nothing changes but one custom field and one attribute of an item."""
+    changes = st.fixed_dictionaries({}, optional={"size": SAME_IN_PYTHON, "items": _items_of_one_value()})
+    given = [
+        {"status": "INITIALIZED", "totalCost": 1, "date": "2021-01-01T00:00:00", "email": f"{MARK}.ann@example.com"}
+    ]
+    given += draw(st.lists(changes, min_size=1, max_size=8))
+    sent = []
+    for offset, values in enumerate(given):
+        params = [{"name": name, "value": value} for name, value in {"externalOrderId": f"{MARK}-1", **values}.items()]
+        event = {"eventTypeKey": "orderUpdated", "keyValue": "", "params": params}
+        value = codec().encode_event(event)
+        record = Record(0, offset, offset, key_of(event), value)
+        sent.append(Sent(record, Input(0, offset, offset, key_of(event), len(value), event)))
+    return sent
+
+
+def _items_of_one_value():
+    item = {"externalItemId": "i-1", "name": "Lamp", "quantity": 1, "cost": 1, "url": "u", "imageUrl": "i"}
+    items = SAME_IN_PYTHON.map(lambda size: [{**item, "size": size}])
+    return items | items.map(json.dumps)
 
 
 @st.composite

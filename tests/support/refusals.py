@@ -27,7 +27,8 @@ def refused_run(deployment, code=1, **changes):
     """Run a replica that must refuse and leave topics, offsets and mirrors as they were; give its line."""
     before = written(deployment)
     line = refusal(deployment.command("run", check=False, **changes), code)
-    assert written(deployment) == before
+    after = written(deployment)
+    assert after == before, f"{after} after {before}"
     return line
 
 

@@ -30,9 +30,7 @@ def found_by(contact_id="c1", custom_fields=(), **contact):
 def test_c2_every_identifying_field_finds_the_contact():
     """The id, the built-in fields and each push token are indexed; e-mail without regard to case."""
     assert set(
-        found_by(
-            externalCustomerId="7", email="An@Example.COM", phone="+380", contactKey="k", pushTokens=["t1", "t2"]
-        )
+        found_by(externalCustomerId="7", email="An@Example.COM", phone="+380", contactKey="k", pushTokens=["t1", "t2"])
     ) == {
         ("contactId", "c1"),
         ("externalCustomerId", "7"),
@@ -201,7 +199,9 @@ def test_c4_what_does_not_fit_is_built_anew(found, cause):
 
 def test_c4_an_index_is_as_far_as_the_least_of_its_shards():
     """Partition by partition: one shard may be ahead in one, another in another."""
-    found = changed(0, position=Position((4, 9), 7), mark=Mark(1, "b", "topic", b"k" * 8, ("f",), (5, 5), False))
+    found = changed(
+        0, position=Position((4, 9), 7), mark=Mark(1, "b", "topic", b"k" * 8, ("f",), (5, 5), is_ready=False)
+    )
     mark, position = standing(found)
     assert not mark.is_ready
     assert position == Position((4, 5), 7)

@@ -1,0 +1,280 @@
+"""The contact index's writer on real services: lost, old and foreign indexes, topics and writers (C4)."""
+
+import time
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    ResourceType,
+)
+
+from deploy.local.services import EmbeddedKafka, EmbeddedRedis
+from processor.adapters.contact_index import POSITION, IndexNotReadyError, Position
+from processor.domain.identifiers import Identifier
+from processor.errors import StopError
+from processor.logs import EVENTS
+from processor.settings import IdentificationRule
+from tests.conftest import creator
+from tests.support.deployment import await_condition
+from tests.support.shop import WAIT_S, Shop, Writer
+
+
+def test_c4_every_shard_counts(shop):
+    """One shard that is lost makes the whole index unready, whichever the identifier is in, until it is built anew."""
+    shop.send("c1", phone="1")
+    with shop.writer():
+        shop.await_found("phone", "1", "c1")
+    for key in shop.keys:
+        whole = shop.client.dump(key)
+        shop.client.delete(key)
+        with pytest.raises(IndexNotReadyError, match="shard"):
+            shop.index().find(Identifier("phone", "1"))
+        shop.client.restore(key, 0, whole)
+    assert shop.find("phone", "1") == "c1"
+    shop.client.delete(shop.keys[5])
+    with shop.writer():
+        shop.await_found("phone", "1", "c1")
+    assert [line["cause"] for line in shop.logged("contacts.build_started")] == ["a shard is missing"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"identifier_key": "another secret of the tests"}, "another identifier_key"),
+        ({"identification": (IdentificationRule("token", "loyalty"),)}, "a field is not indexed"),
+    ],
+)
+def test_c4_a_writer_with_other_settings_builds_the_index_anew(shop, changes, cause):
+    """The processor with the new settings finds the contacts, by the new field too; once built, it is resumed."""
+    shop.send("c1", phone="1", fields={"loyalty": "L"})
+    with shop.writer():
+        shop.await_found("phone", "1", "c1")
+    shop.settings = msgspec.structs.replace(shop.settings, **changes)
+    with shop.writer():
+        shop.await_found("phone", "1", "c1")
+        assert shop.find("loyalty", "L") == ("c1" if "identification" in changes else None)
+    assert [line["cause"] for line in shop.logged("contacts.build_started")] == [cause]
+    with shop.writer():
+        shop.await_logged("contacts.resumed")
+    assert not shop.logged("contacts.build_started")
+
+
+def test_c4_a_wiped_index_is_built_anew_while_the_writer_runs(shop):
+    """The next write finds nothing where the shards were."""
+    shop.send("c1", phone="1")
+    with shop.writer():
+        shop.await_found("phone", "1", "c1")
+        shop.client.delete(*shop.keys)
+        shop.send("c2", phone="2")
+        shop.await_found("phone", "2", "c2")
+        assert shop.find("phone", "1") == "c1"
+    assert [line["cause"] for line in shop.logged("contacts.build_started")] == ["none is there"] * 2
+    assert len(shop.logged("contacts.resumed_after_wait")) == 1
+
+
+def test_c4_an_older_copy_put_in_place_of_the_index_is_brought_up_to_date(shop):
+    """Redis restored from a copy: the writer resumes where the copy stands, also with what was deleted since."""
+    with shop.writer():
+        shop.send("c1", phone="1")
+        shop.send("c2", phone="2")
+        shop.await_read()
+        copies = [shop.client.dump(key) for key in shop.keys]
+        shop.send("c1", phone="3")
+        shop.delete("c2")
+        shop.await_read()
+        for key, copy in zip(shop.keys, copies, strict=True):
+            shop.client.restore(key, 0, copy, replace=True)
+        shop.send("c4", phone="4")
+        shop.await_found("phone", "4", "c4")
+        assert [shop.find("phone", number) for number in "123"] == [None, None, "c1"]
+    assert len(shop.logged("contacts.build_started")) == 1
+
+
+def test_c4_a_redis_that_restarts_empty_is_waited_for_and_filled_again(settings, create_topic, tmp_path):
+    """No error ends the writer; it says that it waits, and that it goes on."""
+    redis = EmbeddedRedis(tmp_path)
+    redis.start()
+    try:
+        shop = Shop(msgspec.structs.replace(settings, redis_url=redis.url), create_topic)
+        shop.send("c1", phone="1")
+        with shop.writer():
+            shop.await_found("phone", "1", "c1")
+            redis.stop()
+            shop.send("c2", phone="2")
+            shop.await_logged("contacts.waiting", 2)
+            redis.start()
+            shop.await_found("phone", "2", "c2")
+            assert shop.find("phone", "1") == "c1"
+            shop.await_logged("contacts.resumed_after_wait")
+    finally:
+        redis.kill()
+
+
+def test_c4_a_kafka_that_is_away_is_waited_for(settings, tmp_path):
+    """A consumer without a broker just reads nothing: the writer asks for the ends, and notices."""
+    kafka = EmbeddedKafka(tmp_path)
+    kafka.start()
+    try:
+        shop = Shop(
+            msgspec.structs.replace(settings, bootstrap_servers=kafka.bootstrap_servers),
+            creator(AdminClient({"bootstrap.servers": kafka.bootstrap_servers})),
+            delete_retention_ms="4000",
+        )
+        shop.send("c1", phone="1")
+        with shop.writer():
+            shop.await_found("phone", "1", "c1")
+            kafka.stop()
+            shop.await_logged("contacts.waiting")
+            assert shop.client.exists(*shop.keys) == len(shop.keys), "what is known stays"
+            kafka.start()
+            shop.await_logged("contacts.resumed_after_wait")
+            shop.send("c2", phone="2")
+            shop.await_found("phone", "2", "c2")
+            assert shop.find("phone", "1") == "c1"
+        shop.client.delete(*shop.keys)
+    finally:
+        kafka.kill()
+
+
+def test_c4_a_stopped_writer_goes_on_where_it_was(shop):
+    """Nothing is read twice."""
+    shop.send("c1", phone="1")
+    with shop.writer():
+        shop.await_found("phone", "1", "c1")
+    shop.send("c2", phone="1", timestamp=1)
+    shop.delete("c1")
+    with shop.writer():
+        shop.await_found("phone", "1", "c2")
+    assert not shop.logged("contacts.build_started")
+    assert sum(line["records"] for line in shop.logged("contacts.committed")) == 2
+
+
+def test_c4_an_index_older_than_tombstones_are_kept_is_built_anew(shop):
+    """What was complete longer ago than delete.retention.ms, less a margin, may have missed a deletion."""
+    shop.send("c1", phone="1")
+    with shop.writer():
+        shop.await_found("phone", "1", "c1")
+        position = shop.await_read()
+    day_ms = 24 * 3_600_000
+    for age_ms, causes in ((int(day_ms * 0.89), []), (int(day_ms * 0.91), ["too old"])):
+        old = msgspec.msgpack.encode(Position(position, time.time_ns() // 1_000_000 - age_ms))
+        for key in shop.keys:
+            shop.client.hset(key, POSITION, old)
+        with shop.writer():
+            await_condition(lambda: shop.logged("contacts.resumed") or shop.logged("contacts.ready"), "a session")
+            shop.await_found("phone", "1", "c1")
+        assert [line["cause"] for line in shop.logged("contacts.build_started")] == causes
+
+
+def test_c4_the_time_of_completeness_moves_while_nothing_happens(settings, create_topic):
+    """An idle topic does not make its index old: being at the ends is written down again and again."""
+    shop = Shop(settings, create_topic, delete_retention_ms="2000")
+    shop.send("c1", phone="1")
+    with shop.writer():
+        shop.await_found("phone", "1", "c1")
+        seen = set()
+
+        def has_moved():
+            seen.add(shop.client.hget(shop.keys[0], POSITION))
+            return len(seen) > 6
+
+        await_condition(has_moved, "the time moves")
+    assert len(shop.logged("contacts.build_started")) == 1
+    shop.client.delete(*shop.keys)
+
+
+def test_c4_a_topic_made_anew_is_refused_until_it_is_accepted(shop, admin):
+    """Another topic of the same name is noticed while the writer runs and at its start, and by the processor."""
+    shop.send("c1", phone="1")
+    index = shop.index()
+
+    def make_anew():
+        admin.delete_topics([shop.settings.contacts_topic])[shop.settings.contacts_topic].result(WAIT_S)
+        await_condition(lambda: shop.topic() is None, "the topic is gone")
+        shop.create()
+
+    running = Writer(shop.settings)
+    shop.await_found("phone", "1", "c1")
+    make_anew()
+    shop.send("c2", phone="2")
+    assert "--accept-new-topic" in str(running.await_end())
+    with pytest.raises(StopError, match="--accept-new-topic"), shop.writer() as writer:
+        writer.await_end()
+    assert index.find(Identifier("phone", "1")) == "c1"
+    with pytest.raises(IndexNotReadyError, match="another topic"):
+        shop.index().find(Identifier("phone", "1"))
+    with shop.writer(accept_new_topic=True):
+        shop.await_found("phone", "2", "c2")
+        assert shop.find("phone", "1") is None
+    with shop.writer():
+        shop.await_logged("contacts.resumed")
+
+
+def test_c4_a_second_writer_takes_over_and_the_first_stops(shop):
+    """The newer one goes on from where the index stands; the older one says why it ends."""
+    shop.send("c1", phone="1")
+    first = Writer(shop.settings)
+    shop.await_found("phone", "1", "c1")
+    with shop.writer():
+        shop.await_logged("contacts.resumed")
+        shop.send("c2", phone="2")
+        assert isinstance(first.await_end(), StopError)
+        assert "another contacts index took over" in str(first.error)
+        shop.await_found("phone", "2", "c2")
+        shop.send("c3", phone="3")
+        shop.await_found("phone", "3", "c3")
+    assert not shop.logged("contacts.build_started")
+
+
+def test_c4_more_partitions_are_a_new_build(shop, admin):
+    """A contact may be in another partition now: the index is made from all of them."""
+    shop.send("c1", phone="1", partition=0)
+    with shop.writer():
+        shop.await_found("phone", "1", "c1")
+        name = shop.settings.contacts_topic
+        admin.create_partitions([NewPartitions(name, 5)])[name].result(WAIT_S)
+        await_condition(lambda: len(shop.ends() or ()) == 5, "five partitions")
+    shop.producer = Producer({"bootstrap.servers": shop.settings.bootstrap_servers})  # the other knows only three
+    shop.send("c2", phone="2", partition=4)
+    with shop.writer():
+        shop.await_found("phone", "2", "c2")
+        assert shop.find("phone", "1") == "c1"
+    assert [line["cause"] for line in shop.logged("contacts.build_started")] == ["another number of partitions"]
+
+
+def test_a_topic_that_is_not_compacted_is_refused(shop, admin):
+    """Its retention would delete contacts without a word."""
+    policy = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, shop.settings.contacts_topic, incremental_configs=[policy])
+    admin.incremental_alter_configs([resource])[resource].result(WAIT_S)
+    with pytest.raises(StopError, match="not compacted"), shop.writer() as writer:
+        writer.await_end()
+
+
+def test_a_missing_topic_is_said_at_the_start(settings):
+    """One line that names the command that makes it."""
+    assert "topics create" in str(Writer(settings).await_end())
+
+
+def test_what_is_logged_is_published_and_names_no_person(shop):
+    """Every line has just the fields that EVENTS lists, and no identifier's value."""
+    with shop.writer():
+        shop.send("contact-of-the-test", phone="phone-of-the-test")
+        shop.await_found("phone", "phone-of-the-test", "contact-of-the-test")
+        shop.client.delete(*shop.keys)
+        shop.send("contact-of-the-test", phone="another-of-the-test")
+        shop.await_found("phone", "another-of-the-test", "contact-of-the-test")
+        shop.send_raw(b"contact-of-the-test", b"value-of-the-test")
+        shop.await_logged("contacts.skipped")
+    for line in shop.lines:
+        assert set(line) - {"event", "log_level"} == set(EVENTS[line["event"]]), line
+        assert "of-the-test" not in str(line)
+    assert {"contacts.started", "contacts.ready", "contacts.waiting", "contacts.stopped"} <= {
+        line["event"] for line in shop.lines
+    }

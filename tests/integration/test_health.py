@@ -1,0 +1,130 @@
+"""Proves what operators are told: health by stopping each dependency, metrics, and the breaker's pause."""
+
+import signal
+import urllib.error
+import urllib.request
+
+import pytest
+from msgspec.structs import replace
+
+from deploy.local.servers import free_ports
+from deploy.local.services import EmbeddedKafka, EmbeddedRedis
+from tests.support.deployment import await_condition, deployed
+from tests.support.traffic import Sent, contacts, created, traffic
+
+
+def ask(port, path):
+    """Give the status and body of a health answer; (0, "") where nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as answer:
+        with answer:
+            return answer.code, answer.read().decode()
+    except OSError:
+        return 0, ""
+
+
+@pytest.fixture
+def port():
+    """Give a free port for health."""
+    return free_ports(1)[0]
+
+
+def test_ready_follows_each_dependency_and_live_does_not(settings, tmp_path, port):
+    """Redis, then Kafka is stopped under an idle replica: it is not ready, says why, stays alive, and comes back."""
+    redis, kafka = EmbeddedRedis(tmp_path / "redis"), EmbeddedKafka(tmp_path / "kafka")
+    redis.start()
+    kafka.start()
+    try:
+        own = replace(settings, redis_url=redis.url, bootstrap_servers=kafka.bootstrap_servers, http_port=port)
+        with deployed(own, tmp_path) as deployment:
+            deployment.send_contacts(contacts())
+            replica = deployment.replica("a")
+            await_condition(lambda: "contact_index" in ask(port, "/readyz")[1], "not ready without an index")
+            deployment.start("contacts", "index", name="index", http_port=0)
+            await_condition(lambda: ask(port, "/readyz") == (200, "ok\n"), lambda: ask(port, "/readyz"))
+            for server, name in ((redis, "redis"), (kafka, "kafka")):
+                server.pause()
+                await_condition(lambda name=name: f"waiting for {name}" in ask(port, "/readyz")[1], name)
+                assert ask(port, "/readyz")[0] == 503
+                assert ask(port, "/livez") == (200, "ok\n")
+                server.resume()
+                await_condition(lambda: ask(port, "/readyz")[0] == 200, lambda: ask(port, "/readyz"))
+            deployment.send(traffic(seed=60, count=100))
+            deployment.await_accounted()
+            replica.stop()
+            deployment.require_right_outputs()
+            assert ask(port, "/livez") == (0, "")
+    finally:
+        kafka.stop()
+        redis.stop()
+
+
+def test_metrics_count_what_the_topics_hold(settings, tmp_path, port):
+    """The counters by outcome and reason add up to the input, as the topics do."""
+    with deployed(replace(settings, http_port=port), tmp_path) as deployment:
+        deployment.send_contacts(contacts())
+        deployment.start("contacts", "index", name="index", http_port=0).await_line("contacts.ready")
+        deployment.send(traffic(seed=61, count=300))
+        replica = deployment.replica("a")
+        deployment.await_accounted()
+        replica.await_line("batch.committed")
+        reasons = deployment.require_right_outputs()
+        await_condition(lambda: _counter(ask(port, "/metrics")[1], "order_facts_events_total") == 300, "all counted")
+        body = ask(port, "/metrics")[1]
+        assert _counter(body, 'order_facts_events_total{outcome="fact"}') == reasons["fact"]
+        for reason, count in reasons.items():
+            if reason != "fact":
+                assert _counter(body, f'order_facts_rejected_total{{reason="{reason}"}}') == count
+        assert _counter(body, "order_facts_step_seconds_count") == 6 * _counter(body, "order_facts_batches_total")
+        assert ask(port, "/nowhere")[0] == 404
+        replica.stop()
+
+
+def _counter(body, name):
+    return sum(float(line.split()[-1]) for line in body.splitlines() if line.startswith(name))
+
+
+@pytest.mark.parametrize("resumes", ["by itself", "by a signal"])
+def test_breaker_pauses_in_the_group_and_goes_on(settings, tmp_path, port, resumes):
+    """A run of broken events pauses consumption; the group stays, health says so; then everything is accounted for."""
+    own = replace(
+        settings,
+        http_port=port,
+        breaker_window=40,
+        breaker_action="pause",
+        breaker_pause_s=3.0 if resumes == "by itself" else 0.0,
+        max_batch=20,
+    )
+    with deployed(own, tmp_path) as deployment:
+        deployment.send_contacts(contacts())
+        deployment.start("contacts", "index", name="index", http_port=0).await_line("contacts.ready")
+        broken = [Sent(b"o1", b"not an event", is_undecodable=True)] * 30
+        deployment.send([*(created(f"a{n}") for n in range(30)), *broken, *(created(f"b{n}") for n in range(30))])
+        replica = deployment.replica("a")
+        (paused, *_) = replica.await_line("breaker.paused")
+        assert "invalid events" in paused["cause"]
+        await_condition(lambda: "waiting for breaker" in ask(port, "/readyz")[1], "not ready while paused")
+        assert ask(port, "/livez")[0] == 200
+        if resumes == "by a signal":
+            replica.signal(signal.SIGUSR1)
+        replica.await_line("service.resumed", waiting_for="breaker")
+        deployment.await_accounted()
+        assert len(replica.lines("partition.assigned")) == 1, "it must have stayed in the group"
+        assert replica.lines("partition.revoked") == []
+        replica.stop()
+        deployment.require_right_outputs()
+
+
+def test_breaker_only_warns_by_default(settings, tmp_path):
+    """With the default action a broken producer is a warning, and nothing stops."""
+    with deployed(replace(settings, breaker_window=40), tmp_path) as deployment:
+        deployment.send_contacts(contacts())
+        deployment.index()
+        deployment.send([Sent(b"o1", b"not an event", is_undecodable=True)] * 30 + [created("good")])
+        replica = deployment.replica("a")
+        deployment.await_accounted()
+        replica.await_line("breaker.tripped")
+        replica.stop()
+        deployment.require_right_outputs()

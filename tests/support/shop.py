@@ -1,0 +1,153 @@
+"""A contacts topic with its producer, its index's writers, and the eyes of the processor."""
+
+import threading
+from contextlib import contextmanager
+
+import msgspec
+from confluent_kafka import KafkaException, Producer
+from structlog.testing import capture_logs
+
+from processor.adapters.avro import codec
+from processor.adapters.contact_index import ContactIndex, IndexNotReadyError, lineage_of, shard_keys
+from processor.adapters.kafka import Cluster
+from processor.adapters.redis import connect
+from processor.contacts import keep_index
+from processor.domain.identifiers import Identifier
+from processor.errors import RetryError
+from tests.support.deployment import await_condition
+
+WAIT_S = 30.0
+
+
+class Shop:
+    """One contacts topic and its index; `lines` are what the last writer logged."""
+
+    def __init__(self, settings, create_topic, **config):
+        self.settings = settings
+        self.cluster = Cluster(settings)
+        self.cluster_id = self.cluster.wait()
+        self.lineage = lineage_of(self.cluster_id, settings.contacts_topic)
+        self.keys = shard_keys(self.lineage)
+        self.client = connect(settings)
+        self.producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "linger.ms": 0})
+        self.lines = []
+        self.create_topic = create_topic
+        self.create(**config)
+
+    def create(self, partitions=3, **config):
+        """Create the topic."""
+        self.create_topic(self.settings.contacts_topic, partitions, **{"cleanup_policy": "compact"} | config)
+        await_condition(lambda: self.topic() and self.ends(), "the topic is there, and its partitions have leaders")
+
+    def topic(self):
+        """Give the topic as it is now, None where there is none."""
+        return self.cluster.topics([self.settings.contacts_topic]).get(self.settings.contacts_topic)
+
+    def ends(self):
+        """Give the partitions' committed ends, None while they cannot be told."""
+        try:
+            found = self.cluster.ends(self.settings.contacts_topic, range(self.topic().partitions))
+        except KafkaException:
+            return None
+        return tuple(end for _, end in sorted(found.items()))
+
+    def send(self, contact_id, *, timestamp=0, partition=None, **contact):
+        """Send a contact, whole."""
+        self.send_raw(contact_id.encode(), codec().encode_contact({"contactId": "", **contact}), timestamp, partition)
+
+    def delete(self, contact_id):
+        """Send a tombstone."""
+        self.send_raw(contact_id.encode(), None)
+
+    def send_raw(self, key, value, timestamp=0, partition=None):
+        """Send a record and await its acknowledgement."""
+        place = {} if partition is None else {"partition": partition}
+        errors = []
+        self.producer.produce(
+            self.settings.contacts_topic,
+            value,
+            key,
+            timestamp=timestamp,
+            on_delivery=lambda error, _: errors.append(error),
+            **place,
+        )
+        assert self.producer.flush(WAIT_S) == 0
+        assert errors == [None]
+
+    def index(self, **changes):
+        """Give a reader of the index, as the processor makes it."""
+        return ContactIndex(self.client, msgspec.structs.replace(self.settings, **changes), self.lineage, self.topic())
+
+    def find(self, field, value):
+        """Look an identifier up; False while the index is not ready."""
+        try:
+            return self.index().find(Identifier(field, value))
+        except RetryError:
+            return False
+
+    def await_found(self, field, value, contact_id):
+        """Wait until an identifier finds this contact (None: nobody)."""
+        await_condition(
+            lambda: self.find(field, value) == contact_id,
+            lambda: f"{field} {value} finds {contact_id}, not {self.find(field, value)}",
+        )
+
+    def await_read(self):
+        """Wait until the index has all there is, and give its position."""
+        ends = self.ends()
+        index = self.index()
+
+        def position():
+            pipeline = self.client.pipeline(transaction=False)
+            plan = index.add_lookups(pipeline, [])
+            try:
+                return index.read(plan, pipeline.execute()).position
+            except IndexNotReadyError:
+                return ()
+
+        return await_condition(lambda: (found := position()) == ends and found, lambda: f"{ends}, not {position()}")
+
+    @contextmanager
+    def writer(self, **arguments):
+        """Run `contacts index` for the length of a block; what ended it before is raised at its end."""
+        with capture_logs() as lines:
+            self.lines = lines
+            writer = Writer(self.settings, **arguments)
+            try:
+                yield writer
+            finally:
+                writer.stop.set()
+                writer.thread.join(WAIT_S)
+            assert not writer.thread.is_alive()
+        if writer.error is not None:
+            raise writer.error
+
+    def logged(self, event):
+        """Give the lines of an event that were logged."""
+        return [line for line in self.lines if line["event"] == event]
+
+    def await_logged(self, event, count=1):
+        """Wait until an event was logged so often."""
+        await_condition(lambda: len(self.logged(event)) >= count, lambda: f"{event} in {self.lines}")
+
+
+class Writer:
+    """`contacts index` in a thread; `error` is what ended it."""
+
+    def __init__(self, settings, **arguments):
+        self.stop = threading.Event()
+        self.error = None
+        self.thread = threading.Thread(target=self._run, args=(settings, arguments), daemon=True)
+        self.thread.start()
+
+    def _run(self, settings, arguments):
+        try:
+            keep_index(settings, self.stop, **arguments)
+        except Exception as error:  # noqa: BLE001 - raised again by the test's thread
+            self.error = error
+
+    def await_end(self):
+        """Wait until it ended by itself, and give why."""
+        self.thread.join(WAIT_S)
+        assert not self.thread.is_alive()
+        return self.error
