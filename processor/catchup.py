@@ -8,14 +8,16 @@ crashed member's open transaction holds readers back.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from processor.adapters import kafka, metrics
+from processor.adapters.avro import FRAMING
 from processor.adapters.ledger import Watermark
 from processor.adapters.mirror import Mirror, MirrorWrite
+from processor.errors import StopError
 from processor.logs import get_logger
 from processor.settings import Settings
 
@@ -28,7 +30,8 @@ log = get_logger()
 class _Job:
     """One partition's catch-up: from `mark`, which the mirror holds now, to `target`."""
 
-    def __init__(self, mark: Watermark | None, target: Watermark) -> None:
+    def __init__(self, tenure: int, mark: Watermark | None, target: Watermark) -> None:
+        self.tenure = tenure
         self.mark = mark
         self.target = target
         self.position = mark.facts if mark else 0
@@ -54,11 +57,14 @@ class CatchUp:
         """The partitions that are being caught up."""
         return set(self._jobs)
 
-    def begin(self, partition: int, mark: Watermark | None, target: Watermark) -> None:
-        """Start to bring a partition's mirror from `mark` (None: it is missing) to `target`."""
+    def begin(self, partition: int, tenure: int, mark: Watermark | None, target: Watermark) -> None:
+        """Start to bring a partition's mirror from `mark` (None: it is missing) to `target`.
+
+        `tenure` tells which assignment of the partition this is for.
+        """
         if mark is None:
             self._mirror.remove(partition)
-        self._jobs[partition] = job = _Job(mark, target)
+        self._jobs[partition] = job = _Job(tenure, mark, target)
         self._assign()
         log.info(
             "mirror.behind",
@@ -68,9 +74,9 @@ class CatchUp:
             missing=mark is None,
         )
 
-    def keep(self, partitions: Iterable[int]) -> None:
-        """Drop the catch-ups of all partitions but these."""
-        dropped = self._jobs.keys() - set(partitions)
+    def keep(self, tenures: Mapping[int, int]) -> None:
+        """Drop the catch-ups that are not of these assignments: partition -> tenure."""
+        dropped = [partition for partition, job in self._jobs.items() if tenures.get(partition) != job.tenure]
         for partition in dropped:
             del self._jobs[partition]
         if dropped:
@@ -133,9 +139,13 @@ class CatchUp:
             return
         if offset < job.target.facts:
             key, value = message.key(), message.value()
-            if key is not None and value is not None:
-                chunk[key] = value
-                job.facts_read += 1
+            if key is None or value is None or not value.startswith(FRAMING):
+                raise StopError(
+                    f"{message.topic()}[{message.partition()}]: offset {offset} holds no fact: something else writes "
+                    "to the facts topic; take a new group_id with a new facts_topic and rejected_topic"
+                )
+            chunk[key] = value
+            job.facts_read += 1
         job.position = min(offset + 1, job.target.facts)
 
     def _write_of(self, partition: int, values: dict[str | bytes, bytes]) -> MirrorWrite:

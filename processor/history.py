@@ -8,6 +8,8 @@ from confluent_kafka import Consumer, KafkaException, Message
 from processor.adapters import kafka
 from processor.adapters.avro import codec
 from processor.adapters.kafka import Cluster
+from processor.domain.records import UndecodableError
+from processor.errors import StopError
 from processor.settings import Settings
 
 _FIRST_STEP: Final = 16
@@ -53,11 +55,13 @@ def _last(
 
 def _fact_source(message: Message) -> int | None:
     value = message.value()
-    return (
-        None
-        if value is None
-        else codec().decode_fact(value if isinstance(value, bytes) else value.encode()).source_offset
-    )
+    if value is None:
+        return None
+    try:
+        return codec().decode_fact(value).source_offset
+    except UndecodableError as error:
+        place = f"{message.topic()}[{message.partition()}], offset {message.offset()}"
+        raise StopError(f"{place} holds no fact: {error}") from error
 
 
 def _rejected_source(message: Message) -> int | None:

@@ -33,7 +33,7 @@ from processor.logs import get_logger
 from processor.settings import Settings
 from processor.topics import Topics, describe_topics
 
-_COMMITTED_WAIT_S: Final = 0.3
+_COMMITTED_WAIT_S: Final = (0.3, 3.0)  # at first, and at most: a far coordinator needs longer
 _PACE_S: Final = 0.3
 log = get_logger()
 
@@ -63,6 +63,7 @@ class Positions:
         self._fence = Fence(settings, cluster)
         self._claimed: set[int] = set()
         self._not_before = 0.0
+        self._wait_s = _COMMITTED_WAIT_S[0]
         self._pending_since: float | None = None
 
     @property
@@ -72,7 +73,7 @@ class Positions:
 
     def settle(self) -> None:
         """Place what is owed as far as that goes now; returns soon, and is called again before each batch."""
-        self._catchup.keep(self._group.owed)
+        self._catchup.keep({p: self._group.tenures[p] for p in self._group.owed})
         owed = sorted(self._group.owed - self._catchup.partitions)
         if owed and time.monotonic() >= self._not_before:
             self._place(owed)
@@ -99,13 +100,15 @@ class Positions:
         self._check_topics()
         marks = self._mirror.marks(owed)
         self._fence.watch({partition: mark.claim for partition, mark in marks.items()})
-        committed = self._group.committed(owed, _COMMITTED_WAIT_S)
+        committed = self._group.committed(owed, self._wait_s)
         if committed is None:  # a predecessor's transaction is pending: wait, while other partitions go on
             self._not_before = time.monotonic() + _PACE_S
+            self._wait_s = min(self._wait_s * 2, _COMMITTED_WAIT_S[1])
             self._tell_pending(owed)
             self._fence.offsets_unstable(owed)
             return
         self._pending_since = None
+        self._wait_s = _COMMITTED_WAIT_S[0]
         self._fence.offsets_stable()
         bounds = self._bounds(owed)
         for entry in committed:
@@ -150,7 +153,7 @@ class Positions:
             )
         else:
             self._check_rebuild(partition, mark, bounds)
-            self._catchup.begin(partition, mark, watermark)
+            self._catchup.begin(partition, self._group.tenures[partition], mark, watermark)
 
     def _put(self, partition: int, placed: Placed, mirror: str) -> None:
         self._group.place(partition, placed)

@@ -43,7 +43,8 @@ from processor.telemetry import Telemetry
 POLL_S: Final = 0.1
 PROBE_EVERY_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 2.0
-BATCH_BYTES: Final = 32 << 20  # of input, and twice the output: what one transaction may hold
+INPUT_BYTES: Final = 16 << 20
+BATCH_BYTES: Final = 48 << 20  # of input, and twice the output: what one transaction may hold
 BACKOFF_S: Final = (0.05, 2.0)
 T = TypeVar("T")
 log = get_logger()
@@ -73,7 +74,6 @@ class Service:
         self._positions = Positions(settings, self._group, self._mirror, found.cluster, found.topics, found.lineage)
         self._breaker = Breaker(settings.breaker_window, settings.breaker_max_invalid_ratio)
         self._telemetry = Telemetry(settings.http_port)
-        self._left_over: list[Record] = []
         self._in_hand = 0
         self._most = settings.max_batch
         self._times_ms: dict[str, float] = {}
@@ -86,6 +86,8 @@ class Service:
         try:
             self._group.join()
             while not stop.is_set():
+                self._times_ms.clear()
+                self._in_hand = 0
                 try:
                     self._ledger.ready()
                     self._positions.settle()
@@ -101,7 +103,6 @@ class Service:
 
     def process_batch(self) -> None:
         """One batch. A step that fails raises, and `run` recovers; nothing is remembered between the steps."""
-        self._times_ms.clear()
         records = self._timed("poll_ms", self.poll)  # 1
         self._in_hand = len(records)
         if not records:
@@ -112,19 +113,11 @@ class Service:
         folded = self._timed("fold_ms", lambda: self.fold(parsed, known))  # 4
         watermarks = self._timed("commit_ms", lambda: self.commit(folded))  # 5
         self._timed("mirror_ms", lambda: self.mirror(folded, known, watermarks))  # 6
-        self._left_over = records[len(folded.outputs) :]
-        self._committed(folded)
+        self._committed(folded, records[len(folded.outputs) :])
 
     def poll(self) -> list[Record]:
-        """Step 1. What the last batch's byte budget left over comes first, unless a rebalance took it away."""
-        if not self._left_over:
-            return self._group.take(self._most, POLL_S)
-        records, self._left_over = self._left_over, []
-        if self._group.serve(0.0):
-            self._group.rewind(records)
-            log.info("batch.dropped", cause="rebalance", records=len(records))
-            return []
-        return records
+        """Step 1. What the last batch's byte budget left over comes first."""
+        return self._group.take(self._most, INPUT_BYTES, POLL_S)
 
     def decode(self, records: list[Record]) -> list[Parsed]:
         """Step 2. Pure."""
@@ -180,7 +173,8 @@ class Service:
     def _recover(self, error: OrderFactsError, stop: threading.Event) -> None:
         """Abort, rewind, forget, wait, start over: the one recovery path. A StopError never comes here."""
         step = next(reversed(self._times_ms), "positioning").removesuffix("_ms")
-        if self._times_ms.get("commit_ms", 0) >= TRANSACTION_TIMEOUT_S * 1000:
+        is_slow = self._times_ms.get("commit_ms", 0) >= TRANSACTION_TIMEOUT_S * 1000
+        if is_slow or (step == "lookup" and isinstance(error, RedisError)):
             self._most = max(1, self._in_hand // 2)
         try:
             self._ledger.abort()
@@ -204,11 +198,9 @@ class Service:
 
     def _forget(self) -> None:
         """Rewind everything: nothing is in hand any more, every partition is owed a place."""
-        self._left_over = []
-        self._in_hand = 0
-        self._times_ms.clear()
         self._positions.drop()
         self._group.rewind(everything=True)
+        self._probe_due_s = 0.0  # a wait ends only when what it was for answers
 
     def _pause(self, tripped: "BreakerOpen", stop: threading.Event) -> None:
         """Stop consuming, in the group, for as long as is configured or until told to go on."""
@@ -225,8 +217,8 @@ class Service:
         """Stay in the group: go on polling with every partition paused, until a time, a stop, or `go_on`."""
         self.go_on.clear()
         while not stop.is_set() and not self.go_on.is_set() and (left_s := until_s - time.monotonic()) > 0:
-            with suppress(RetryError, ProducerLostError):  # what is wrong is known: this is the wait for its end
-                self._group.serve(min(left_s, POLL_S))
+            with suppress(RetryError):  # what is wrong is known: this is the wait for its end
+                self._group.stay(min(left_s, POLL_S))
             self._turned(has_settled=False)
 
     def _turned(self, *, has_settled: bool = True) -> None:
@@ -246,9 +238,10 @@ class Service:
             self.look_up([])
             self._group.ping(PROBE_TIMEOUT_S)
 
-    def _committed(self, folded: Folded) -> None:
-        """Tell of a committed batch, and have the breaker judge it."""
-        self._most = min(self._settings.max_batch, self._most * 2)
+    def _committed(self, folded: Folded, left_over: list[Record]) -> None:
+        """Tell of a committed batch, and have the breaker judge it; what its budget left over comes next."""
+        self._group.give_back(left_over)
+        self._most = len(folded.outputs) if left_over else min(self._settings.max_batch, self._most * 2)
         self._probe_due_s = time.monotonic() + PROBE_EVERY_S
         self._telemetry.committed(folded, self._times_ms)
         cause = self._breaker.trips(output.is_invalid for output in folded.outputs)

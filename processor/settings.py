@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -105,6 +105,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["warn", "pause"], Meta(description="what a tripped breaker does: log, or stop consuming")
     ] = "warn"
     breaker_pause_s: Annotated[float, Meta(ge=0, description="how long it stops; 0: until the signal SIGUSR1")] = 60.0
+    replay_max_rounds: Annotated[
+        int, Meta(ge=1, description="how often `rejected replay` sends the same event back")
+    ] = 3
     http_port: Annotated[int, Meta(ge=0, le=65_535, description="port of /livez, /readyz and /metrics; 0: none")] = 0
     log_format: Annotated[Literal["json", "console"], Meta(description="form of the log lines")] = "json"
     log_level: Annotated[
@@ -115,6 +118,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 SECRETS: Final = frozenset({"identifier_key", "redis_url", "kafka"})
 _HINTS: Final = get_type_hints(Settings, include_extras=True)
 _JSON_SETTINGS: Final = frozenset({"identification", "kafka"})
+_REDIS_OPTIONS: Final = frozenset(
+    {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
+)
 # What the guarantee rests on: setting one of these would break it (see processor/README.md).
 RESERVED_KAFKA_PROPERTIES: Final = frozenset(
     {
@@ -254,6 +260,18 @@ def _check_redis_url(url: str) -> None:
         )
     if scheme not in {"redis", "rediss", "unix"}:
         raise UsageError("setting redis_url: put an address that begins with redis://, rediss:// or unix:// there")
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise UsageError("setting redis_url: the port is no number from 0 to 65535") from error
+    if scheme == "unix" and (not parts.path.strip("/") or port is not None):
+        raise UsageError("setting redis_url: put the path of a socket there, unix:///path/to/redis.sock")
+    if scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path, re.ASCII):
+        raise UsageError("setting redis_url: after the address stands the number of a database, such as /0")
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in _REDIS_OPTIONS:
+            raise UsageError(f"setting redis_url: unknown option {name}; known are {', '.join(sorted(_REDIS_OPTIONS))}")
 
 
 def _check_topics(settings: Settings) -> None:

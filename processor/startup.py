@@ -72,6 +72,7 @@ def check(settings: Settings) -> Found:
     try:
         found = topics.describe_topics(settings, cluster)
         topics.check_facts_topic(settings, cluster)
+        topics.check_rejected_topic(settings, cluster)
         batch_bytes = topics.batch_bytes(settings, cluster)
     except RetryError as error:
         raise UnreachableError(f"{error}; Kafka answered at first, then not") from error

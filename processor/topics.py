@@ -12,6 +12,7 @@ from processor.settings import Settings
 
 _BATCH_OVERHEAD_BYTES: Final = 1_000  # of one fact in a batch of its own: batch header, key, record header
 _BATCH_BYTES: Final = 1 << 20
+_LEAST_REJECTED_BYTES: Final = 256 << 10  # a cut record: 64 KiB each of value, key and headers, and our own headers
 
 
 class Topics(msgspec.Struct, frozen=True):
@@ -65,6 +66,16 @@ def check_facts_topic(settings: Settings, cluster: Cluster) -> None:
             f"the topic {settings.facts_topic} takes {limit} bytes at most, too little for facts of max_fact_bytes="
             f"{settings.max_fact_bytes}; set its max.message.bytes to {needed} "
             "or more, or lower the setting max_fact_bytes"
+        )
+
+
+def check_rejected_topic(settings: Settings, cluster: Cluster) -> None:
+    """Refuse a rejected topic that would not take even a record that was cut. Raises StopError."""
+    limit = int(_settings_of(cluster, settings.rejected_topic).get("max.message.bytes", 0))
+    if limit < _LEAST_REJECTED_BYTES:
+        raise StopError(
+            f"the topic {settings.rejected_topic} takes {limit} bytes at most; set its max.message.bytes to "
+            f"{_LEAST_REJECTED_BYTES} or more, so that no rejected record can stop a partition"
         )
 
 

@@ -30,7 +30,7 @@ FACT: Final = "order-fact"
 __all__ = ["Codec", "UndecodableError", "codec"]
 
 _SUBJECTS: Final = (EVENT, CONTACT, FACT)
-_MARKER: Final = b"\xc3\x01"
+FRAMING: Final = b"\xc3\x01"
 _HEADER_BYTES: Final = 10
 
 
@@ -41,10 +41,10 @@ class _Subject:
         self.name = name
         newest = versions[max(versions)]
         self._newest = fastavro.parse_schema(_raw(newest))
-        self.header = _MARKER + _fingerprint(newest)
+        self.header = FRAMING + _fingerprint(newest)
         self._decoders: dict[bytes, tuple[Decoder, Any]] = {}
         for schema in versions.values():
-            header = _MARKER + _fingerprint(schema)
+            header = FRAMING + _fingerprint(schema)
             older = None if header == self.header else fastavro.parse_schema(_raw(schema))
             self._decoders[header] = (compile_decoder(schema), older)
 
@@ -52,7 +52,7 @@ class _Subject:
         """Return the record as the newest version has it. Raises UndecodableError."""
         decoder, older = self._decoders.get(value[:_HEADER_BYTES], (None, None))
         if decoder is None:
-            known = value[:2] == _MARKER and len(value) >= _HEADER_BYTES
+            known = value[:2] == FRAMING and len(value) >= _HEADER_BYTES
             raise UndecodableError("unknown schema fingerprint" if known else "not Avro single-object encoding")
         try:
             record, end = decoder(value, _HEADER_BYTES)

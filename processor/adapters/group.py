@@ -15,15 +15,16 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.adapters import kafka
 from processor.adapters.ledger import Watermark
 from processor.domain.records import Record
-from processor.errors import RetryError, StopError
+from processor.errors import StopError
 from processor.logs import get_logger
 from processor.settings import Settings
 
+_UNSTABLE: Final = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT})  # noqa: SLF001
 _LEAVE_POLLS: Final = 100  # of 50 ms: how long a stop waits for its partitions to be taken back
 log = get_logger()
 
@@ -43,7 +44,10 @@ class Group:
         self._consumer: Consumer = kafka.group_consumer(settings)
         self._changes = 0
         self._first_due: dict[int, int] = {}
+        self._held: list[Record] = []  # handed over, in order, not yet part of a batch; all is paused meanwhile
+        self._is_held_back = False
         self.assigned: set[int] = set()
+        self.tenures: dict[int, int] = {}  # which assignment of a partition this is: it may go and come in one poll
         self.placed: dict[int, Placed] = {}
         self.generation: Any = None  # group metadata of the batch in hand
 
@@ -58,64 +62,77 @@ class Group:
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
-    def take(self, most: int, wait_s: float) -> list[Record]:
-        """Wait for a first record, then take what is already there, `most` records at most.
+    def take(self, most: int, most_bytes: int, wait_s: float) -> list[Record]:
+        """Wait for a first record, then take what is already there, up to a number and about so many bytes.
 
+        What was given back, or was beyond the bytes, comes first; nothing else is read until it is used up.
         Returns nothing where a rebalance came between. Raises what a consumer's error asks for.
         """
         changes = self._changes
-        first = self._consumer.poll(wait_s)
-        if first is None:
-            return []
-        self.generation = self._consumer.consumer_group_metadata()
-        messages = [first, *(self._consumer.consume(most - 1, 0) if most > 1 else ())]
-        failed = next((message.error() for message in messages if message.error() is not None), None)
-        records = [kafka.record_of(message) for message in messages if message.error() is None]
+        with kafka.failures(f"reading {self._topic}", kafka.classify_consumer):
+            first = self._consumer.poll(0.0 if self._held else wait_s)
+            if first is None and not self._held:
+                return []
+            self.generation = self._consumer.consumer_group_metadata()
+            further = self._consumer.consume(most - 1, 0) if most > 1 and not self._held else []
+        messages = [message for message in (first, *further) if message is not None]
+        fresh = [kafka.record_of(message) for message in messages if message.error() is None]
+        is_disturbed = bool(self._held and fresh)  # all is paused then: whatever comes is not in its place
+        records, self._held = self._held + fresh, []
+        failed = next((error for message in messages if (error := message.error()) is not None), None)
         if failed is not None:
             self.rewind(records)
-            raise kafka.classify(failed, f"reading {self._topic}")
-        if changes != self._changes:
+            raise kafka.classify_consumer(failed, f"reading {self._topic}")
+        if changes != self._changes or is_disturbed:
             self.rewind(records)
             log.info("batch.dropped", cause="rebalance", records=len(records))
             return []
-        records = [record for record in records if record.partition in self.placed]
-        self._check_first(records)
-        return records
+        return self._cut([record for record in records if record.partition in self.placed], most, most_bytes)
 
-    def serve(self, wait_s: float) -> bool:
-        """Serve callbacks without taking records; tell whether a rebalance came. Whatever is handed over is owed."""
-        changes = self._changes
-        message: Message | None = self._consumer.poll(wait_s)
-        if message is not None and message.error() is None:
-            self.rewind([kafka.record_of(message)])
-        elif message is not None and message.error() is not None:
-            raise kafka.classify(message.error(), f"reading {self._topic}")  # type: ignore[arg-type]
-        return changes != self._changes
+    def give_back(self, records: list[Record]) -> None:
+        """Take back the records of a batch that were not consumed; they come first in the next one."""
+        if records and not self._held:
+            self._pause(self.placed)
+        self._is_held_back = self._is_held_back or bool(records)
+        self._held = [*records, *self._held]
+
+    def stay(self, wait_s: float) -> None:
+        """Go on polling while every partition is owed a place; callbacks are served, no record is taken."""
+        with kafka.failures(f"reading {self._topic}", kafka.classify_consumer):
+            message: Message | None = self._consumer.poll(wait_s)
+        if message is None:
+            return
+        failed = message.error()
+        if failed is not None:
+            raise kafka.classify_consumer(failed, f"reading {self._topic}")
+        self.rewind([kafka.record_of(message)])
 
     def committed(self, partitions: Collection[int], wait_s: float) -> list[TopicPartition] | None:
-        """Return the committed offsets; None where a predecessor's transaction keeps them open all the while."""
+        """Return the committed offsets; None where they are not stable within `wait_s`.
+
+        So it is while a predecessor's transaction is open. Raises RetryError where the coordinator fails.
+        """
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
             found = self._consumer.committed(asked, timeout=wait_s)
         except KafkaException as error:
-            failure = error.args[0]
-            if failure.retriable() or isinstance(kafka.classify(failure, ""), RetryError):
+            failure: KafkaError = error.args[0]
+            if failure.code() in _UNSTABLE:
                 return None
-            raise kafka.classify(failure, "fetching committed offsets") from error
+            raise kafka.classify_consumer(failure, "fetching committed offsets") from error
         for entry in found:
             if entry.error is not None:
-                raise kafka.classify(entry.error, "fetching committed offsets")
+                raise kafka.classify_consumer(entry.error, "fetching committed offsets")
         return found
 
     def place(self, partition: int, placed: Placed) -> None:
         """Read a partition from its watermark on. An explicit assignment: a seek can fail for one partition."""
         position = [TopicPartition(self._topic, partition, placed.watermark.source)]
-        try:
+        with kafka.failures(f"placing partition {partition}", kafka.classify_consumer):
             self._consumer.incremental_unassign(position)
             self._consumer.incremental_assign(position)
-            self._consumer.resume(position)
-        except KafkaException as error:
-            raise kafka.classify(error.args[0], f"placing partition {partition}") from error
+            if not self._held:
+                self._consumer.resume(position)
         self.placed[partition] = placed
 
     def advance(self, watermarks: dict[int, Watermark]) -> None:
@@ -132,20 +149,22 @@ class Group:
                 self.placed.pop(record.partition, None)
         if everything:
             self.placed.clear()
+            self._held, self._is_held_back = [], False
         self._pause(self.owed)
+        if self._is_held_back and not self._held:
+            self._resume()
 
     def ping(self, wait_s: float) -> None:
         """Ask a broker for the topic's metadata. Raises what its silence asks for."""
-        try:
+        with kafka.failures("asking for metadata", kafka.classify_consumer):
             self._consumer.list_topics(self._topic, timeout=wait_s)
-        except KafkaException as error:
-            raise kafka.classify(error.args[0], "asking for metadata") from error
 
     def lag_records(self) -> int | None:
         """Return how many records are committed in the topic beyond this member's watermarks, as last heard."""
         lag = 0
         for partition, placed in self.placed.items():
-            ends = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+            with kafka.failures("asking for the lag", kafka.classify_consumer):
+                ends = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
             if ends is None or ends[1] < 0:
                 return None
             lag += max(0, ends[1] - placed.watermark.source)
@@ -163,6 +182,20 @@ class Group:
         finally:
             self._consumer.close()
 
+    def _cut(self, records: list[Record], most: int, most_bytes: int) -> list[Record]:
+        """Return what one batch may hold; keep the rest, and read on where nothing is kept."""
+        self._check_first(records)
+        count = size = 0
+        for record in records[:most]:
+            size += record.size_bytes
+            count += 1
+            if size >= most_bytes:
+                break
+        self.give_back(records[count:])
+        if not self._held and self._is_held_back:
+            self._resume()
+        return records[:count]
+
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._changes += 1
         if not partitions:
@@ -171,6 +204,8 @@ class Group:
         # Any offset will do, as nothing is fetched while paused: `place` gives the right one.
         consumer.incremental_assign([TopicPartition(self._topic, number, 0) for number in numbers])
         self.assigned |= set(numbers)
+        for number in numbers:
+            self.tenures[number] = self._changes
         self._pause(numbers)
         log.info("partition.assigned", partitions=numbers)
 
@@ -188,6 +223,7 @@ class Group:
         numbers = sorted(entry.partition for entry in partitions)
         for number in numbers:
             self.assigned.discard(number)
+            self.tenures.pop(number, None)
             self.placed.pop(number, None)
             self._first_due.pop(number, None)
         log.info("partition.revoked", partitions=numbers, lost=lost)
@@ -195,7 +231,16 @@ class Group:
     def _pause(self, partitions: Iterable[int]) -> None:
         entries = [TopicPartition(self._topic, partition) for partition in partitions]
         if entries:
-            self._consumer.pause(entries)
+            with kafka.failures("pausing", kafka.classify_consumer):
+                self._consumer.pause(entries)
+
+    def _resume(self) -> None:
+        """Read the placed partitions on from behind the last record handed over."""
+        self._is_held_back = False
+        entries = [TopicPartition(self._topic, partition) for partition in self.placed]
+        if entries:
+            with kafka.failures("resuming", kafka.classify_consumer):
+                self._consumer.resume(entries)
 
     def _check_first(self, records: Iterable[Record]) -> None:
         for record in records:

@@ -4,6 +4,7 @@ Every consumer reads committed records only. The properties that the guarantee r
 cannot be set by the `kafka` setting (`settings.RESERVED_KAFKA_PROPERTIES`).
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,14 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 from processor import __version__
 from processor.domain.records import Record
-from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError, UnreachableError, UsageError
+from processor.errors import (
+    OrderFactsError,
+    ProducerLostError,
+    RetryError,
+    StopError,
+    UnreachableError,
+    UsageError,
+)
 from processor.logs import SERVICE, kafka_client_logger
 from processor.settings import Settings
 
@@ -52,6 +60,8 @@ _STOP: Final = frozenset(
         KafkaError._AUTHENTICATION,  # noqa: SLF001
         KafkaError.INVALID_TRANSACTION_TIMEOUT,
         KafkaError.UNSUPPORTED_VERSION,
+        KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+        KafkaError.INVALID_SESSION_TIMEOUT,
     }
 )
 _PRODUCER_LOST: Final = frozenset(
@@ -67,7 +77,6 @@ _PRODUCER_LOST: Final = frozenset(
 )
 
 
-Client = TypeVar("Client")
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 
@@ -82,7 +91,10 @@ class Topic(msgspec.Struct, frozen=True):
 
 def record_of(message: Message) -> Record:
     """Return what a message without an error holds."""
-    headers: Any = message.headers()
+    try:
+        headers: Any = message.headers()
+    except (SystemError, UnicodeDecodeError):
+        headers = None  # a header's name is not UTF-8, and the client can show none of them: go on without
     return Record(
         cast("int", message.partition()),
         cast("int", message.offset()),
@@ -91,6 +103,19 @@ def record_of(message: Message) -> Record:
         message.value(),
         tuple(headers) if headers else (),
     )
+
+
+Client = TypeVar("Client")
+
+
+def _made(client: Callable[[dict[str, Any]], Client], properties: dict[str, Any]) -> Client:
+    """Return a client. Raises UsageError, without the value, for a property of `kafka` that it refuses."""
+    try:
+        return client(properties)
+    except (KafkaException, TypeError, ValueError) as error:
+        named = re.search(r'property:? "?([a-z0-9._]+)', str(error))
+        problem = f"the property {named[1]} is unknown or its value is refused" if named else "it is refused"
+        raise UsageError(f"setting kafka: {problem} by the Kafka client; correct or remove it") from error
 
 
 def client_properties(settings: Settings) -> dict[str, Any]:
@@ -103,14 +128,6 @@ def client_properties(settings: Settings) -> dict[str, Any]:
         "client.software.version": __version__,
         "logger": kafka_client_logger(),
     }
-
-
-def _made(kind: Callable[[dict[str, Any]], Client], properties: dict[str, Any]) -> Client:
-    """Return a new client. Raises UsageError where a property is unknown or wrong: making one asks no broker."""
-    try:
-        return kind(properties)
-    except KafkaException as error:
-        raise UsageError(f"setting kafka: {error.args[0].str()}") from error
 
 
 def reader(settings: Settings, **properties: Any) -> Consumer:
@@ -138,6 +155,7 @@ def plain_producer(settings: Settings) -> Producer:
         {
             "linger.ms": 20,
             "compression.type": "lz4",
+            "message.max.bytes": 1_000_000_000,  # the topic's limit decides
             **client_properties(settings),
             "enable.idempotence": True,
             "acks": "all",
@@ -252,6 +270,25 @@ def fatal_errors() -> Iterator[None]:
         raise
 
 
+def classify_consumer(error: KafkaError, doing: str) -> OrderFactsError:
+    """Return what a consumer's error asks for: as `classify`, but a consumer that is fatally wrong is not replaced."""
+    if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
+        return StopError(
+            f"{doing}: {error.str()}; another process runs with this instance_id: give each replica its own"
+        )
+    found = classify(error, doing)
+    return RetryError(str(found)) if isinstance(found, ProducerLostError) else found
+
+
+@contextmanager
+def failures(doing: str, classified: Callable[[KafkaError, str], OrderFactsError] = classify) -> Iterator[None]:
+    """Raise what the client's error inside asks for."""
+    try:
+        yield
+    except KafkaException as error:
+        raise classified(error.args[0], doing) from error
+
+
 class Cluster:
     """What the program asks of the cluster as a whole: topics, their settings, their ends."""
 
@@ -264,7 +301,7 @@ class Cluster:
         deadline = time.monotonic() + self._settings.startup_timeout_s
         while True:
             try:
-                cluster_id = self.admin.list_topics(timeout=max(0.1, min(5.0, deadline - time.monotonic()))).cluster_id
+                cluster_id = self.admin.list_topics(timeout=max(0.1, min(1.0, deadline - time.monotonic()))).cluster_id
             except KafkaException as error:
                 failure = error.args[0]
                 stop = classify(failure, "Kafka")

@@ -20,7 +20,8 @@ from processor.pipeline import Fact, Output
 from processor.settings import Settings
 
 TRANSACTION_TIMEOUT_S: Final = kafka.TRANSACTION_TIMEOUT_MS / 1000
-CUT_BYTES: Final = 64 << 10  # a rejected value that the broker refuses is cut to this
+CUT_BYTES: Final = 64 << 10  # of a rejected record that the broker refuses: what is left of its value, or its key
+_TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _METADATA_VERSION: Final = 1
 # the headers that this program sets; those of the original record are kept but for these
 _OWN_HEADERS: Final = frozenset(
@@ -141,7 +142,6 @@ class Ledger:
             return
         self._open = False
         try:
-            self._producer.purge()
             with kafka.fatal_errors():
                 self._producer.abort_transaction(TRANSACTION_TIMEOUT_S)
         except KafkaException as error:
@@ -151,7 +151,7 @@ class Ledger:
         """Drop the producer; the next `ready` makes one that settles what this one left open."""
         self._open = False
         if self._producer is not None:
-            self._producer.purge()
+            self._producer.purge(in_flight=False)
             self._producer = None
 
     def _produce(self, producer: Producer, outputs: Iterable[Output]) -> "_Reports":
@@ -170,20 +170,23 @@ class Ledger:
         return reports
 
     def _produce_rejected(self, producer: Producer, record: Record, rejection: Rejection, reports: "_Reports") -> None:
-        value = record.value
-        headers: list[tuple[str, str | bytes | None]] = [h for h in record.headers if h[0] not in _OWN_HEADERS]
-        headers += _rejected_headers(self._settings.events_topic, record, rejection)
-        watched = value is not None and len(value) > CUT_BYTES
-        if value is not None and (record.partition, record.offset) in self._too_large:
-            headers.append(("truncated", str(len(value)).encode()))
-            value, watched = value[:CUT_BYTES], False
+        value, key = record.value, record.key
+        kept: list[tuple[str, str | bytes | None]] = [h for h in record.headers if h[0] not in _OWN_HEADERS]
+        own = _rejected_headers(self._settings.events_topic, record, rejection)
+        headers_bytes = sum(len(name) + len(text or b"") for name, text in record.headers)
         place = (record.partition, record.offset)
+        watched = record.size_bytes + headers_bytes > CUT_BYTES
+        if place in self._too_large:
+            # Cut to what every topic takes that passed the start: the value first of all, but the rest as well.
+            own.append(("truncated", str(len(value or b"")).encode()))
+            value, key = value and value[:CUT_BYTES], key and key[:CUT_BYTES]
+            kept, watched = kept if headers_bytes <= CUT_BYTES else [], False
         producer.produce(
             self._settings.rejected_topic,
             value,
-            record.key,
+            key,
             record.partition,
-            headers=headers,
+            headers=[*kept, *own],
             on_delivery=(lambda error, _message: reports.large(place, error)) if watched else None,
         )
 
@@ -193,7 +196,7 @@ class Ledger:
             self._too_large |= reports.too_large
             raise RetryError(f"{len(reports.too_large)} rejected records are too large for the topic and will be cut")
         if reports.error is not None:
-            if reports.error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            if reports.error.code() in _TOO_LARGE:
                 raise StopError(
                     f"the topic {self._settings.facts_topic} refuses a fact for its size; raise its "
                     "max.message.bytes above the setting max_fact_bytes"
@@ -255,7 +258,7 @@ class _Reports:
             self.error = KafkaError(KafkaError._BAD_MSG, "a delivery report without an offset")  # noqa: SLF001
 
     def large(self, place: tuple[int, int], error: KafkaError | None) -> None:
-        if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        if error is not None and error.code() in _TOO_LARGE:
             self.too_large.add(place)
 
 

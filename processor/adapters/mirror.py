@@ -16,17 +16,16 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from processor.adapters.avro import Codec
+from processor.adapters.avro import FRAMING, Codec
 from processor.adapters.ledger import Lineage, Watermark
 from processor.adapters.redis import Client, classify
 from processor.domain.orders import Order
 from processor.domain.records import UndecodableError
-from processor.errors import MirrorMovedError
+from processor.errors import MirrorMovedError, StopError
 
 _FORMAT: Final = b"1"  # part of the key: another form of state is another mirror, rebuilt from the facts
 _WATERMARK: Final = b""
 _CLAIM: Final = b" "
-_AVRO_MARKER: Final = b"\xc3\x01"
 
 # KEYS[1]  the partition's hash
 # ARGV[1]  the watermark that must stand there, empty for none
@@ -71,6 +70,7 @@ class Mirror:
         for part in parts:
             digest.update(b"\0" + part.encode())
         self._prefix = f"order-facts:{digest.hexdigest()}"
+        self._damaged: set[int] = set()
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Order)
 
@@ -139,11 +139,17 @@ class Mirror:
 
     def _order(self, partition: int, value: bytes) -> Order:
         try:
-            if value.startswith(_AVRO_MARKER):
+            if value.startswith(FRAMING):
                 return self._codec.decode_fact(value)
             return self._decoder.decode(value)
         except (msgspec.MsgspecError, UndecodableError) as error:
             self.remove(partition)
+            if partition in self._damaged:
+                raise StopError(
+                    f"the mirror of partition {partition} cannot be read even after it was rebuilt from the facts: "
+                    "the facts topic holds a record that is no fact"
+                ) from error
+            self._damaged.add(partition)
             raise MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed") from error
 
 

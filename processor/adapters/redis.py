@@ -9,7 +9,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import RedisError as ClientError
 from redis.retry import Retry
 
-from processor.errors import OrderFactsError, RedisError, StopError, UnreachableError
+from processor.errors import OrderFactsError, RedisError, StopError, UnreachableError, UsageError
 from processor.settings import Settings
 
 Client = redis.Redis
@@ -18,6 +18,13 @@ SOCKET_TIMEOUT_S: Final = 5.0  # a stopped server would hang a call for ever
 
 def connect(settings: Settings) -> Client:
     """Return a client; nothing is sent yet. A call is never repeated by the client: recovery does that."""
+    try:
+        return _client(settings)
+    except (ValueError, TypeError) as error:
+        raise UsageError("setting redis_url: it is no address that the Redis client takes") from error
+
+
+def _client(settings: Settings) -> Client:
     return redis.Redis.from_url(
         settings.redis_url,
         redis_connect_func=_on_connect,

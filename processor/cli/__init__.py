@@ -15,6 +15,7 @@ from processor.adapters.kafka import classify
 from processor.cli.contacts import contacts
 from processor.cli.events import events
 from processor.cli.outputs import facts, rejected
+from processor.cli.replay import replay
 from processor.cli.running import check, run
 from processor.cli.topics import topics
 from processor.errors import OrderFactsError, RetryError, StopError
@@ -46,6 +47,7 @@ def cli() -> None:
 
 for command in (run, contacts, events, facts, rejected, topics, check):
     cli.add_command(command)
+rejected.add_command(replay)
 
 
 def main() -> NoReturn:

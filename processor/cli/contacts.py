@@ -10,7 +10,7 @@ import msgspec
 from processor import startup
 from processor.adapters.avro import codec
 from processor.cli.options import CONNECTION, REDIS, print_line, with_settings
-from processor.cli.running import serve
+from processor.cli.running import Stop, serve
 from processor.cli.sending import RefusedError, Sender, json_entries, lines_of
 from processor.contacts import keep_index
 from processor.domain.identifiers import BUILT_IN_FIELDS, candidates
@@ -49,7 +49,12 @@ def index(settings: Settings, *, accept_new_topic: bool) -> None:
 
     Orders wait while it is missing or being built.
     """
-    serve(lambda stop: keep_index(settings, stop, accept_new_topic=accept_new_topic))
+
+    def work(stop: Stop) -> None:
+        stop.is_working = True
+        keep_index(settings, stop, accept_new_topic=accept_new_topic)
+
+    serve(work)
 
 
 @contacts.command(name="import")
@@ -63,14 +68,14 @@ def import_(settings: Settings, file: str) -> None:
     names, pushTokens an array, further fields in the object `fields`. Either replaces a contact as a whole;
     {"contactId": "...", "deleted": true} deletes it.
     """
-    sender = Sender(settings, settings.contacts_topic)
+    sender = Sender(settings, settings.contacts_topic, file)
     for place, entry in _csv_entries(file) if file.lower().endswith(".csv") else json_entries(file, "Sending contacts"):
         try:
             key, value = record_of(entry)
         except RefusedError as error:
             sender.refuse(place, error)
         else:
-            sender.send(key, value)
+            sender.send(place, key, value)
     sender.finish()
 
 

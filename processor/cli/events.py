@@ -33,14 +33,14 @@ def send(settings: Settings, file: str) -> None:
     The record's key is the parameter externalOrderId. Only what Avro cannot hold is refused here; whether
     an event is right is for the processor to say.
     """
-    sender = Sender(settings, settings.events_topic)
+    sender = Sender(settings, settings.events_topic, file)
     for place, entry in json_entries(file, "Sending events"):
         try:
             key, value = record_of(entry)
         except RefusedError as error:
             sender.refuse(place, error)
         else:
-            sender.send(key, value)
+            sender.send(place, key, value)
             if file == "-":
                 sender.settle()  # somebody types: what was entered has arrived before the next line
     sender.finish()

@@ -64,7 +64,7 @@ def show_facts(settings: Settings, *, latest: bool, order: str | None, is_follow
 @with_settings("rejected_topic", *CONNECTION)
 def show_rejected(settings: Settings, *, reason: str | None, since: str | None, is_followed: bool) -> None:
     """Print rejected records as JSON lines, with the event where it can be decoded."""
-    since_ms = None if since is None else _time_ms(since)
+    since_ms = None if since is None else time_ms(since)
     for message in _messages(settings, settings.rejected_topic, is_followed=is_followed):
         record = record_of(message)
         line = _rejected_line(record)
@@ -84,7 +84,9 @@ def _messages(settings: Settings, topic: str, *, is_followed: bool) -> Iterator[
     consumer = reader(settings)
     try:
         if is_followed:
-            yield from follow(consumer, topic, starts, stop_on_signals().is_set, _FOLLOW_POLL_S)
+            stop = stop_on_signals()
+            stop.is_working = True
+            yield from follow(consumer, topic, starts, stop.is_set, _FOLLOW_POLL_S)
             return
         with progress("offsets") as bar:
             task = bar.add_task(f"Reading {topic}", total=sum(ends.values()) - sum(starts.values()))
@@ -130,7 +132,8 @@ def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdecimal() else None
 
 
-def _time_ms(text: str) -> int:
+def time_ms(text: str) -> int:
+    """Return the time that `--since` gives, in ms since the epoch. Raises UsageError."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

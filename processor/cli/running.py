@@ -18,21 +18,29 @@ from processor.service import Service
 from processor.settings import Settings
 
 
-def stop_on_signals() -> threading.Event:
+class Stop(threading.Event):
+    """The wish to stop. Until `is_working` there is nothing to finish: a signal ends the process as it is."""
+
+    is_working = False
+
+
+def stop_on_signals() -> Stop:
     """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
-    stop = threading.Event()
+    stop = Stop()
 
     def note(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(128 + number)
         stop.set()  # and no log line: the signal may have come while one was being written
+        if not stop.is_working:
+            os._exit(0)
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGINT, note)
     return stop
 
 
-def serve(work: Callable[[threading.Event], None]) -> None:
+def serve(work: Callable[[Stop], None]) -> None:
     """Do work until a signal; an error that ends it is a log line too, where operators look."""
     stop = stop_on_signals()
     show_kafka_client()
@@ -52,8 +60,9 @@ def run(settings: Settings) -> None:
     hand, leaves the group and exits with 0. SIGUSR1 ends the pause of a tripped breaker.
     """
 
-    def work(stop: threading.Event) -> None:
+    def work(stop: Stop) -> None:
         service = Service(settings)
+        stop.is_working = True
         signal.signal(signal.SIGUSR1, lambda _number, _frame: service.go_on.set())
         service.run(stop)
 

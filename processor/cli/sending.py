@@ -1,7 +1,9 @@
 """What the commands that send have in common: input files, refusals, delivery."""
 
+import functools
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +27,8 @@ class RefusedError(ValueError):
 class Sender:
     """Sends records to one topic, counts them, and tells what was refused."""
 
-    def __init__(self, settings: Settings, topic: str) -> None:
+    def __init__(self, settings: Settings, topic: str, file: str) -> None:
+        _check_readable(file)
         cluster = Cluster(settings)
         cluster.wait()
         if not cluster.topics([topic]):
@@ -35,11 +38,11 @@ class Sender:
         self._failure: KafkaError | None = None
         self._sent = self._refused = 0
 
-    def send(self, key: bytes | None, value: bytes | None) -> None:
-        """Queue one record, waiting where the queue is full."""
+    def send(self, place: str, key: bytes | None, value: bytes | None) -> None:
+        """Queue the record of the entry at a place, waiting where the queue is full."""
         while True:
             try:
-                self._producer.produce(self._topic, value, key, on_delivery=self._delivered)
+                self._producer.produce(self._topic, value, key, on_delivery=functools.partial(self._delivered, place))
             except BufferError:
                 self._producer.poll(0.1)
             else:
@@ -68,11 +71,23 @@ class Sender:
         if self._refused:
             raise click.exceptions.Exit(1)
 
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def _delivered(self, place: str, error: KafkaError | None, _message: Message) -> None:
         if error is None:
             self._sent += 1
+        elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self.refuse(place, f"is larger than the topic {self._topic} takes (its max.message.bytes)")
         else:
             self._failure = error
+
+
+def _check_readable(path: str) -> None:
+    """Raise UsageError for a file that cannot be read, before anything is asked of a service."""
+    if path == "-":
+        return
+    if not Path(path).exists():
+        raise UsageError(f"{path}: there is no such file")
+    if Path(path).is_dir() or not os.access(path, os.R_OK):
+        raise UsageError(f"{path}: the file cannot be read")
 
 
 def lines_of(path: str, what: str) -> Iterator[tuple[int, bytes]]:

@@ -11,6 +11,7 @@ from processor.adapters.contact_index import HASH_BYTES, MARK, ContactIndex, Has
 from processor.domain.identifiers import Identifier
 from processor.settings import IdentificationRule
 from tests.reference import ContactRecord, contact_lookup
+from tests.support.deployment import await_condition
 from tests.support.shop import WAIT_S
 
 
@@ -160,7 +161,7 @@ def test_c4_only_committed_records_count_and_markers_do_not_hold_the_build_up(sh
         producer.flush(WAIT_S)
         end(WAIT_S)
     with shop.writer():
-        assert shop.await_read() == (4, 4, 4), "a record and a marker, twice"
+        await_condition(lambda: shop.await_read() == (4, 4, 4), "a record and a marker, twice, are read")
         assert [shop.find("phone", f"1{partition}") for partition in range(3)] == ["c0", "c1", "c2"]
         assert shop.find("phone", "20") is None
 

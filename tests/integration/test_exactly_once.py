@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from deploy.local.services import EmbeddedRedis
 from tests.support.deployment import await_condition, deployed
-from tests.support.traffic import contacts, traffic
+from tests.support.traffic import contacts, created, traffic
 
 KILLED = -signal.SIGKILL
 
@@ -151,25 +151,24 @@ def test_orders_wait_for_an_index_that_is_built_from_nothing(settings, tmp_path)
 
 
 def test_left_over_records_of_a_spent_budget_come_next(deployment):
-    """Events too large for one batch's byte budget are cut into several transactions, in order."""
-    big = {"name": "note", "value": "x" * 400_000}
-    records = []
-    for number in range(120):
-        records += traffic(seed=number, count=2, orders=3)
-    deployment.send(records)
-    deployment.send(_large(big, 130))
-    replica = deployment.replica("a")
+    """Many events too large for one batch's byte budget, with rebalances between, are cut into several, in order."""
+    large = [created(f"big{number % 700}", note="x" * 30_000, step=number) for number in range(2_000)]
+    deployment.send(traffic(seed=9, count=300))
+    deployment.send(large[:1_000])
+    first = deployment.replica("a")
+    first.await_line("batch.committed")
+    second = deployment.replica("b")
+    deployment.send(large[1_000:1_500])
+    second.await_line("partition.positioned")
+    deployment.send(large[1_500:])
+    second.await_line("batch.committed")
+    second.stop()
     deployment.await_accounted()
-    replica.stop()
+    first.stop()
     deployment.require_right_outputs()
-    committed = replica.lines("batch.committed")
-    assert max(line["input_bytes"] for line in committed) <= 33 << 20
-
-
-def _large(big, count):
-    from tests.support.traffic import created  # noqa: PLC0415
-
-    return [created(f"big{number}", **{big["name"]: big["value"]}) for number in range(count)]
+    committed = first.lines("batch.committed")
+    assert max(line["input_bytes"] for line in committed) <= 17 << 20
+    assert len(committed) > 3
 
 
 def test_replica_of_a_dead_group_member_is_not_needed(deployment):

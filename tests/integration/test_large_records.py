@@ -56,9 +56,9 @@ def test_value_that_came_compressed_beyond_its_topics_limit_is_copied_whole(depl
 
 
 def test_rejected_value_that_the_broker_refuses_is_cut(deployment):
-    """A value beyond the rejected topic's limit keeps its first 64 KiB and says how long it was; smaller ones stay whole."""
-    limit_topic(deployment, deployment.settings.rejected_topic, 100_000)
-    noise = random.Random(1).randbytes(300_000)
+    """A value beyond the rejected topic's limit keeps 64 KiB and says how long it was; smaller ones stay whole."""
+    limit_topic(deployment, deployment.settings.rejected_topic, 300_000)
+    noise = random.Random(1).randbytes(500_000)
     smaller = created("small", totalCost="no number", note="y" * 30_000)
     records = [smaller, created("good"), type(smaller)(b"big", noise, is_undecodable=True), smaller, created("good2")]
     deployment.send(records)
@@ -70,6 +70,6 @@ def test_rejected_value_that_the_broker_refuses_is_cut(deployment):
     rejected = {record.key: record for record in deployment.read(deployment.settings.rejected_topic)}
     cut = rejected[b"big"]
     assert cut.value == noise[:CUT_BYTES]
-    assert dict(cut.headers)["truncated"] == b"300000"
+    assert dict(cut.headers)["truncated"] == b"500000"
     assert len(rejected[b"small"].value) > 30_000
     assert "truncated" not in dict(rejected[b"small"].headers)

@@ -6,14 +6,15 @@ import secrets
 from contextlib import closing, contextmanager
 
 import pytest
-from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, ResourceType
 from msgspec.structs import replace
 from redis import Redis
 
 from deploy.local.servers import HOST, free_ports
 from deploy.local.services import EmbeddedRedis
-from processor.adapters.kafka import transactional_producer
+from processor.adapters import kafka
+from processor.errors import ProducerLostError
 from processor.settings import Settings
 from tests.support.deployment import Deployment, await_condition, deployed
 from tests.support.refusals import (
@@ -460,13 +461,25 @@ def test_two_replicas_with_one_instance_id(deployment, is_busy):
     assert deployment.require_right_outputs() == {"fact": deployment.sent}
 
 
+def test_fencing_met_by_a_delivery_callback_is_still_fencing(settings, create_topic):
+    """The client's fatal error may surface while it calls back, as Python's SystemError: its cause decides."""
+    create_topic(settings.facts_topic, 1)
+    for _ in range(8):  # it does about every third time
+        producer = _in_transaction(settings)
+        producer.produce(settings.facts_topic, b"first")
+        producer.flush(REQUEST_S)
+        _in_transaction(settings)
+        producer.produce(settings.facts_topic, b"late", on_delivery=lambda _error, message: message.offset())
+        with pytest.raises(KafkaException) as error, kafka.fatal_errors():
+            producer.flush(REQUEST_S)
+        assert isinstance(kafka.classify(error.value.args[0], "writing"), ProducerLostError)
+
+
 # --- helpers -------------------------------------------------------------------------------------------
 
 
 def _delete_facts(deployment, before):
     """Delete facts as only somebody can who changes the topic's policy: Kafka refuses it for a compacted one."""
-    from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType  # noqa: PLC0415
-
     topic = deployment.settings.facts_topic
 
     def set_policy(policy):
@@ -492,12 +505,17 @@ def _remake(deployment, name, create_topic, **config):
 
 def _abort_transactions(settings, topics, count):
     """Write one record to each topic and abort, so many times."""
-    producer = transactional_producer(settings, 1 << 20)
-    assert isinstance(producer, Producer)
-    producer.init_transactions(REQUEST_S)
     for _ in range(count):
-        producer.begin_transaction()
+        producer = _in_transaction(settings)
         for topic in topics:
             producer.produce(topic, b"aborted", b"key", 0)
         producer.flush(REQUEST_S)
         producer.abort_transaction(REQUEST_S)
+
+
+def _in_transaction(settings):
+    """Give a producer that has a transaction open, and so fences those before it."""
+    producer = kafka.transactional_producer(settings, 1 << 20)
+    producer.init_transactions(REQUEST_S)
+    producer.begin_transaction()
+    return producer

@@ -94,7 +94,6 @@ class Shop:
 
     def await_read(self):
         """Wait until the index has all there is, and give its position."""
-        ends = self.ends()
         index = self.index()
 
         def position():
@@ -105,7 +104,10 @@ class Shop:
             except IndexNotReadyError:
                 return ()
 
-        return await_condition(lambda: (found := position()) == ends and found, lambda: f"{ends}, not {position()}")
+        # the ends are asked for each time: a transaction's marker comes after its commit has returned
+        return await_condition(
+            lambda: (found := position()) == self.ends() and found, lambda: f"{self.ends()}, not {position()}"
+        )
 
     @contextmanager
     def writer(self, **arguments):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fastavro
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.adapters.avro import Codec, codec
@@ -16,6 +16,7 @@ from processor.domain.records import UndecodableError
 from tests.support.avro_writer import block, cuts, text, values, varint, write
 from tests.support.events import exact
 from tests.support.facts import raw_schema
+from tests.support.hostile import examples
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 OLDER_EVENT = Path(__file__).parents[1] / "data" / "schemas" / "order-event.0.avsc"
@@ -95,7 +96,7 @@ EXAMPLES = {
 }
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(record=written())
 def test_values_are_those_of_fastavro(record):
     """For all three schemas, in one block, several or sized ones: the same values, types, bits and order."""
@@ -109,7 +110,7 @@ def test_values_are_those_of_fastavro(record):
     assert repr(decoded) == repr(by_fastavro)  # the order of names too
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(record=written(subjects=("order-event", "contact")))
 def test_what_is_decoded_encodes_to_the_same_value(record):
     """The codec's own bytes are read as the value they were made of, and fastavro reads them as well."""
@@ -134,7 +135,7 @@ def test_a_record_cut_anywhere_is_refused(subject):
             DECODE[subject](whole + more)
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(record=written(), data=st.data())
 def test_a_generated_record_cut_anywhere_is_refused(record, data):
     """As above, for records in blocks of any cut."""
@@ -304,7 +305,7 @@ def test_a_header_that_is_not_the_topics_is_refused(value, problem):
         codec().decode_event(value)
 
 
-@settings(deadline=None, max_examples=250)
+@examples(200)
 @given(record=written(), data=st.data())
 def test_mutated_bytes_are_undecodable_or_whole_values(record, data):
     """Whatever bytes change, nothing but UndecodableError comes out, and what decodes is a value of the schema."""
@@ -338,14 +339,14 @@ def mutations(draw, encoded):
     return bytes(out)
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(tail=st.binary(max_size=60), subject=st.sampled_from(SUBJECTS))
 def test_random_bytes_raise_nothing_else(tail, subject):
     """Noise behind a right header is undecodable or, by chance, a value."""
     decoded_or_none(subject, HEADER[subject] + tail)
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(value=values(OLDER), cut=cuts())
 def test_an_older_writers_record_is_read_as_the_newest(both_versions, value, cut):
     """What the older version lacks takes its default, and values keep their types; the newest is read beside it."""
@@ -358,7 +359,7 @@ def test_an_older_writers_record_is_read_as_the_newest(both_versions, value, cut
         codec().decode_event(older_header() + write(OLDER, value, cut))
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(value=values(OLDER), cut=cuts(), data=st.data())
 def test_hostile_bytes_of_an_older_version_are_refused_too(both_versions, value, cut, data):
     """The older schema is read as strictly: nothing but UndecodableError, cut anywhere or changed."""

@@ -2,12 +2,14 @@
 
 import io
 import itertools
+import json
 from collections import defaultdict
 from decimal import Decimal
 
 import fastavro
 import msgspec
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.adapters.avro import codec
@@ -23,24 +25,31 @@ from tests.reference import Rules as ReferenceRules
 from tests.reference import fold as reference_fold
 from tests.support.cases import EMPTY_CONTACT
 from tests.support.events import (
-    ANY_VALUE,
-    BAD_ITEMS,
-    BAD_VALUES,
-    GOOD_VALUES,
-    ITEMS,
-    LONGS,
-    MARK,
+    RIGHT,
+    RIGHT_ITEM,
     RULES,
     SAME_IN_PYTHON,
     contact_records,
-    creations_with,
     events,
     exact,
     key_of,
+    sent_with,
     topics,
     updates_of_one_value,
 )
 from tests.support.facts import AMOUNTS, FACT, fact_of
+from tests.support.hostile import (
+    ANY_VALUE,
+    BAD_ITEMS,
+    HOSTILE_TEXTS,
+    HOSTILE_VALUES,
+    ITEMS,
+    LONGS,
+    MARK,
+    array_text,
+    examples,
+    object_text,
+)
 from tests.unit.test_rules import settings_of
 
 DETAIL_CHARACTERS = 400
@@ -110,7 +119,7 @@ def assert_one_clean_line(detail):
     assert MARK not in detail.lower()
 
 
-@settings(deadline=None, max_examples=250)
+@examples(200)
 @given(event=events(), reference_rules=RULES, key=st.none() | st.binary(max_size=3))
 def test_any_event_is_a_command_or_a_rejection_with_a_clean_line(event, reference_rules, key):
     """Parsing never raises, with the right key or a wrong one, and its details hold one line and no value (D24)."""
@@ -129,7 +138,7 @@ def test_any_event_is_a_command_or_a_rejection_with_a_clean_line(event, referenc
 NAMES = st.sampled_from(["externalOrderId", "totalCost", "status", "date", "items", "email", "custom"])
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     event_type=st.sampled_from(["orderCreated", "orderUpdated", "orderDelivered"]) | st.text(max_size=3),
     key_value=st.text(max_size=5),
@@ -149,7 +158,7 @@ def test_an_event_without_any_sense_is_a_command_or_a_rejection(event_type, key_
         assert len(result.detail) <= DETAIL_CHARACTERS
 
 
-@settings(deadline=None, max_examples=120)
+@examples(120)
 @given(sent=topics(), contacts=contact_records(), reference_rules=RULES, budget_bytes=st.integers(1, 5000))
 def test_outputs_do_not_depend_on_how_the_records_are_cut(sent, contacts, reference_rules, budget_bytes):
     """One record at a time, seven, all, or what a byte budget lets through: the same facts and rejections (D24)."""
@@ -163,7 +172,7 @@ def test_outputs_do_not_depend_on_how_the_records_are_cut(sent, contacts, refere
             assert_one_clean_line(output.result.detail)
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(sent=topics(), contacts=contact_records(), reference_rules=RULES)
 def test_facts_of_an_order_are_its_revisions_in_turn(sent, contacts, reference_rules):
     """Revisions count from 1 without a gap, times follow D23, and no fact stands without a change (D22)."""
@@ -196,7 +205,7 @@ def compared(fact):
     return {name: value for name, value in fact.items() if name not in NOT_COMPARED}
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(sent=topics(), contacts=contact_records(), reference_rules=RULES)
 def test_an_orders_state_is_the_fact_of_its_latest_change(sent, contacts, reference_rules):
     """What the next batch continues from is exactly what the facts topic holds: the mirror can be rebuilt from it."""
@@ -210,7 +219,7 @@ def test_an_orders_state_is_the_fact_of_its_latest_change(sent, contacts, refere
         assert_survives_both_forms(order)
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(records=contact_records(), reference_rules=RULES, shuffled=st.permutations(range(3)))
 def test_the_claims_of_contacts_decide_as_the_reference_does(records, reference_rules, shuffled):
     """Each identifier of any contact finds the reference's winner, in whatever order claims were made (C1 to C3)."""
@@ -255,7 +264,7 @@ ORDERS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(order=ORDERS)
 def test_an_order_survives_its_fact_and_its_msgpack_form(order):
     """An order read again from Avro or msgpack is the same to the bit: 1, 1.0 and true stay apart (D22)."""
@@ -277,41 +286,51 @@ def plain(order):
     return msgspec.structs.astuple(msgspec.structs.replace(order, items=items))
 
 
-@settings(deadline=None, max_examples=250)
+@examples(200)
 @given(sent=topics(), contacts=contact_records(), reference_rules=RULES)
 def test_the_program_is_the_reference(sent, contacts, reference_rules):
     """Facts field by field, reasons, outcomes and the names in details are the reference fold's, whatever is set."""
     assert_as_the_reference(sent, contacts, reference_rules)
 
 
-CHECKED = ("externalOrderId", "totalCost", "shipping", "status", "date", "date", "currency", "currencyCode")
-OTHERS = ("firstName", "cartId", "size", "email", "Phone", "ContactId", "token")
-ONE_PARAMETER = st.sampled_from((*CHECKED, *CHECKED, *OTHERS)).flatmap(
-    lambda name: creations_with(name, GOOD_VALUES.get(name, ANY_VALUE) | BAD_VALUES.get(name, ANY_VALUE))
-)
+ONE_CONTACT = [ContactRecord(0, 0, 0, f"c-{MARK}", {**EMPTY_CONTACT, "email": RIGHT["email"]})]
 
 
-@settings(deadline=None, max_examples=400)
-@given(sent=ONE_PARAMETER, contacts=contact_records(), reference_rules=RULES)
-def test_each_parameter_is_read_as_the_reference_reads_it(sent, contacts, reference_rules):
-    """One parameter of any value in an event that is otherwise right (D4 to D9, D11 to D14)."""
-    assert_as_the_reference([sent], contacts, reference_rules)
+@pytest.mark.parametrize("name", [*RIGHT, "shipping", "currency", "currencyCode", "items", "cartId", "size", "SMS"])
+def test_each_hostile_value_of_a_parameter_is_read_as_the_reference_reads_it(name):
+    """Every value of the list, first or last in an event that is otherwise right (D4 to D12)."""
+    for value in HOSTILE_VALUES:
+        for params in (RIGHT | {name: value}, {name: value} | RIGHT | {name: value}):
+            assert_as_the_reference([sent_with(params)], ONE_CONTACT, ReferenceRules(default_currency="UAH"))
 
 
-@settings(deadline=None, max_examples=300)
-@given(sent=creations_with("items", ITEMS | BAD_ITEMS), item_profile=st.sampled_from(["strict", "lenient"]))
-def test_items_are_read_as_the_reference_reads_them(sent, item_profile):
+@pytest.mark.parametrize("name", [*RIGHT_ITEM, "category", "size", "", "x" * 101, "a\nb"])
+def test_each_hostile_value_of_an_attribute_is_read_as_the_reference_reads_it(name):
+    """Every text and value of the lists, in items that are otherwise right (D10)."""
+    members = {json.dumps(other): json.dumps(value) for other, value in RIGHT_ITEM.items()}
+    for text in HOSTILE_TEXTS:
+        for nested in (text, f"[{text}]", '{"a": ' + text + "}"):
+            item = object_text({**members, json.dumps(name): nested}.items())
+            assert_as_the_reference([sent_with(RIGHT | {"items": array_text([item])})], ONE_CONTACT, ReferenceRules())
+    for value in HOSTILE_VALUES:
+        if not isinstance(value, list):
+            items = [{**RIGHT_ITEM, name: value}]
+            assert_as_the_reference([sent_with(RIGHT | {"items": items})], ONE_CONTACT, ReferenceRules())
+
+
+@examples(200)
+@given(items=ITEMS | BAD_ITEMS, item_profile=st.sampled_from(["strict", "lenient"]))
+def test_items_are_read_as_the_reference_reads_them(items, item_profile):
     """Items of any kind, sound or broken, in an event that is otherwise right (D10)."""
-    contact = ContactRecord(0, 0, 0, "c-1", {**EMPTY_CONTACT, "email": f"{MARK}.ann@example.com"})
-    assert_as_the_reference([sent], [contact], ReferenceRules(item_profile=item_profile))
+    sent = [sent_with({**RIGHT, "items": items})]
+    assert_as_the_reference(sent, ONE_CONTACT, ReferenceRules(item_profile=item_profile))
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(sent=updates_of_one_value())
 def test_what_python_takes_for_equal_is_told_apart_as_the_reference_does(sent):
     """1, 1.0 and true are changes, 0.0 and -0.0 are none, in a custom field and in an item's (D22)."""
-    contact = ContactRecord(0, 0, 0, "c-1", {**EMPTY_CONTACT, "email": f"{MARK}.ann@example.com"})
-    assert_as_the_reference(sent, [contact], ReferenceRules())
+    assert_as_the_reference(sent, ONE_CONTACT, ReferenceRules())
 
 
 def assert_as_the_reference(sent, contacts, reference_rules):

@@ -113,6 +113,8 @@ def test_every_setting_is_read_from_every_source(name, config, tmp_path):
         "on_owner_conflict": "reassign",
         "on_duplicate_create": "update",
         "identifier_key": SECRET,
+        "breaker_action": "pause",
+        "breaker_max_invalid_ratio": 0.25,
         "log_format": "console",
         "log_level": "debug",
     }

@@ -1,0 +1,289 @@
+"""The replay's transactions: copies for the events topic, and what was replayed, become visible together.
+
+What was replayed is one committed offset for each partition of the rejected topic, in the group
+`<group_id>-replay`, with a metadata string: by reason, the sweeps that earlier runs made. A sweep says in
+three numbers which records a run dealt with, so that a later run with another selection leaves out
+exactly those. An offset that somebody sets by hand (no metadata) says: all below was dealt with, nothing
+above. Nothing is retried in here but the question for the offsets, while the broker loads them.
+"""
+
+import time
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import msgspec
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
+from msgspec.structs import replace
+
+from processor.adapters import kafka
+from processor.adapters.kafka import REQUEST_TIMEOUT_S, Cluster, Topic
+from processor.domain.records import Record
+from processor.errors import OrderFactsError, RetryError, StopError
+from processor.settings import Settings
+
+NAME: Final = "replay"  # of the group and of the transactional id, behind group_id
+EVER: Final = -1  # since always: Kafka's own mark for a record without a timestamp, and so the least there is
+ANY_REASON: Final = "*"
+ANY_ROUNDS: Final = 1 << 53
+PARTITIONS_AT_ONCE: Final = 100  # of one transaction: their metadata together stay far below a batch's limit
+_TRANSACTION_TIMEOUT_S: Final = kafka.TRANSACTION_TIMEOUT_MS / 1000
+_MOST_METADATA_BYTES: Final = 4_000  # a broker takes 4,096 by default
+_BATCH_OVERHEAD_BYTES: Final = 1_000
+_BATCH_BYTES: Final = 1 << 20
+_VERSION: Final = 1
+_POLL_S: Final = 0.1
+_LOADING: Final = frozenset({KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR})
+_FENCED: Final = frozenset(
+    {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
+)
+
+
+class Sweep(msgspec.Struct, frozen=True, array_like=True):
+    """Records of one reason that need no replay any more, of one partition of the rejected topic.
+
+    They are those below `end` (an offset) that were rejected at `since_ms` or later (ms since the epoch) and
+    had been replayed fewer than `rounds` times before.
+    """
+
+    end: int
+    since_ms: int
+    rounds: int
+
+    def covers(self, offset: int, rejected_ms: int, rounds: int) -> bool:
+        """Tell whether a record is among them."""
+        return offset < self.end and rejected_ms >= self.since_ms and rounds < self.rounds
+
+    def includes(self, other: "Sweep") -> bool:
+        """Tell whether everything that the other covers is covered by this one too."""
+        return self.end >= other.end and self.since_ms <= other.since_ms and self.rounds >= other.rounds
+
+
+Sweeps = Mapping[str, tuple[Sweep, ...]]  # of one partition: by reason, or for ANY_REASON
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """A rejected record on its way back: where it goes, and under which headers."""
+
+    rejected: Record
+    partition: int
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands in a committed offset's metadata string, as JSON."""
+
+    v: int
+    topic: str  # the id of the rejected topic
+    swept: dict[str, tuple[Sweep, ...]]
+
+
+def with_sweep(sweeps: tuple[Sweep, ...], new: Sweep) -> tuple[Sweep, ...]:
+    """Return the sweeps with one more, without those that another one includes."""
+    if any(sweep.includes(new) for sweep in sweeps):
+        return sweeps
+    return (*(sweep for sweep in sweeps if not new.includes(sweep)), new)
+
+
+def offset_of(partition: int, sweeps: Sweeps, topic: Topic) -> TopicPartition:
+    """Return what is committed for a partition of the rejected topic. Raises StopError where it is too long."""
+    text = msgspec.json.encode(_Metadata(_VERSION, topic.topic_id, dict(sweeps)))
+    if len(text) > _MOST_METADATA_BYTES:
+        raise StopError(
+            f"{topic.name}[{partition}]: too many replays with different --since, each leaving older records out, "
+            "are on record; replay once with an earlier --since, or with none"
+        )
+    end = max((sweep.end for found in sweeps.values() for sweep in found), default=0)
+    return TopicPartition(topic.name, partition, end, text.decode())
+
+
+def sweeps_of(committed: TopicPartition, topic: Topic) -> Sweeps:
+    """Return the sweeps that a committed offset holds. Raises StopError where it is not this topic's."""
+    place = f"the committed offset of {topic.name}[{committed.partition}] in the replay's group"
+    if not committed.metadata:
+        return {ANY_REASON: (Sweep(committed.offset, EVER, ANY_ROUNDS),)}
+    try:
+        metadata = msgspec.json.decode(committed.metadata, type=_Metadata)
+    except msgspec.MsgspecError as error:
+        raise StopError(f"{place} was not written by this program: its metadata is unreadable") from error
+    if metadata.v != _VERSION:
+        raise StopError(f"{place} was written by another version of this program (format {metadata.v}); run that one")
+    if metadata.topic != topic.topic_id:
+        raise StopError(
+            f"{place} belongs to another topic of that name (it was deleted and made anew); delete the offsets of "
+            "that group with Kafka's own tools to begin anew"
+        )
+    return metadata.swept
+
+
+class ReplayLedger:
+    """The replay's consumer, its transactional producer, and the transaction it has open, if any."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, rejected: Topic) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._topic = rejected
+        self._producer: Producer | None = None
+        self._open = False
+        self.group_id = f"{settings.group_id}-{NAME}"
+        # The group is joined by nobody: it only holds offsets.
+        self.consumer = kafka.reader(settings, **{"group.id": self.group_id})
+
+    def swept(self) -> dict[int, Sweeps]:
+        """Return what was replayed, by partition; those that no run has looked at are missing.
+
+        Raises StopError while a transaction of another run is open, RetryError where no answer comes.
+        """
+        committed, pending = self._offsets()
+        if pending:
+            raise StopError(
+                f"a transaction of an earlier `rejected replay` is open, on {self._topic.name}{sorted(pending)}: it is "
+                f"running, or it was killed less than {2 * _TRANSACTION_TIMEOUT_S:.0f} s ago; wait until it ends"
+            )
+        return {entry.partition: sweeps_of(entry, self._topic) for entry in committed}
+
+    def take_over(self) -> None:
+        """Be the only one who can replay: end and fence every earlier run. Raises RetryError or StopError."""
+        properties = replace(self._settings, instance_id=NAME)
+        try:
+            self._producer = kafka.transactional_producer(properties, self._batch_bytes())
+            self._producer.init_transactions(_TRANSACTION_TIMEOUT_S)
+        except KafkaException as error:
+            raise _failure(error.args[0]) from error
+
+    def commit(self, copies: Collection[Copy], swept: Mapping[int, Sweeps]) -> None:
+        """Commit copies, and in the same transaction what has been replayed now, by partition.
+
+        Raises RetryError, ProducerLostError or StopError; then `close` must be called. Whatever the outcome,
+        the next run finds on the broker what was replayed.
+        """
+        producer = self._producer
+        assert producer is not None, "take_over comes first"
+        try:
+            with kafka.fatal_errors():
+                producer.begin_transaction()
+                self._open = True
+                # The offsets come first, so that the open transaction is seen by whoever asks for them.
+                self._note(producer, swept)
+                self._write(producer, copies)
+                self._end(producer)
+        except KafkaException as error:
+            raise _failure(error.args[0]) from error
+        self._open = False
+
+    def settle(self) -> None:
+        """Wait until the last commit is in force for whoever asks next: the broker is done a moment later."""
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        while self._offsets()[1] and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+    def kept_ms(self) -> int:
+        """Return how long the brokers keep the offsets of a group that nobody is in, in ms."""
+        try:
+            broker = str(min(self._cluster.admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
+            asked = [ConfigResource(ResourceType.BROKER, broker)]
+            (future,) = self._cluster.admin.describe_configs(asked, request_timeout=REQUEST_TIMEOUT_S).values()
+            return int(future.result()["offsets.retention.minutes"].value) * 60_000
+        except KafkaException as error:
+            raise kafka.classify(error.args[0], "reading the brokers' offsets.retention.minutes") from error
+
+    def first_since(self, partitions: Iterable[int], time_ms: int) -> dict[int, int]:
+        """Return by partition the offset of the first record rejected at `time_ms` or later; missing: there is none."""
+        asked = {TopicPartition(self._topic.name, p): OffsetSpec.for_timestamp(time_ms) for p in partitions}
+        futures = self._cluster.admin.list_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
+        found = {entry.partition: future.result().offset for entry, future in futures.items()}
+        return {partition: offset for partition, offset in found.items() if offset >= 0}
+
+    def close(self) -> None:
+        """Abort what is open and let go of the consumer. An abort that fails is left to the broker."""
+        self.consumer.close()
+        if self._open and self._producer is not None:
+            self._open = False
+            with suppress(KafkaException), kafka.fatal_errors():
+                self._producer.abort_transaction(_TRANSACTION_TIMEOUT_S)
+
+    def _note(self, producer: Producer, swept: Mapping[int, Sweeps]) -> None:
+        offsets = [offset_of(partition, sweeps, self._topic) for partition, sweeps in swept.items()]
+        metadata = self.consumer.consumer_group_metadata()
+        producer.send_offsets_to_transaction(offsets, metadata, _TRANSACTION_TIMEOUT_S)
+
+    def _write(self, producer: Producer, copies: Iterable[Copy]) -> None:
+        failures: list[tuple[Copy, KafkaError]] = []
+
+        def reported(copy: Copy, error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failures.append((copy, error))
+
+        for copy in copies:
+            producer.produce(
+                self._settings.events_topic,
+                copy.rejected.value,
+                copy.rejected.key,
+                copy.partition,
+                headers=list(copy.headers),
+                on_delivery=partial(reported, copy),
+            )
+        left = producer.flush(_TRANSACTION_TIMEOUT_S)
+        for copy, error in failures:
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise StopError(
+                    f"the topic {self._settings.events_topic} refuses the record of {self._topic.name}"
+                    f"[{copy.rejected.partition}] at offset {copy.rejected.offset} for its size; raise its "
+                    "max.message.bytes"
+                )
+            raise _failure(error)
+        if left:
+            raise RetryError(f"{left} records were not taken within {_TRANSACTION_TIMEOUT_S:g} s")
+
+    def _end(self, producer: Producer) -> None:
+        producer.commit_transaction(_TRANSACTION_TIMEOUT_S)
+
+    def _batch_bytes(self) -> int:
+        """Return how large a produce batch may be so that the events topic takes it uncompressed."""
+        limit = self._cluster.topic_settings(self._settings.events_topic).get("max.message.bytes", _BATCH_BYTES)
+        return min(_BATCH_BYTES, int(limit) - _BATCH_OVERHEAD_BYTES)
+
+    def _offsets(self) -> tuple[list[TopicPartition], list[int]]:
+        """Return the committed offsets, and the partitions where a transaction may yet change them."""
+        asked = [TopicPartition(self._topic.name, partition) for partition in range(self._topic.partitions)]
+        request = ConsumerGroupTopicPartitions(self.group_id, asked)
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        while True:
+            (future,) = self._cluster.admin.list_consumer_group_offsets(
+                [request], require_stable=True, request_timeout=REQUEST_TIMEOUT_S
+            ).values()
+            try:
+                entries = future.result().topic_partitions
+            except KafkaException as error:
+                failure = error.args[0]
+                if failure.code() == KafkaError.GROUP_ID_NOT_FOUND:
+                    return [], []
+                if failure.code() not in _LOADING or time.monotonic() >= deadline:
+                    raise _failure(failure) from error
+                time.sleep(_POLL_S)
+            else:
+                return _sorted_out(entries)
+
+
+def _sorted_out(entries: Iterable[TopicPartition]) -> tuple[list[TopicPartition], list[int]]:
+    committed, pending = [], []
+    for entry in entries:
+        if entry.error is None:
+            if entry.offset >= 0:
+                committed.append(entry)
+        elif entry.error.code() == KafkaError.UNSTABLE_OFFSET_COMMIT:
+            pending.append(entry.partition)
+        else:
+            raise _failure(entry.error)
+    return committed, pending
+
+
+def _failure(error: KafkaError) -> OrderFactsError:
+    if error.code() in _FENCED:
+        return StopError(
+            "another `rejected replay` has begun, or this one stood still for too long: what was open was not "
+            "written; run it again, it goes on behind what was replayed"
+        )
+    return kafka.classify(error, "replaying")

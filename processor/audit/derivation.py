@@ -1,0 +1,86 @@
+"""What an event leads to, by the rules that the processor itself applies. Pure.
+
+An audit knows the event, the order before it and what was written; it does not know what the contact
+index said at that moment. So the contact is taken from the fact, and for a rejected record every answer
+that the index can have given is tried.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from processor.domain.identifiers import CONTACT_ID, Identifier
+from processor.domain.items import same_items
+from processor.domain.orders import Create, Order
+from processor.domain.rejections import Reason, Rejection
+from processor.domain.values import same_values
+from processor.facts import fact_object
+from processor.pipeline import Parsed, Rules, fold
+
+_STRANGER: Final = "\0"  # no contact's id: one that is not the order's
+
+
+def same_order(one: Order, other: Order) -> bool:
+    """Compare whole orders with their types: 1, 1.0 and true differ (D22)."""
+    return one == other and same_values(one.custom, other.custom) and same_items(one.items, other.items)
+
+
+def differing_fields(one: Order, other: Order) -> str:
+    """Return the names of the fact's fields that differ, and no values."""
+    first, second = fact_object(one), fact_object(other)
+    return ", ".join(name for name, value in first.items() if value != second[name]) or "the type of a value"
+
+
+def derived(parsed: Parsed, previous: Order | None, fact: Order, rules: Rules) -> Order | Rejection:
+    """Return what the event makes of the order before it, given that it found the fact's contact."""
+    return _applied(parsed, previous, _contacts_of(parsed, previous, fact), rules)
+
+
+def fits(parsed: Parsed, fact: Order, rules: Rules) -> bool:
+    """Tell whether a fact can be the event's where the order before it is unknown.
+
+    Applied to its own outcome an event changes nothing.
+    """
+    if isinstance(parsed.result, Rejection) or parsed.result.event_type != fact.event_type:
+        return False
+    if isinstance(parsed.result, Create) and not rules.policy.update_on_duplicate_create:
+        return fact.revision == 1
+    again = _applied(parsed, fact, _contacts_of(parsed, fact, fact), rules)
+    return isinstance(again, Rejection) and again.reason is Reason.NO_CHANGE
+
+
+def may_be_rejected(parsed: Parsed, previous: Order | None, reason: Reason, rules: Rules) -> bool:
+    """Tell whether an event can have been rejected so, whatever the contact index said."""
+    if isinstance(parsed.result, Rejection):
+        return parsed.result.reason is reason
+    identifiers = [candidate.identifier for candidate in parsed.result.candidates if candidate.identifier]
+    found = [_STRANGER] if previous is None else [previous.contact_id, _STRANGER]
+    for contacts in ({}, *({identifier: contact for identifier in identifiers[:1]} for contact in found)):
+        outcome = _applied(parsed, previous, contacts, rules)
+        if reason is (outcome.reason if isinstance(outcome, Rejection) else Reason.FACT_TOO_LARGE):
+            return True
+    return False
+
+
+def _applied(
+    parsed: Parsed, previous: Order | None, contacts: Mapping[Identifier, str], rules: Rules
+) -> Order | Rejection:
+    """Run the processor's own fold over one event. Nothing is encoded: the order itself is wanted."""
+    partition = parsed.record.partition
+    known = {} if previous is None else {(partition, previous.external_order_id): previous}
+    folded = fold([parsed], known, contacts, lambda _: b"", rules)
+    result = folded.outputs[0].result
+    return result if isinstance(result, Rejection) else next(iter(folded.changed[partition].values()))
+
+
+def _contacts_of(parsed: Parsed, previous: Order | None, fact: Order) -> dict[Identifier, str]:
+    """Return what the contact index must have said for the event to find the fact's contact."""
+    if isinstance(parsed.result, Rejection):
+        return {}
+    inherited = previous is not None and previous.contact_id == fact.contact_id
+    for candidate in parsed.result.candidates:
+        identifier = candidate.identifier
+        if identifier is None or not (inherited or candidate.field == fact.identified_by):
+            continue
+        if candidate.field != CONTACT_ID or identifier.value == fact.contact_id.strip():
+            return {identifier: fact.contact_id}
+    return {}

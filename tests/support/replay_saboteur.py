@@ -1,0 +1,60 @@
+"""`order-facts rejected replay` that signals itself at a named moment: `python -m tests.support.replay_saboteur`.
+
+The environment variable TEST_SABOTAGE says when, and how small the transactions are:
+{"moment": "after write", "transaction": 2, "records": 40, "signal": "SIGKILL"}. Moments are "before note" (nothing
+of the transaction has reached the broker), "after note" (its offsets have), "after write" (its records have, the
+commit has not been sent) and "after end" (it is committed). The line `test.sabotage` proves that the moment was
+reached. The product itself has no hooks.
+"""
+
+import json
+import os
+import signal
+
+from processor import replay
+from processor.adapters.replay_ledger import ReplayLedger
+from processor.cli import main
+from processor.logs import get_logger
+
+STEPS = {"note": "_note", "write": "_write", "end": "_end"}
+
+
+class Sabotage:
+    """Counts transactions, and signals this process once, at its moment."""
+
+    def __init__(self, moment, transaction, signal_name):
+        self.moment, self.due, self.number = moment, transaction, signal.Signals[signal_name]
+        self.transaction = 0
+
+    def reached(self, moment):
+        """Note a moment of the transaction in hand."""
+        self.transaction += moment == "before note"
+        if moment == self.moment and self.transaction == self.due:
+            get_logger().warning("test.sabotage", moment=moment, transaction=self.due, signal=self.number.name)
+            self.due = -1
+            os.kill(os.getpid(), self.number)
+
+    def wrap(self, method, step):
+        """Have a method of the ledger tell before and after itself."""
+        original = getattr(ReplayLedger, method)
+
+        def wrapped(ledger, *args):
+            self.reached(f"before {step}")
+            result = original(ledger, *args)
+            self.reached(f"after {step}")
+            return result
+
+        setattr(ReplayLedger, method, wrapped)
+
+
+def install(plan):
+    """Put the moments in place."""
+    replay.CHUNK_RECORDS = plan["records"]
+    sabotage = Sabotage(plan["moment"], plan["transaction"], plan["signal"])
+    for step, method in STEPS.items():
+        sabotage.wrap(method, step)
+
+
+if __name__ == "__main__":
+    install(json.loads(os.environ["TEST_SABOTAGE"]))
+    main()
