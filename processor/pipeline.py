@@ -131,7 +131,7 @@ def fold(
     """
     folded = _Folder(orders, contacts, encode, rules)
     for entry in parsed:
-        if folded.spent_bytes >= budget_bytes:
+        if folded.count and folded.spent_bytes >= budget_bytes:
             break
         folded.consume(entry)
     return folded.result()
@@ -156,6 +156,11 @@ class _Folder:
         self._next_offsets: dict[int, int] = {}
         self._reasons: Counter[Reason] = Counter()
         self._input_bytes = self._output_bytes = 0
+
+    @property
+    def count(self) -> int:
+        """How many records were consumed so far."""
+        return len(self._outputs)
 
     @property
     def spent_bytes(self) -> int:

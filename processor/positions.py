@@ -62,6 +62,7 @@ class Positions:
         self._catchup = CatchUp(settings, mirror)
         self._fence = Fence(settings, cluster)
         self._claimed: set[int] = set()
+        self._told: dict[int, tuple[int, int, Watermark]] = {}
         self._not_before = 0.0
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._pending_since: float | None = None
@@ -157,7 +158,11 @@ class Positions:
 
     def _put(self, partition: int, placed: Placed, mirror: str) -> None:
         self._group.place(partition, placed)
-        log.info(
+        place = (partition, self._group.tenures[partition], placed.watermark)
+        # a retry that finds everything where it was is no news
+        tell = log.debug if self._told.get(partition) == place else log.info
+        self._told[partition] = place
+        tell(
             "partition.positioned",
             partition=partition,
             offset=placed.watermark.source,

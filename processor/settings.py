@@ -27,6 +27,7 @@ _FILE_SUFFIX: Final = "_FILE"
 
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1, pattern=r"^\S+$")]
+InstanceName = Annotated[str, Meta(min_length=1, pattern=r"^[^\s/]+$")]
 TopicName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 KafkaProperties = dict[str, str | int | bool | float]
 
@@ -35,7 +36,7 @@ class IdentificationRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """An event's parameter that holds a value of a contact's field (D14)."""
 
     parameter: Annotated[str, Meta(min_length=1, max_length=100)]
-    field: Annotated[str, Meta(min_length=1)]
+    field: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     group_id: Annotated[Name, Meta(description="consumer group of the replicas")] = "order-facts"
     instance_id: Annotated[
-        Name, Meta(description="name of this replica: stable, and different for each (default: host name)")
+        InstanceName, Meta(description="name of this replica: stable, and different for each (default: host name)")
     ] = msgspec.field(default_factory=socket.gethostname)
     events_topic: Annotated[TopicName, Meta(description="topic of order events, the input")] = "order-events"
     contacts_topic: Annotated[TopicName, Meta(description="topic of contacts, the input of the contact index")] = (
@@ -94,7 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="secret of the contact index's hashes, 16 characters or more")
     ] = None
     partitions: Annotated[int, Meta(ge=1, le=10_000, description="partitions of what `topics create` makes")] = 6
-    startup_timeout_s: Annotated[float, Meta(gt=0, description="how long a service may take to answer")] = 60.0
+    startup_timeout_s: Annotated[float, Meta(gt=0, le=86_400, description="how long a service may take to answer")] = (
+        60.0
+    )
     breaker_window: Annotated[
         int, Meta(ge=1, le=1_000_000, description="how many events the breaker judges at once")
     ] = 1_000
@@ -252,7 +255,13 @@ def _check(settings: Settings) -> None:
 
 
 def _check_redis_url(url: str) -> None:
-    scheme = urlsplit(url).scheme
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text may repeat the password
+        raise UsageError(
+            "setting redis_url: it is no address; begin with redis://, rediss:// or unix:// and write special characters as %XX"
+        ) from None
+    scheme = parts.scheme
     if "sentinel" in scheme or "cluster" in scheme:
         raise UsageError(
             f"setting redis_url: {scheme}:// is not supported yet; put the address of one server there, "
@@ -260,7 +269,6 @@ def _check_redis_url(url: str) -> None:
         )
     if scheme not in {"redis", "rediss", "unix"}:
         raise UsageError("setting redis_url: put an address that begins with redis://, rediss:// or unix:// there")
-    parts = urlsplit(url)
     try:
         port = parts.port
     except ValueError as error:

@@ -41,11 +41,11 @@ def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
     topics = Topics(*(found[name] for name in names))
     for output in (topics.facts, topics.rejected):
         if output.partitions != topics.events.partitions:
-            fewer = min(output, topics.events, key=lambda topic: topic.partitions)
             raise StopError(
                 f"{topics.events.name} has {topics.events.partitions} partitions, {output.name} has "
                 f"{output.partitions}: they must be equal, as an output stands on its event's partition number; "
-                f"add partitions to {fewer.name}"
+                "make the outputs anew with `topics create` before the first event, or, where events were "
+                "processed, process anew: other partitions would give orders two lives (README, Add partitions)"
             )
     return topics
 

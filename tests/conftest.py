@@ -3,11 +3,13 @@
 import secrets
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from redis import Redis
 
 from deploy.local.services import start_services
 from processor.settings import Settings
+from tests.support.deployment import await_condition
 from tests.support.shop import Shop
 
 CREATE_S = 30.0
@@ -62,8 +64,19 @@ def creator(admin):
     def create(name, partitions, **config):
         topic = NewTopic(name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
         admin.create_topics([topic])[name].result(CREATE_S)
+        await_condition(lambda: _is_led(admin, name, partitions), f"{name} has leaders")
 
     return create
+
+
+def _is_led(admin, topic, partitions):
+    """Tell whether all partitions answer."""
+    asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(partitions)}
+    try:
+        return [future.result() for future in admin.list_offsets(asked).values()]
+    except KafkaException:
+        admin.list_topics(topic)  # without it the client would believe for minutes that there is no leader
+        return None
 
 
 @pytest.fixture

@@ -125,8 +125,9 @@ def _read_schemas(folder: Traversable | Path) -> dict[str, dict[int, dict[str, A
         try:
             schema = json.loads(file.read_text(encoding="utf-8"))
             fastavro.parse_schema(schema)
-        except (ValueError, fastavro.schema.SchemaParseException) as error:
-            raise StopError(f"{file}: not an Avro schema: {error}") from error
+            compile_decoder(schema)
+        except (ValueError, TypeError, KeyError, RecursionError, fastavro.schema.SchemaParseException) as error:
+            raise StopError(f"{file}: not an Avro schema that is read here: {error}") from error
         versions[name][int(version)] = schema
     for name, found in versions.items():
         if not found:

@@ -160,7 +160,9 @@ class Group:
             self._consumer.list_topics(self._topic, timeout=wait_s)
 
     def lag_records(self) -> int | None:
-        """Return how many records are committed in the topic beyond this member's watermarks, as last heard."""
+        """Return how many committed records wait in this member's partitions, as last heard; None if not known."""
+        if self.owed:
+            return None
         lag = 0
         for partition, placed in self.placed.items():
             with kafka.failures("asking for the lag", kafka.classify_consumer):

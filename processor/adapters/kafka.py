@@ -191,8 +191,8 @@ def transactional_producer(settings: Settings, batch_bytes: int) -> Producer:
 
 
 def transactional_id(group_id: str, instance_id: str) -> str:
-    """Return the transactional id of a replica."""
-    return f"{group_id}-{instance_id}"
+    """Return the transactional id of a replica; an instance id holds no slash, so that no two replicas share one."""
+    return f"{group_id}/{instance_id}"
 
 
 def end_transaction(settings: Settings, claim: str) -> None:

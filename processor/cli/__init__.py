@@ -18,6 +18,7 @@ from processor.cli.outputs import facts, rejected
 from processor.cli.replay import replay
 from processor.cli.running import check, run
 from processor.cli.topics import topics
+from processor.cli.verify import verify
 from processor.errors import OrderFactsError, RetryError, StopError
 
 _UNREACHABLE = 3
@@ -45,7 +46,7 @@ def cli() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that keeps its lines
 
 
-for command in (run, contacts, events, facts, rejected, topics, check):
+for command in (run, contacts, events, facts, rejected, topics, check, verify):
     cli.add_command(command)
 rejected.add_command(replay)
 

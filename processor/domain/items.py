@@ -3,6 +3,7 @@
 Raises `InvalidItems` with the path of the first fault, such as `items[2].quantity`.
 """
 
+import re
 from typing import Final
 
 import msgspec
@@ -24,6 +25,8 @@ from processor.domain.values import (
 )
 
 MAX_NESTING: Final = 100  # the items array is level 1
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET: Final = re.compile(r"[\[\]{}]")
 _TEXTS: Final = {
     "name": "name",
     "url": "url",
@@ -63,14 +66,14 @@ def parse_items(value: object, *, lenient: bool) -> tuple[Item, ...]:
     With `lenient` only externalItemId and quantity are required. Raises InvalidItems.
     """
     if isinstance(value, str):
+        if _nesting(value) > MAX_NESTING:
+            raise InvalidItems("items", f"is nested deeper than {MAX_NESTING} levels")
         try:
             value = parse_json(value)
         except InvalidValue as error:
             raise InvalidItems("items", str(error)) from error
     if not isinstance(value, list):
         raise InvalidItems("items", "expected an array of objects")
-    if _too_deep(value):
-        raise InvalidItems("items", f"is nested deeper than {MAX_NESTING} levels")
     required = _REQUIRED_LENIENT if lenient else _REQUIRED
     return tuple([_item(f"items[{index}]", element, required) for index, element in enumerate(value)])
 
@@ -158,16 +161,12 @@ def _is_sound(name: str) -> bool:
     return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _too_deep(value: object) -> bool:
-    """Tell whether arrays and objects are nested deeper than allowed, level by level, without recursion."""
-    level = [value]
-    for _ in range(MAX_NESTING):
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if isinstance(parent, dict) else parent)  # type: ignore[attr-defined]
-            if isinstance(child, list | dict)
-        ]
-        if not level:
-            return False
-    return True
+def _nesting(text: str) -> int:
+    """Return how deep arrays and objects are nested in a JSON text, what a later name replaces included."""
+    if text.count("[") + text.count("{") <= MAX_NESTING:
+        return 0  # whatever it is, it is not too deep
+    deepest = level = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        level += 1 if bracket in "[{" else -1
+        deepest = max(deepest, level)
+    return deepest

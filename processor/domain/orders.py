@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from processor.domain.identifiers import Candidate, Owner
 from processor.domain.items import Item, same_items
-from processor.domain.rejections import Reason, Rejection
+from processor.domain.rejections import Reason, Rejection, shown
 from processor.domain.values import Scalar, same_values
 
 DELIVERED: Final = "DELIVERED"
@@ -247,4 +247,4 @@ def _nobody(command: Command) -> Rejection:
     if not command.candidates:
         return Rejection(Reason.NO_IDENTIFIER, "no parameter says whose order it is")
     tried = dict.fromkeys(candidate.field for candidate in command.candidates)
-    return Rejection(Reason.CONTACT_NOT_FOUND, f"no contact found by {', '.join(tried)}")
+    return Rejection(Reason.CONTACT_NOT_FOUND, f"no contact found by {', '.join(map(shown, tried))}")

@@ -141,11 +141,6 @@ def json_text(value: object) -> str:
             raise InvalidValue(f"cannot be written as JSON: {type(value).__name__}")
 
 
-def same_value(one: Scalar, other: Scalar) -> bool:
-    """Compare two scalars by value within one type: 1, 1.0 and true differ (D22)."""
-    return type(one) is type(other) and one == other
-
-
 def same_values(one: dict[str, Scalar], other: dict[str, Scalar]) -> bool:
     """Compare two maps of scalars, whatever the order of their names (D22)."""
     return one == other and all(type(value) is type(other[name]) for name, value in one.items())

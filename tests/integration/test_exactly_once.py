@@ -53,7 +53,7 @@ def test_sigkill_and_take_over_by_another_replica(deployment, moment):
     deployment.await_accounted()
     other.stop()
     deployment.require_right_outputs()
-    fenced = other.lines("predecessor.fenced", transactional_id=f"{deployment.settings.group_id}-a")
+    fenced = other.lines("predecessor.fenced", transactional_id=f"{deployment.settings.group_id}/a")
     assert len(fenced) == (moment != "after commit"), "only a transaction left open is ended for its owner"
 
 

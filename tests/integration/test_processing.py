@@ -1,5 +1,9 @@
 """Proves on the real broker and Redis that every event becomes one right fact or rejection, however it is cut."""
 
+import ctypes
+from pathlib import Path
+
+import confluent_kafka
 import pytest
 from msgspec.structs import replace
 
@@ -64,3 +68,35 @@ def test_restart_and_rebalance_with_unchanged_watermark_read_no_facts(deployment
         assert {line["mirror"] for line in replica.lines("partition.positioned")} == {"equal"}
         assert replica.lines("mirror.behind") == []
     deployment.require_right_outputs()
+
+
+def test_header_whose_name_is_no_text_harms_nothing(deployment):
+    """The client cannot show such headers at all: the record still becomes its fact, and its neighbours theirs."""
+    good = [created("before"), created("hostile"), created("after")]
+    deployment.send(good[:1])
+    produce_with_raw_header(deployment.settings, good[1].key, good[1].value)
+    deployment.sent += 1
+    deployment.send(good[2:])
+    replica = deployment.replica("a")
+    deployment.await_accounted()
+    replica.stop()
+    facts = deployment.read(deployment.settings.facts_topic)
+    assert sorted(record.key for record in facts) == [b"after", b"before", b"hostile"]
+
+
+def produce_with_raw_header(settings, key, value):
+    """Produce one record with the header name FF FE, through the client's C library: no Python client can."""
+    libraries = Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs"
+    library = ctypes.CDLL(str(next(libraries.glob("librdkafka*"))))
+    for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_headers_new"):
+        getattr(library, name).restype = ctypes.c_void_p
+    pointer, size, problem = ctypes.c_void_p, ctypes.c_size_t, ctypes.create_string_buffer(256)
+    conf = pointer(library.rd_kafka_conf_new())
+    library.rd_kafka_conf_set(conf, b"bootstrap.servers", settings.bootstrap_servers.encode(), problem, size(256))
+    producer = pointer(library.rd_kafka_new(0, conf, problem, size(256)))
+    headers = pointer(library.rd_kafka_headers_new(size(1)))
+    library.rd_kafka_header_add(headers, b"\xff\xfe", size(2), b"v", size(1))
+    fields = (1, settings.events_topic.encode(), 7, 2, 4, value, size(len(value)), 5, key, size(len(key)), 10, headers)
+    assert library.rd_kafka_producev(producer, *fields, 0) == 0
+    assert library.rd_kafka_flush(producer, 30_000) == 0
+    library.rd_kafka_destroy(producer)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.integration.test_commands import VENDOR_EXAMPLE
+from tests.support.commands import VENDOR_EXAMPLE
 from tests.support.deployment import deployed
 
 CONTACT = "contactId,externalCustomerId,email,phone\n101,AV13760,buyer@shop.example,380501234567\n"
@@ -63,7 +63,7 @@ def deployment(settings, tmp_path):
 
 
 def test_the_vendors_order_becomes_a_fact(deployment):
-    """The page's example, items as array and as JSON string, gives the fact with each of its fields; then it lives on."""
+    """The page's example, items as array and as JSON string, gives the fact field by field; then it lives on."""
     as_text = json.loads(VENDOR_EXAMPLE)
     as_text["params"][1]["value"] = "12345680"
     as_text["params"][-1]["value"] = json.dumps(as_text["params"][-1]["value"])

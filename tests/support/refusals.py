@@ -6,11 +6,14 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from redis import Redis
 
 from processor import startup
+from processor.adapters import kafka
 from processor.adapters.avro import codec
 from processor.adapters.mirror import Mirror
+from tests.support.traffic import CONTACTS, created
 
 REQUEST_S = 30.0
 PREFIX = "order-facts: "
+NOBODY = f"+999{CONTACTS + 1:06}"
 
 
 def refusal(done, code):
@@ -79,6 +82,33 @@ def delete_records(deployment, topic, before, partition=0):
     """Delete a partition's records below an offset, as retention does."""
     (future,) = deployment.cluster.admin.delete_records([TopicPartition(topic, partition, before)]).values()
     assert future.result(REQUEST_S).low_watermark == before
+
+
+def process(deployment, records):
+    """Have a replica process records of a single partition, and stop."""
+    deployment.send(records)
+    replica = deployment.replica("a")
+    deployment.await_accounted()
+    replica.stop()
+    assert offsets(deployment)[0][0] == deployment.sent
+
+
+def facts(count, first=0):
+    """Give records that become facts."""
+    return [created(f"f{first + number}") for number in range(count)]
+
+
+def rejections(count):
+    """Give records that nobody is found for."""
+    return [created(f"r{number}", phone=NOBODY) for number in range(count)]
+
+
+def in_transaction(settings):
+    """Give a producer that has a transaction open, and so fences those before it."""
+    producer = kafka.transactional_producer(settings, 1 << 20)
+    producer.init_transactions(REQUEST_S)
+    producer.begin_transaction()
+    return producer
 
 
 def _is_log_line(line):

@@ -1,8 +1,8 @@
 """`order-facts rejected replay` that signals itself at a named moment: `python -m tests.support.replay_saboteur`.
 
 The environment variable TEST_SABOTAGE says when, and how small the transactions are:
-{"moment": "after write", "transaction": 2, "records": 40, "signal": "SIGKILL"}. Moments are "before note" (nothing
-of the transaction has reached the broker), "after note" (its offsets have), "after write" (its records have, the
+{"moment": "after write", "transaction": 2, "records": 40, "signal": "SIGKILL"}. Moments are, with transaction 0,
+"before take over" (it has asked what was replayed, and has not fenced other runs yet); then "before note" (nothing of the transaction has reached the broker), "after note" (its offsets have), "after write" (its records have, the
 commit has not been sent) and "after end" (it is committed). The line `test.sabotage` proves that the moment was
 reached. The product itself has no hooks.
 """
@@ -16,7 +16,7 @@ from processor.adapters.replay_ledger import ReplayLedger
 from processor.cli import main
 from processor.logs import get_logger
 
-STEPS = {"note": "_note", "write": "_write", "end": "_end"}
+STEPS = {"take over": "take_over", "note": "_note", "write": "_write", "end": "_end"}
 
 
 class Sabotage:

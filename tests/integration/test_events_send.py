@@ -1,0 +1,232 @@
+"""Proves that `events send` takes the vendor's JSON as printed, and sends it as a Java producer would."""
+
+import json
+import os
+import pty
+import subprocess
+
+import pytest
+
+from processor.adapters.avro import codec
+from tests.support.commands import NOWHERE, VENDOR_EXAMPLE, event, output
+from tests.support.deployment import PROJECT, PYTHON, await_condition
+from tests.support.refusals import refusal
+
+
+@pytest.fixture
+def events(idle):
+    """Give a deployment with an events topic of seven partitions."""
+    idle.create("events", 7)
+    return idle
+
+
+def sent(deployment):
+    """Give the records of the events topic by partition and offset: key, event, partition."""
+    records = deployment.read(deployment.settings.events_topic)
+    return [(record.key, codec().decodeevent(record.value), record.partition) for record in records]
+
+
+def test_the_vendors_example_is_sent_as_printed(events, tmp_path):
+    """One object over many lines, copied from the page: every value with its type, the key its order id."""
+    file = tmp_path / "example.json"
+    file.write_text(VENDOR_EXAMPLE, encoding="utf-8")
+    assert output(events.command("events", "send", str(file))) == [{"sent": 1, "refused": 0}]
+    ((key, event, _),) = sent(events)
+    assert key == b"12345679"
+    assert event == json.loads(VENDOR_EXAMPLE)
+    item = event["params"][-1]["value"][0]
+    assert type(item["quantity"]) is type(item["cost"]) is int
+
+
+@pytest.mark.parametrize("form", ["array", "array over lines", "lines", "lines with blanks and a mark"])
+def test_forms_of_a_file(events, tmp_path, form):
+    """An array, on one line or many, and JSON lines give the same events; blank lines and a mark are fine."""
+    entries = [event("orderCreated", {"externalOrderId": f"o{number}"}) for number in range(5)]
+    lines = [json.dumps(entry) for entry in entries]
+    text = {
+        "array": json.dumps(entries),
+        "array over lines": json.dumps(entries, indent=2),
+        "lines": "\n".join(lines),
+        "lines with blanks and a mark": "\ufeff" + "\r\n\n".join(lines) + "\n\n",
+    }[form]
+    file = tmp_path / "events.json"
+    file.write_text(text, encoding="utf-8", newline="")
+    assert output(events.command("events", "send", str(file))) == [{"sent": 5, "refused": 0}]
+    assert sorted((key, event["params"][0]["value"]) for key, event, _ in sent(events)) == [
+        (f"o{number}".encode(), f"o{number}") for number in range(5)
+    ]
+
+
+def test_standard_input_is_sent_line_by_line(events):
+    """What somebody types arrives before the next line; the summary comes at the end."""
+    command = subprocess.Popen(
+        (*PYTHON, "processor", "events", "send", "-"),
+        env=events.environment(),
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with command:
+        for count in (1, 2):
+            line = json.dumps(event("orderCreated", {"externalOrderId": f"typed{count}"}))
+            command.stdin.write(f"{line}\n")
+            command.stdin.flush()
+            await_condition(lambda count=count: len(sent(events)) == count, f"line {count} has arrived")
+        command.stdin.close()
+        assert json.loads(command.stdout.read()) == {"sent": 2, "refused": 0}
+    assert command.returncode == 0
+
+
+def test_values_keep_their_types_and_nested_items_become_text(events, tmp_path):
+    """What an Avro map cannot hold is sent in the page's other form, a JSON string; flat items stay an array."""
+    nested = [{"externalItemId": "1", "sizes": ["S", {"EU": 40}], "name": "Плаття"}]
+    huge = [{"externalItemId": 10**30, "cost": 1.5}]
+    flat = [{"externalItemId": "1", "quantity": 2, "cost": 1.5, "isGift": True, "note": None}]
+    params = {
+        "externalOrderId": "types",
+        "text": "Їжа",
+        "long": -(1 << 63),
+        "double": 1.5,
+        "boolean": False,
+        "nothing": None,
+        "tags": [{"name": "new"}],
+    }
+    file = tmp_path / "events.jsonl"
+    entries = [event("orderCreated", params | {"items": items}) for items in (nested, huge, flat)]
+    file.write_text("\n".join(map(json.dumps, entries)), encoding="utf-8")
+    assert output(events.command("events", "send", str(file))) == [{"sent": 3, "refused": 0}]
+    values = [{param["name"]: param["value"] for param in event["params"]} for _, event, _ in sent(events)]
+    for value, items in zip(values, (nested, huge, flat), strict=True):
+        found = value.pop("items")
+        assert isinstance(found, list if items is flat else str)
+        assert (found if items is flat else json.loads(found)) == items
+        assert value == params
+        assert [type(entry) for entry in value.values()] == [type(entry) for entry in params.values()]
+
+
+def test_what_avro_cannot_hold_is_refused_by_its_place(events, tmp_path):
+    """Each refusal is one line with its place; all other entries are sent, right or wrong; the exit code is 1."""
+    good = [event("orderCreated", {"externalOrderId": "good"}), event("whatever", {}), {"eventTypeKey": ""}]
+    refused = {
+        "not JSON": "{",
+        "a number": "5",
+        "another field": '{"eventTypeKey": "orderCreated", "params": [], "time": 1}',
+        "no type": '{"params": []}',
+        "a type that is no text": '{"eventTypeKey": 5}',
+        "a keyValue that is no text": '{"eventTypeKey": "a", "keyValue": 380501234567}',
+        "params that are no array": '{"eventTypeKey": "a", "params": {"phone": "1"}}',
+        "a param without a name": '{"eventTypeKey": "a", "params": [{"value": 1}]}',
+        "an object as value": '{"eventTypeKey": "a", "params": [{"name": "b", "value": {"c": 1}}]}',
+        "an array of texts": '{"eventTypeKey": "a", "params": [{"name": "tags", "value": ["x"]}]}',
+        "a huge integer": '{"eventTypeKey": "a", "params": [{"name": "n", "value": 9223372036854775808}]}',
+        "NaN": '{"eventTypeKey": "a", "params": [{"name": "n", "value": NaN}]}',
+        "half a surrogate pair": '{"eventTypeKey": "a", "params": [{"name": "n", "value": "\\ud800"}]}',
+    }
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join([*refused.values(), *map(json.dumps, good)]), encoding="utf-8")
+    done = events.command("events", "send", str(file), check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {"sent": len(good), "refused": len(refused)}
+    lines = done.stderr.splitlines()
+    for number, (kind, line) in enumerate(zip(refused, lines, strict=True), 1):
+        assert line.startswith(f"order-facts: {file}, line {number}: "), kind
+    assert sorted(event["eventTypeKey"] for _, event, _ in sent(events)) == ["", "orderCreated", "whatever"]
+
+
+def test_refusals_in_an_array_are_placed_by_entry(events, tmp_path):
+    """Where lines say nothing, the entry's number does; a file that is no JSON at all is one refusal."""
+    file = tmp_path / "events.json"
+    file.write_text(json.dumps([{"eventTypeKey": "a"}, {"eventTypeKey": 5}, []], indent=1))
+    done = events.command("events", "send", str(file), check=False)
+    assert json.loads(done.stdout) == {"sent": 1, "refused": 2}
+    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == [f"{file}, entry 2", f"{file}, entry 3"]
+    file.write_text(VENDOR_EXAMPLE.replace("}]\n}]", "}]"))
+    done = events.command("events", "send", str(file), check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {"sent": 0, "refused": 1}
+    assert done.stderr.startswith(f"order-facts: {file}: not JSON: ")
+
+
+def test_key_and_partition(events, tmp_path):
+    """The key is the order id, an integer's digits, or null where there is none; the partition is Java's (murmur2)."""
+    ids = ["12345679", "", " ", "null", "замовлення", "x" * 400, *(f"order-{number}" for number in range(40))]
+    ids += [0, 7, -5, 1 << 62, True, 1.5, None, [{"a": 1}]]
+    entries = [event("orderCreated", {"phone": "1", "externalOrderId": value}) for value in ids]
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join(map(json.dumps, [*entries, event("orderCreated", {"phone": "1"})])), encoding="utf-8")
+    assert output(events.command("events", "send", str(file)))[0]["sent"] == len(ids) + 1
+    keyed = {value: value.encode() for value in ids if isinstance(value, str) and value.strip() not in {"", "null"}}
+    keyed |= {number: str(number).encode() for number in (0, 7, -5, 1 << 62)}
+    found = sent(events)
+    assert sorted(key for key, _, _ in found if key is not None) == sorted(keyed.values())
+    assert sum(key is None for key, _, _ in found) == len(ids) + 1 - len(keyed)
+    for key, _, partition in found:
+        assert key is None or partition == (murmur2(key) & 0x7FFFFFFF) % 7
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("21", -973932308),
+        ("foobar", -790332482),
+        ("a-little-bit-long-string", -985981536),
+        ("a-little-bit-longer-string", -1486304829),
+        ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+        ("abc", 479470107),
+    ],
+)
+def test_the_yardstick_of_partitions(text, expected):
+    """The murmur2 of these tests gives the values of Kafka's own tests."""
+    assert murmur2(text.encode()) == expected
+
+
+def murmur2(data):
+    """Give the hash of org.apache.kafka.common.utils.Utils.murmur2, a signed 32-bit integer."""
+    mask, multiplier = 0xFFFFFFFF, 0x5BD1E995
+    result = 0x9747B28C ^ len(data)
+    whole = len(data) // 4 * 4
+    for at in range(0, whole, 4):
+        part = int.from_bytes(data[at : at + 4], "little") * multiplier & mask
+        part = (part ^ part >> 24) * multiplier & mask
+        result = result * multiplier & mask ^ part
+    if data[whole:]:
+        result = (result ^ int.from_bytes(data[whole:], "little")) * multiplier & mask
+    result = (result ^ result >> 13) * multiplier & mask
+    result ^= result >> 15
+    return result - (1 << 32) if result >> 31 else result
+
+
+def test_without_file_topic_or_broker(idle, tmp_path):
+    """A missing file is wrong usage (2), a missing topic something wrong (1), no broker an outage (3)."""
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"eventTypeKey": "a"}')
+    settings = idle.settings
+    assert refusal(idle.command("events", "send", str(file), check=False), 1) == (
+        f"the topic {settings.events_topic} is missing; make it with: order-facts topics create"
+    )
+    idle.create("events")
+    missing = idle.command("events", "send", str(tmp_path / "none.json"), check=False)
+    assert refusal(missing, 2) == f"{tmp_path / 'none.json'}: No such file or directory"
+    away = idle.command("events", "send", str(file), check=False, bootstrap_servers=NOWHERE, startup_timeout_s=0.4)
+    assert refusal(away, 3).startswith(f"Kafka at {NOWHERE} did not answer within 0.4 s")
+
+
+def test_progress_is_shown_on_a_terminal_only(events, tmp_path):
+    """With a terminal as standard error there is a bar; data goes to standard output all the same."""
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"eventTypeKey": "a"}\n' * 2_000)
+    terminal, end = pty.openpty()
+    done = subprocess.run(
+        (*PYTHON, "processor", "events", "send", str(file)),
+        env=events.environment() | {"TERM": "xterm"},
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=end,
+        check=True,
+    )
+    os.close(end)
+    shown = os.read(terminal, 1 << 16).decode()
+    os.close(terminal)
+    assert "Sending events" in shown
+    assert json.loads(done.stdout) == {"sent": 2_000, "refused": 0}

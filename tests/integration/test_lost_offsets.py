@@ -1,0 +1,204 @@
+"""Proves that offsets and topics that do not fit each other are refused by one line that says how to go on.
+
+Each refusal leaves topics, offsets and mirrors as they were.
+"""
+
+import json
+
+import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from msgspec.structs import replace
+
+from tests.support.deployment import await_condition
+from tests.support.refusals import (
+    REQUEST_S,
+    delete_records,
+    facts,
+    forget_mirror,
+    forget_offsets,
+    in_transaction,
+    offsets,
+    process,
+    refused_run,
+    rejections,
+    set_offset,
+)
+
+
+def test_lost_offsets_with_facts(single):
+    """Where only facts tell of the past, the offset to restore is one above the last fact's source."""
+    process(single, facts(5))
+    forget_mirror(single)
+    forget_offsets(single)
+    line = refused_run(single)
+    assert line.startswith(
+        f"the group {single.settings.group_id} has no committed offset for {single.settings.events_topic}[0]"
+    )
+    assert line.endswith("the offsets are lost; the offset to restore is 5")
+
+
+def test_lost_offsets_with_rejected_records(single):
+    """Where only rejected records tell of the past, the offset to restore is one above the last one's source."""
+    process(single, rejections(4))
+    forget_mirror(single)
+    forget_offsets(single)
+    assert refused_run(single).endswith("the offset to restore is 4")
+
+
+def test_lost_offsets_with_the_mirror_only(single):
+    """Where retention took the rejected records, the mirror still knows, and its watermark is named."""
+    process(single, rejections(3))
+    rejected = single.settings.rejected_topic
+    delete_records(single, rejected, single.cluster.ends(rejected, [0])[0])
+    forget_offsets(single)
+    assert refused_run(single).endswith("the offset to restore is 3")
+
+
+@pytest.mark.parametrize("last", [facts, rejections], ids=["fact last", "rejected last"])
+def test_lost_offsets_name_the_highest_source(single, last):
+    """Facts and rejected records together: the later of the two decides, over many transactions and their markers."""
+    single.send([*facts(15, first=10), *rejections(20), *last(1)])
+    replica = single.replica("a", max_batch=1)
+    single.await_accounted()
+    replica.stop()
+    forget_mirror(single)
+    forget_offsets(single)
+    assert refused_run(single).endswith("the offset to restore is 36")
+
+
+def test_events_lost_to_retention(single):
+    """A committed offset that the topic no longer holds: how many events were lost, and between which offsets."""
+    process(single, facts(3))
+    single.send(facts(4, first=3))
+    delete_records(single, single.settings.events_topic, 5)
+    line = refused_run(single)
+    assert line.startswith(
+        f"{single.settings.events_topic}[0]: up to 2 events were lost to retention, from offset 3, "
+        "which is committed, to 5, where the topic begins"
+    )
+    _, metadata = offsets(single)[0]
+    set_offset(single, 5, metadata)
+    replica = single.replica("b")
+    single.await_accounted(5)
+    replica.stop()
+
+
+def test_offsets_moved_back(single):
+    """Moved back by an operator: both offsets are named, and set again as told the replica goes on."""
+    process(single, facts(3))
+    offset, metadata = offsets(single)[0]
+    set_offset(single, 1, metadata)
+    line = refused_run(single)
+    assert "the committed offset 1 is below 3, up to which events were processed" in line
+    assert "set it to 3 again" in line
+    set_offset(single, offset, metadata)
+    process(single, facts(2, first=3))
+    assert single.require_right_outputs() == {"fact": 5}
+
+
+def test_offsets_moved_forward_beyond_the_end(single):
+    """Records that a broker lost, or another cluster's offsets: the committed offset and the end are named."""
+    process(single, facts(3))
+    set_offset(single, 7, offsets(single)[0][1])
+    assert "the committed offset 7 is beyond the topic's end 3" in refused_run(single)
+
+
+def test_offsets_with_unreadable_metadata(single):
+    """An offset that another tool committed does not say where the facts end: refused, never guessed."""
+    process(single, facts(2))
+    for metadata in ("", "by hand", "{}"):
+        set_offset(single, 2, metadata)
+        line = refused_run(single)
+        assert line.startswith(f"the committed offset of {single.settings.events_topic}[0] in group ")
+        assert "was not written by this program (its metadata is unreadable)" in line
+
+
+def test_offsets_of_another_version_of_this_program(single):
+    """A format of the metadata that is not known is named, not misread."""
+    process(single, facts(1))
+    offset, metadata = offsets(single)[0]
+    set_offset(single, offset, json.dumps(json.loads(metadata) | {"v": 2}))
+    assert "written by another version of this program (format 2)" in refused_run(single)
+
+
+def test_facts_beyond_the_end_of_their_topic(single):
+    """Facts that a broker lost: what was committed and where the topic ends are named."""
+    process(single, facts(2))
+    offset, metadata = offsets(single)[0]
+    end = single.cluster.ends(single.settings.facts_topic, [0], committed=False)[0]
+    set_offset(single, offset, json.dumps(json.loads(metadata) | {"facts": end + 1}))
+    line = refused_run(single)
+    assert f"facts were committed up to offset {end + 1}, but the topic ends at {end}" in line
+
+
+def test_deleted_facts_cannot_rebuild_a_mirror(single):
+    """Where facts were deleted, a lost mirror cannot be rebuilt: refused. With the mirror there, work goes on."""
+    process(single, facts(4))
+    _delete_facts(single, before=2)
+    replica = single.replica("a")
+    single.send(facts(1, first=4))
+    replica.await_line("batch.committed")
+    replica.stop()
+    forget_mirror(single)
+    line = refused_run(single)
+    assert "facts below offset 2 were deleted, so that the orders' state cannot be rebuilt" in line
+
+
+@pytest.mark.parametrize("role", ["facts", "events"])
+def test_topic_made_anew(single, create_topic, role):
+    """A topic deleted and made anew under its name is another one: the group's past does not fit it."""
+    process(single, facts(3))
+    name = getattr(single.settings, f"{role}_topic")
+    _remake(single, name, create_topic, **({"cleanup_policy": "compact"} if role == "facts" else {}))
+    line = refused_run(single)
+    if role == "facts":
+        assert "belongs to another events or facts topic (a topic was deleted and made anew)" in line
+        assert line.endswith("take a new group_id with a new facts_topic and rejected_topic")
+    else:  # Kafka forgets a deleted topic's offsets
+        assert line.endswith("the offset to restore is 3")
+
+
+def test_aborted_transactions_are_no_past(single):
+    """A fresh partition whose output topics hold aborted transactions only starts at its first event."""
+    topics = (single.settings.facts_topic, single.settings.rejected_topic)
+    _abort_transactions(replace(single.settings, instance_id="other"), topics, count=20)
+    await_condition(
+        lambda: all(single.cluster.ends(topic, [0])[0] == 40 for topic in topics), "all transactions have their marker"
+    )
+    process(single, facts(2))
+    assert single.require_right_outputs() == {"fact": 2}
+
+
+def _delete_facts(deployment, before):
+    """Delete facts as only somebody can who changes the topic's policy: Kafka refuses it for a compacted one."""
+    topic = deployment.settings.facts_topic
+
+    def set_policy(policy):
+        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        (future,) = deployment.cluster.admin.incremental_alter_configs([resource]).values()
+        future.result(REQUEST_S)
+        await_condition(
+            lambda: deployment.cluster.topic_settings(topic)["cleanup.policy"] == policy, f"policy {policy}"
+        )
+
+    set_policy("delete")
+    delete_records(deployment, topic, before)
+    set_policy("compact")
+
+
+def _remake(deployment, name, create_topic, **config):
+    """Delete a topic and make it anew."""
+    deployment.cluster.admin.delete_topics([name])[name].result(REQUEST_S)
+    await_condition(lambda: name not in deployment.cluster.topics([name]), f"{name} is gone")
+    create_topic(name, 1, **config)
+
+
+def _abort_transactions(settings, topics, count):
+    """Write one record to each topic and abort, so many times."""
+    for _ in range(count):
+        producer = in_transaction(settings)
+        for topic in topics:
+            producer.produce(topic, b"aborted", b"key", 0)
+        producer.flush(REQUEST_S)
+        producer.abort_transaction(REQUEST_S)

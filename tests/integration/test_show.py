@@ -1,0 +1,205 @@
+"""Proves what `facts show` and `rejected show` print: committed records only, as JSON, also as they come."""
+
+import json
+import re
+import secrets
+import signal
+import subprocess
+from datetime import UTC, datetime
+
+import pytest
+
+from processor.adapters import kafka
+from processor.adapters.avro import codec
+from tests.support.commands import event, output
+from tests.support.deployment import PROJECT, PYTHON, await_condition
+from tests.support.refusals import REQUEST_S, refusal
+from tests.support.traffic import Sent
+
+
+@pytest.fixture(scope="module")
+def worked(indexed):
+    """Give a deployment that did its work: 12 facts of 8 orders, 6 rejected records."""
+    return indexed
+
+
+def _status(order_id, event_type):
+    return Sent(order_id.encode(), codec().encodeevent(event(event_type, {"externalOrderId": order_id})))
+
+
+def test_facts_show(worked):
+    """Every fact is a line in each partition's order: money as text, times in ISO 8601 Z, types kept in custom."""
+    facts = output(worked.command("facts", "show"))
+    assert len(facts) == 12
+    revisions = [fact["revision"] for fact in facts if fact["externalOrderId"] == "order 1"]
+    assert revisions == [1, 2]
+    fact = next(fact for fact in facts if fact["externalOrderId"] == "order 1")
+    assert fact["totalCost"] == "258.0000"
+    assert fact["shipping"] == "1.5000"
+    assert fact["date"] == "2026-05-14T10:11:00.000Z"
+    assert fact["custom"] == {"giftWrap": True}
+    assert fact["contactId"] == "c1"
+    for name in ("createdAt", "updatedAt", "statusChangedAt"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", fact[name])
+        assert abs((datetime.now(UTC) - datetime.fromisoformat(fact[name])).total_seconds()) < 3600
+    names = [field["name"] for field in json.loads((PROJECT / "schemas" / "order-fact.1.avsc").read_text())["fields"]]
+    assert list(fact) == names
+
+
+def test_facts_show_latest_and_one_order(worked):
+    """`--latest` gives one fact an order, its newest; `--order` that order's only; both together its newest."""
+    latest = output(worked.command("facts", "show", "--latest"))
+    statuses = {fact["externalOrderId"]: (fact["revision"], fact["status"]) for fact in latest}
+    expected = {f"order {number}": (2, "DELIVERED") if number < 4 else (1, "INITIALIZED") for number in range(8)}
+    assert len(latest) == 8
+    assert statuses == expected
+    history = output(worked.command("facts", "show", "--order", "order 2"))
+    assert [(fact["externalOrderId"], fact["revision"]) for fact in history] == [("order 2", 1), ("order 2", 2)]
+    assert output(worked.command("facts", "show", "--order", "order 2", "--latest")) == history[1:]
+    assert output(worked.command("facts", "show", "--order", "order")) == []
+    assert refusal(worked.command("facts", "show", "--latest", "--follow", check=False), 2).startswith("--latest and")
+
+
+def test_rejected_show(worked):
+    """Every rejected record with its reason, where it came from, and the event itself."""
+    lines = output(worked.command("rejected", "show"))
+    assert sorted(line["reason"] for line in lines) == [
+        *("contact_not_found", "invalid_parameter", "invalid_parameter", "no_change", "no_change", "order_unknown"),
+    ]
+    bad = output(worked.command("rejected", "show", "--reason", "invalid_parameter"))
+    assert [line["detail"].split(":")[0] for line in bad] == ["totalCost", "date"]
+    for line in bad:
+        assert (line["outcome"], line["key"], line["sourceTopic"]) == ("invalid", "bad", worked.settings.events_topic)
+        assert line["partition"] == line["sourcePartition"]
+        assert line["event"]["eventTypeKey"] == "orderCreated"
+        assert isinstance(line["sourceTimestamp"], int)
+    assert refusal_of_choice(worked.command("rejected", "show", "--reason", "wrong", check=False))
+
+
+def refusal_of_choice(done):
+    """Tell whether a command refused a value that is none of an option's choices, and showed them."""
+    return done.returncode == 2 and "contact_not_found" in done.stderr
+
+
+def test_rejected_show_since(worked):
+    """`--since` takes ISO 8601, in UTC without a zone; what is no time is wrong usage."""
+    assert len(output(worked.command("rejected", "show", "--since", "2020-01-01"))) == 6
+    assert output(worked.command("rejected", "show", "--since", "2100-01-01T00:00:00+02:00")) == []
+    line = refusal(worked.command("rejected", "show", "--since", "yesterday", check=False), 2)
+    assert line == "--since yesterday: expected a time such as 2026-01-31T10:00:00Z"
+
+
+@pytest.mark.parametrize("command", [("facts", "show"), ("rejected", "show")])
+def test_show_without_topic(idle, command):
+    """A missing topic is named, with the command that makes it."""
+    line = refusal(idle.command(*command, check=False), 1)
+    assert line.endswith("is missing; make it with: order-facts topics create")
+
+
+@pytest.mark.parametrize("options", [(), ("--latest",)])
+def test_facts_show_of_something_else(idle, options):
+    """A record that is no fact is named by its place, not a crash."""
+    idle.create("facts", 1)
+    producer = kafka.plain_producer(idle.settings)
+    producer.produce(idle.settings.facts_topic, b"no fact", b"key")
+    assert producer.flush(REQUEST_S) == 0
+    line = refusal(idle.command("facts", "show", *options, check=False), 1)
+    assert line.startswith("partition 0, offset 0 holds no fact: ")
+
+
+class Follower:
+    """A command that follows, its output in a file."""
+
+    def __init__(self, deployment, *arguments):
+        self._path = deployment.folder / f"follower-{secrets.token_hex(4)}"
+        with self._path.open("wb") as stream:
+            self.popen = subprocess.Popen(
+                (*PYTHON, "processor", *arguments, "--follow"),
+                env=deployment.environment(),
+                cwd=PROJECT,
+                stdout=stream,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+
+    def lines(self):
+        """Give what was printed so far."""
+        return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+
+    def await_count(self, count):
+        """Wait for so many lines and give them."""
+        await_condition(lambda: len(self.lines()) >= count, lambda: f"{count} lines: {self.lines()}")
+        return self.lines()
+
+    def interrupt(self):
+        """Press Ctrl-C; give the exit code, and what was not a log line on standard error."""
+        self.popen.send_signal(signal.SIGINT)
+        _, errors = self.popen.communicate(timeout=REQUEST_S)
+        return self.popen.returncode, [line for line in errors.splitlines() if not line.startswith("{")]
+
+
+def test_follow_prints_what_is_committed_as_it_comes(idle, worked):
+    """Facts come as they are committed, none of an open or an aborted transaction. Ctrl-C ends with 0."""
+    idle.create("facts", 1)
+    topic, fact = idle.settings.facts_topic, worked.read(worked.settings.facts_topic)[0].value
+    follower = Follower(idle, "facts", "show", "--order", "followed")
+    try:
+        _write_in_transaction(idle.settings, topic, fact).abort_transaction(REQUEST_S)
+        producer = _write_in_transaction(idle.settings, topic, fact)
+        assert output(idle.command("facts", "show")) == follower.lines() == []
+        producer.commit_transaction(REQUEST_S)
+        assert len(follower.await_count(1)) == 1
+        producer = _write_in_transaction(idle.settings, topic, fact)
+        assert len(output(idle.command("facts", "show"))) == 1
+        producer.commit_transaction(REQUEST_S)
+        assert len(follower.await_count(2)) == 2
+        assert follower.interrupt() == (0, [])
+    finally:
+        follower.popen.kill()
+
+
+def test_follow_of_rejected_records(idle):
+    """`rejected show --follow` begins with what is there and goes on with what comes, by the same filters."""
+    idle.create("rejected", 1)
+    producer = kafka.plain_producer(idle.settings)
+
+    def reject(key, reason):
+        headers = {"reason": reason.encode(), "outcome": b"ignored", "source.offset": b"5"}
+        producer.produce(idle.settings.rejected_topic, None, key, headers=headers)
+        assert producer.flush(REQUEST_S) == 0
+
+    reject(b"first", "order_unknown")
+    follower = Follower(idle, "rejected", "show", "--reason", "order_unknown")
+    try:
+        assert [line["key"] for line in follower.await_count(1)] == ["first"]
+        reject(b"another", "no_change")
+        reject(b"second", "order_unknown")
+        assert [line["key"] for line in follower.await_count(2)] == ["first", "second"]
+        assert follower.interrupt() == (0, [])
+    finally:
+        follower.popen.kill()
+
+
+def _write_in_transaction(settings, topic, value):
+    """Write a fact in a transaction, which is left open; give its producer."""
+    producer = kafka.transactional_producer(settings, 1 << 20)
+    producer.init_transactions(REQUEST_S)
+    producer.begin_transaction()
+    producer.produce(topic, value, b"followed", 0)
+    assert producer.flush(REQUEST_S) == 0
+    return producer
+
+
+def test_output_piped_into_head_ends_quietly(idle):
+    """The reader has enough after one line: the command ends at once, without a word, and not as a failure."""
+    idle.create("rejected", 1)
+    producer = kafka.plain_producer(idle.settings)
+    for _ in range(3_000):
+        producer.produce(idle.settings.rejected_topic, b"x", b"key", headers={"detail": b"x" * 200})
+    assert producer.flush(REQUEST_S) == 0
+    command = f"set -o pipefail; {' '.join(PYTHON)} processor rejected show | head -n 1"
+    done = subprocess.run(
+        ("bash", "-c", command), env=idle.environment(), cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["key"] == "key"
