@@ -159,10 +159,10 @@ class Positions:
     def _put(self, partition: int, placed: Placed, mirror: str) -> None:
         self._group.place(partition, placed)
         place = (partition, self._group.tenures[partition], placed.watermark)
-        # a retry that finds everything where it was is no news
-        tell = log.debug if self._told.get(partition) == place else log.info
+        if self._told.get(partition) == place:
+            return  # a retry that finds everything where it was is no news
         self._told[partition] = place
-        tell(
+        log.info(
             "partition.positioned",
             partition=partition,
             offset=placed.watermark.source,

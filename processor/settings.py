@@ -259,7 +259,8 @@ def _check_redis_url(url: str) -> None:
         parts = urlsplit(url)
     except ValueError:  # its text may repeat the password
         raise UsageError(
-            "setting redis_url: it is no address; begin with redis://, rediss:// or unix:// and write special characters as %XX"
+            "setting redis_url: it is no address; begin with redis://, rediss:// or unix://, "
+            "and write special characters as %XX"
         ) from None
     scheme = parts.scheme
     if "sentinel" in scheme or "cluster" in scheme:

@@ -54,7 +54,7 @@ def may_be_rejected(parsed: Parsed, previous: Order | None, reason: Reason, rule
         return parsed.result.reason is reason
     identifiers = [candidate.identifier for candidate in parsed.result.candidates if candidate.identifier]
     found = [_STRANGER] if previous is None else [previous.contact_id, _STRANGER]
-    for contacts in ({}, *({identifier: contact for identifier in identifiers[:1]} for contact in found)):
+    for contacts in ({}, *(dict.fromkeys(identifiers[:1], contact) for contact in found)):
         outcome = _applied(parsed, previous, contacts, rules)
         if reason is (outcome.reason if isinstance(outcome, Rejection) else Reason.FACT_TOO_LARGE):
             return True

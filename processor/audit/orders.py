@@ -115,6 +115,12 @@ class Orders:
         self._held_bytes += len(value)
         known.value, known.decoded = value, order
 
+    def latest(self, key: bytes) -> bytes | None:
+        """Return an order's latest fact, None where there is none; nothing may be held."""
+        row = self._database.execute("SELECT value FROM orders WHERE id = ? AND partition = ?", (key, self._partition))
+        found = row.fetchone()
+        return None if found is None else found[0]
+
     def flush(self) -> None:
         """Write what is held to the database."""
         rows = [

@@ -8,8 +8,8 @@ An event without an output is missing, unless its fact may have been compacted a
 its order must count it in its revision) or its rejected record may have expired.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -334,6 +334,3 @@ class PartitionAudit:
     @staticmethod
     def _place(topic: str, record: Record) -> str:
         return f"{topic}[{record.partition}] offset {record.offset}"
-
-
-Reading = Callable[..., Any]

@@ -1,0 +1,62 @@
+"""What an audit reads from Kafka: committed offsets as the group has them, and committed records."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from confluent_kafka import Consumer, TopicPartition
+
+from processor.adapters import kafka
+from processor.adapters.ledger import Lineage, Watermark, watermark_of
+from processor.domain.records import Record
+from processor.settings import Settings
+
+_COMMITTED_WAIT_S: Final = 30.0  # an offset is not stable while a transaction is open, a dead member's too
+_QUEUE_KBYTES: Final = 16 << 10
+_TELL_EVERY: Final = 1_000
+
+Advance = Callable[[int], None]
+
+
+class Reading:
+    """Reads one deployment's topics and offsets; it joins no group and writes nothing.
+
+    `advance` is told of every 1,000 records or so.
+    """
+
+    def __init__(self, settings: Settings, lineage: Lineage) -> None:
+        self._settings = settings
+        self._lineage = lineage
+        self._consumers: dict[str, Consumer] = {}
+        self._offsets = kafka.reader(settings, **{"group.id": settings.group_id})  # asks for offsets only
+        self.advance: Advance = lambda _: None
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        for consumer in (self._offsets, *self._consumers.values()):
+            consumer.close()
+
+    def committed(self, partition: int) -> Watermark | None:
+        """Return a partition's committed watermark, None where there is none.
+
+        Waits while a transaction that would move it is open. Raises StopError where it is of other topics.
+        """
+        asked = [TopicPartition(self._settings.events_topic, partition)]
+        with kafka.failures("asking for the committed offsets", kafka.classify_consumer):
+            (entry,) = self._offsets.committed(asked, timeout=_COMMITTED_WAIT_S)
+        return None if entry.offset < 0 else watermark_of(entry, self._lineage)
+
+    def records(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """Yield a partition's committed records from `start` up to (not with) `end`; one range a topic at a time."""
+        if topic not in self._consumers:
+            self._consumers[topic] = kafka.reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
+        count = 0
+        for message in kafka.read_range(self._consumers[topic], topic, {partition: start}, {partition: end}):
+            yield kafka.record_of(message)
+            count += 1
+            if count % _TELL_EVERY == 0:
+                self.advance(_TELL_EVERY)
+        self.advance(count % _TELL_EVERY)
+
+    def facts(self, partition: int, start: int, end: int) -> Iterator[Record]:
+        """Yield a partition's facts in a range of offsets."""
+        return self.records(self._settings.facts_topic, partition, start, end)
