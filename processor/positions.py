@@ -134,7 +134,7 @@ class Positions:
             raise StopError(
                 f"the group {self._settings.group_id} has no committed offset for {self._settings.events_topic}"
                 f"[{partition}], yet facts or rejected records were written up to source offset {restore - 1}: "
-                f"the offsets are lost; the offset to restore is {restore}"
+                f"the offsets are lost; the offset to restore is {restore}, which `order-facts state recover` sets"
             )
         start = bounds.events_start[partition]
         self._put(partition, Placed(Watermark(start, 0), None), "none")
@@ -149,8 +149,8 @@ class Positions:
             raise StopError(
                 f"{self._settings.events_topic}[{partition}]: the committed offset {watermark.source} is below "
                 f"{mark.source}, up to which events were processed: the group's offsets were moved back or "
-                f"restored; set it to {mark.source} again, or to reprocess take a new group_id with a new "
-                "facts_topic and rejected_topic"
+                f"restored; set it to {mark.source} again with `order-facts state recover`, or "
+                "to reprocess take a new group_id with a new facts_topic and rejected_topic"
             )
         else:
             self._check_rebuild(partition, mark, bounds)
@@ -176,8 +176,8 @@ class Positions:
         if watermark.source < start:
             raise StopError(
                 f"{events}[{partition}]: up to {start - watermark.source} events were lost to retention, from offset "
-                f"{watermark.source}, which is committed, to {start}, where the topic begins; to accept the loss set "
-                f"the group's offset to {start} and keep its metadata"
+                f"{watermark.source}, which is committed, to {start}, where the topic begins; to go on without them: "
+                "order-facts state recover --accept-loss"
             )
         if watermark.source > end:
             raise StopError(

@@ -69,8 +69,8 @@ def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:
         metadata = msgspec.json.decode(committed.metadata or "", type=_Metadata)
     except msgspec.MsgspecError as error:
         raise StopError(
-            f"{place} was not written by this program (its metadata is unreadable); restore the group's offsets "
-            "with their metadata, or take a new group_id with a new facts_topic and rejected_topic"
+            f"{place} was not written by this program (its metadata is unreadable); set it anew "
+            "with `order-facts state recover`, or take a new group_id with a new facts_topic and rejected_topic"
         ) from error
     if metadata.v != _METADATA_VERSION:
         raise StopError(f"{place} was written by another version of this program (format {metadata.v}); run that one")

@@ -17,6 +17,7 @@ from processor.cli.events import events
 from processor.cli.outputs import facts, rejected
 from processor.cli.replay import replay
 from processor.cli.running import check, run
+from processor.cli.state import state
 from processor.cli.topics import topics
 from processor.cli.verify import verify
 from processor.errors import OrderFactsError, RetryError, StopError
@@ -46,7 +47,7 @@ def cli() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that keeps its lines
 
 
-for command in (run, contacts, events, facts, rejected, topics, check, verify):
+for command in (run, contacts, events, facts, rejected, topics, check, verify, state):
     cli.add_command(command)
 rejected.add_command(replay)
 

@@ -101,7 +101,9 @@ def test_check_names_what_is_wrong(idle):
         return len(lines) - 1, lines[-1][9:]
 
     settings = idle.settings
-    assert problem(2, identifier_key=None) == (0, problem(2, identifier_key=None)[1])
+    unset, line = problem(2, identifier_key=None)
+    assert unset == 0, "nothing is all right where the settings are not"
+    assert line.startswith("setting identifier_key: ")
     assert problem(3, bootstrap_servers=NOWHERE, startup_timeout_s=0.4)[1].startswith(f"Kafka at {NOWHERE} did not")
     assert problem(3, redis_url=f"redis://{NOWHERE}/0", startup_timeout_s=0.4)[1].startswith("Redis did not answer")
     assert problem(1)[1].startswith("the topics are missing: ")

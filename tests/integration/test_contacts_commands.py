@@ -125,14 +125,14 @@ def test_contacts_find(indexed, identifier, found_by):
     assert found == [{"contactId": "c7", "identifiedBy": found_by}]
 
 
-@pytest.mark.parametrize("identifier", ["phone=+99", "phone=", "externalCustomerId=av7", "contactKey=c7"])
+@pytest.mark.parametrize("identifier", ["phone=", "externalCustomerId=av7", "contactKey=c7"])
 def test_contacts_find_nobody(indexed, identifier):
     """Nobody found is 1; the value, personal as it may be, is not repeated."""
     line = refusal(indexed.command("contacts", "find", identifier, check=False), 1)
     assert line == f"no contact is found by {identifier.partition('=')[0]}"
 
 
-@pytest.mark.parametrize("identifier", ["phone", "", "=c7", "totalCost=5", "loyaltyToken=gold"])
+@pytest.mark.parametrize("identifier", ["phone", "=c7", "totalCost=5"])
 def test_contacts_find_needs_a_name_that_identifies(indexed, identifier):
     """What is not NAME=VALUE, or identifies nobody by the rules, is wrong usage."""
     line = refusal(indexed.command("contacts", "find", identifier, check=False), 2)

@@ -157,7 +157,7 @@ def test_partition_counts_that_differ(idle, role, partitions):
     events, output = idle.settings.events_topic, getattr(idle.settings, f"{role}_topic")
     line = refused_run(idle)
     assert line.startswith(f"{events} has 2 partitions, {output} has {partitions}: ")
-    assert line.endswith(f"add partitions to {output if partitions == 1 else events}")
+    assert f"add partitions to {output if partitions == 1 else events}" in line
 
 
 def test_partitions_added_to_the_events_topic_while_running(single):
@@ -169,7 +169,7 @@ def test_partitions_added_to_the_events_topic_while_running(single):
     single.cluster.admin.create_partitions([NewPartitions(events, 2)])[events].result(REQUEST_S)
     line = failure(replica)
     assert line.startswith(f"{events} has 2 partitions, {single.settings.facts_topic} has 1: ")
-    assert line.endswith(f"add partitions to {single.settings.facts_topic}")
+    assert f"add partitions to {single.settings.facts_topic}" in line
     assert len(single.read(single.settings.facts_topic)) == 3
     for topic in (single.settings.facts_topic, single.settings.rejected_topic):
         single.cluster.admin.create_partitions([NewPartitions(topic, 2)])[topic].result(REQUEST_S)

@@ -13,18 +13,34 @@ from processor.adapters import kafka
 from processor.adapters.avro import codec
 from tests.support.commands import event, output
 from tests.support.deployment import PROJECT, PYTHON, await_condition
-from tests.support.refusals import REQUEST_S, refusal
-from tests.support.traffic import Sent
+from tests.support.refusals import NOBODY, REQUEST_S, refusal
+from tests.support.traffic import Sent, created
 
 
 @pytest.fixture(scope="module")
 def worked(indexed):
     """Give a deployment that did its work: 12 facts of 8 orders, 6 rejected records."""
+    orders = [f"order {number}" for number in range(8)]
+    indexed.send([created(order, shipping=1.5, giftWrap=True) for order in orders])
+    indexed.send([_status(order, "orderDelivered") for order in orders[:4]])
+    indexed.send([_status(order, "orderDelivered") for order in orders[:2]])  # no_change
+    indexed.send([created("nobody's", phone=NOBODY), _status("unknown", "orderCancelled")])
+    indexed.send([created("bad", totalCost="1,5"), created("bad", date="yesterday")])
+    replica = indexed.replica("a")
+    indexed.await_accounted()
+    replica.stop()
+    assert indexed.require_right_outputs() == {
+        "fact": 12,
+        "no_change": 2,
+        "contact_not_found": 1,
+        "order_unknown": 1,
+        "invalid_parameter": 2,
+    }
     return indexed
 
 
 def _status(order_id, event_type):
-    return Sent(order_id.encode(), codec().encodeevent(event(event_type, {"externalOrderId": order_id})))
+    return Sent(order_id.encode(), codec().encode_event(event(event_type, {"externalOrderId": order_id})))
 
 
 def test_facts_show(worked):
@@ -73,12 +89,9 @@ def test_rejected_show(worked):
         assert line["partition"] == line["sourcePartition"]
         assert line["event"]["eventTypeKey"] == "orderCreated"
         assert isinstance(line["sourceTimestamp"], int)
-    assert refusal_of_choice(worked.command("rejected", "show", "--reason", "wrong", check=False))
-
-
-def refusal_of_choice(done):
-    """Tell whether a command refused a value that is none of an option's choices, and showed them."""
-    return done.returncode == 2 and "contact_not_found" in done.stderr
+    wrong = worked.command("rejected", "show", "--reason", "wrong", check=False)
+    assert wrong.returncode == 2
+    assert "contact_not_found" in wrong.stderr
 
 
 def test_rejected_show_since(worked):

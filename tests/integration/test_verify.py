@@ -367,7 +367,7 @@ def test_expired_events_and_rejected_records_are_said(single):
 
 def test_a_compacted_facts_topic_is_in_order(copy):
     """Superseded facts are gone for good reason: the latest revisions account for them. Others are not."""
-    kept = {revisions(copy)[0], *revisions(copy)[2:4]}
+    kept = {revisions(copy)[0], revisions(copy)[2], revisions(copy)[5]}
     compacted = [r for i, r in enumerate(copy.facts) if r.key != b"x" or i not in kept]
     copy.facts = compacted
     copy.write(min_compaction_lag_ms=0)

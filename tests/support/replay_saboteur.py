@@ -2,7 +2,8 @@
 
 The environment variable TEST_SABOTAGE says when, and how small the transactions are:
 {"moment": "after write", "transaction": 2, "records": 40, "signal": "SIGKILL"}. Moments are, with transaction 0,
-"before take over" (it has asked what was replayed, and has not fenced other runs yet); then "before note" (nothing of the transaction has reached the broker), "after note" (its offsets have), "after write" (its records have, the
+"before take over" (it has asked what was replayed, and has not fenced other runs yet); then "before note" (nothing
+of the transaction has reached the broker), "after note" (its offsets have), "after write" (its records have, the
 commit has not been sent) and "after end" (it is committed). The line `test.sabotage` proves that the moment was
 reached. The product itself has no hooks.
 """

@@ -1,0 +1,38 @@
+"""`order-facts state recover`."""
+
+import click
+
+from processor.adapters.ledger import Watermark
+from processor.cli.options import CONNECTION, REDIS, with_settings
+from processor.recover import recover as recover_offsets
+from processor.settings import Settings
+
+
+@click.group()
+def state() -> None:
+    """Repair what the group knows of its progress."""
+
+
+@state.command()
+@click.option("--accept-loss", is_flag=True, help="Go on behind events that retention removed unprocessed.")
+@with_settings("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "group_id", *CONNECTION, *REDIS)
+def recover(settings: Settings, *, accept_loss: bool) -> None:
+    """Set the group's offsets where they are lost, too low or unreadable.
+
+    They are set behind the highest source offset that the facts, the rejected records and the mirror hold, so
+    that no event is processed twice. All replicas must be stopped. Rejected records that retention removed are
+    not known any more: where a partition's last events were rejected that long ago, they are rejected again.
+    """
+    for entry in recover_offsets(settings, accept_loss=accept_loss):
+        place = f"{settings.events_topic}[{entry.partition}]"
+        if entry.after is None:
+            click.echo(f"{place}: nothing was ever processed; it starts at the earliest event")
+        elif entry.after == entry.before:
+            click.echo(f"{place}: {entry.after.source}, as it was")
+        else:
+            lost = f", {entry.lost_events} lost events passed over" if entry.lost_events else ""
+            click.echo(f"{place}: set to {entry.after.source} (before: {_shown(entry.before)}){lost}")
+
+
+def _shown(watermark: Watermark | None) -> str:
+    return "none" if watermark is None else str(watermark.source)

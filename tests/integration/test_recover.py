@@ -1,0 +1,106 @@
+"""Proves `state recover`: offsets lost or spoilt are set to where the outputs say, and nothing is done twice."""
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+
+from tests.support.deployment import deployed
+from tests.support.traffic import contacts, traffic
+
+
+@pytest.fixture
+def deployment(settings, tmp_path):
+    """Give a deployment with contacts, its index complete, whose replica processed some events and stopped."""
+    with deployed(settings, tmp_path) as running:
+        running.send_contacts(contacts())
+        running.index()
+        running.send(traffic(seed=70, count=300))
+        replica = running.replica("a")
+        running.await_accounted()
+        replica.stop()
+        yield running
+
+
+def go_on(deployment):
+    """Process more events, and require that every event has one right output."""
+    deployment.send(traffic(seed=71, count=200))
+    replica = deployment.replica("a")
+    deployment.await_accounted()
+    replica.stop()
+    deployment.require_right_outputs()
+
+
+def offsets(deployment):
+    """Give the group's committed offsets."""
+    asked = ConsumerGroupTopicPartitions(deployment.settings.group_id)
+    (future,) = deployment.cluster.admin.list_consumer_group_offsets([asked]).values()
+    return {entry.partition: entry.offset for entry in future.result().topic_partitions}
+
+
+def set_offset(deployment, partition, offset, metadata=""):
+    """Set an offset as an operator's tools do, without this program's metadata."""
+    entry = TopicPartition(deployment.settings.events_topic, partition, offset, metadata)
+    asked = ConsumerGroupTopicPartitions(deployment.settings.group_id, [entry])
+    (future,) = deployment.cluster.admin.alter_consumer_group_offsets([asked]).values()
+    assert future.result().topic_partitions[0].error is None
+
+
+def test_lost_offsets_are_set_again_exactly(deployment):
+    """The group was forgotten: a start refuses and names the command, which sets what stood there, to the offset."""
+    before = offsets(deployment)
+    (future,) = deployment.cluster.admin.delete_consumer_groups([deployment.settings.group_id]).values()
+    future.result()
+    refused = deployment.command("run", check=False)
+    assert refused.returncode == 1
+    assert "state recover" in refused.stderr
+    done = deployment.command("state", "recover")
+    assert done.stdout.count("set to") == 3
+    assert offsets(deployment) == before
+    go_on(deployment)
+
+
+def test_offsets_spoilt_by_another_tool_are_mended(deployment):
+    """One offset moved back, one written without metadata: both are set to what was processed, the third stays."""
+    before = offsets(deployment)
+    set_offset(deployment, 0, 1)
+    set_offset(deployment, 1, before[1])
+    done = deployment.command("state", "recover")
+    assert offsets(deployment) == before
+    assert done.stdout.count("set to") == 2
+    assert done.stdout.count("as it was") == 1
+    go_on(deployment)
+
+
+def test_events_lost_to_retention_are_passed_over_only_when_accepted(deployment):
+    """Events deleted unprocessed stop the command, which says how many; with the flag the rest goes on."""
+    before = offsets(deployment)
+    deployment.send(traffic(seed=72, count=200))
+    end = deployment.cluster.ends(deployment.settings.events_topic, [0])[0]
+    place = TopicPartition(deployment.settings.events_topic, 0, end)
+    (future,) = deployment.cluster.admin.delete_records([place]).values()
+    future.result()
+    refused = deployment.command("state", "recover", check=False)
+    assert refused.returncode == 1
+    assert f"up to {end - before[0]} events" in refused.stderr
+    done = deployment.command("state", "recover", "--accept-loss")
+    assert f"set to {end}" in done.stdout
+    replica = deployment.replica("a")
+    deployment.await_accounted(deployment.sent - (end - before[0]))
+    replica.stop()
+
+
+def test_refused_while_replicas_run(deployment):
+    """Offsets are not moved under a running group: the replicas are named."""
+    replica = deployment.replica("a")
+    replica.await_line("partition.positioned")
+    refused = deployment.command("state", "recover", check=False)
+    assert refused.returncode == 1
+    assert "stop them first" in refused.stderr
+    replica.stop()
+
+
+def test_nothing_to_recover_in_a_new_deployment(settings, tmp_path):
+    """Where nothing was ever processed nothing is set, and the first start begins at the earliest event."""
+    with deployed(settings, tmp_path) as deployment:
+        done = deployment.command("state", "recover")
+        assert done.stdout.count("nothing was ever processed") == 3
+        assert offsets(deployment) == {}
