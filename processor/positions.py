@@ -22,8 +22,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from processor.adapters import kafka
 from processor.adapters.group import Group, Placed
-from processor.adapters.kafka import Cluster
-from processor.adapters.ledger import Lineage, Watermark, watermark_of
+from processor.adapters.ledger import Lineage, Watermark, contacts_of, watermark_of
 from processor.adapters.mirror import Mirror
 from processor.catchup import CatchUp
 from processor.errors import StopError
@@ -31,7 +30,8 @@ from processor.fencing import Fence
 from processor.history import next_source_offset
 from processor.logs import get_logger
 from processor.settings import Settings
-from processor.topics import Topics, describe_topics
+from processor.startup import Found
+from processor.topics import describe_topics
 
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # at first, and at most: a far coordinator needs longer
 _PACE_S: Final = 0.3
@@ -50,17 +50,16 @@ class _Bounds(msgspec.Struct, frozen=True):
 class Positions:
     """Places the partitions of the group that are owed a place."""
 
-    def __init__(
-        self, settings: Settings, group: Group, mirror: Mirror, cluster: Cluster, topics: Topics, lineage: Lineage
-    ) -> None:
+    def __init__(self, settings: Settings, group: Group, mirror: Mirror, found: Found) -> None:
         self._settings = settings
         self._group = group
         self._mirror = mirror
-        self._cluster = cluster
-        self._topics = topics
-        self._lineage = lineage
+        self._cluster = found.cluster
+        self._topics = found.topics
+        self._lineage: Lineage = found.lineage
+        self._index = found.index
         self._catchup = CatchUp(settings, mirror)
-        self._fence = Fence(settings, cluster)
+        self._fence = Fence(settings, found.cluster)
         self._claimed: set[int] = set()
         self._told: dict[int, tuple[int, int, Watermark]] = {}
         self._not_before = 0.0
@@ -142,6 +141,7 @@ class Positions:
     def _place_committed(self, entry: TopicPartition, mark: Watermark | None, bounds: _Bounds) -> None:
         partition = entry.partition
         watermark = watermark_of(entry, self._lineage)
+        self._index.require(contacts_of(entry))
         self._check_bounds(partition, watermark, bounds)
         if mark == watermark:
             self._put(partition, Placed(watermark, watermark), "equal")

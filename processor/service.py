@@ -71,7 +71,7 @@ class Service:
         self._ledger = Ledger(settings, found.lineage, found.batch_bytes)
         self._mirror = Mirror(found.redis, found.lineage, self._codec)
         self._index: ContactIndex = found.index
-        self._positions = Positions(settings, self._group, self._mirror, found.cluster, found.topics, found.lineage)
+        self._positions = Positions(settings, self._group, self._mirror, found)
         self._breaker = Breaker(settings.breaker_window, settings.breaker_max_invalid_ratio)
         self._telemetry = Telemetry(settings.http_port)
         self._in_hand = 0
@@ -147,7 +147,9 @@ class Service:
     def commit(self, folded: Folded) -> dict[int, Watermark]:
         """Step 5. On return the batch is in Kafka for good, and nothing of it will be done again."""
         before = {partition: self._group.placed[partition].watermark for partition in folded.next_offsets}
-        after = self._ledger.commit(folded.outputs, before, folded.next_offsets, self._group.generation)
+        after = self._ledger.commit(
+            folded.outputs, before, folded.next_offsets, self._index.used, self._group.generation
+        )
         self._group.advance(after)
         return after
 

@@ -13,7 +13,7 @@ from processor.adapters import redis
 from processor.adapters.avro import codec
 from processor.adapters.contact_index import ContactIndex, lineage_of
 from processor.adapters.kafka import Cluster
-from processor.adapters.ledger import Lineage
+from processor.adapters.ledger import Lineage, check_metadata_fits
 from processor.domain.events import Parsing
 from processor.domain.identifiers import identification
 from processor.domain.orders import Policy
@@ -77,5 +77,6 @@ def check(settings: Settings) -> Found:
     except RetryError as error:
         raise UnreachableError(f"{error}; Kafka answered at first, then not") from error
     lineage = Lineage(cluster_id, settings.group_id, found.events.topic_id, found.facts.topic_id)
+    check_metadata_fits(lineage, found.contacts.partitions)
     index = ContactIndex(client, settings, lineage_of(cluster_id, settings.contacts_topic), found.contacts)
     return Found(cluster, client, found, lineage, index, batch_bytes)

@@ -21,6 +21,7 @@ import msgspec
 import redis
 
 from processor.adapters.kafka import Topic
+from processor.adapters.ledger import ContactsPosition
 from processor.adapters.redis import Client, classify
 from processor.domain.contacts import Claim, winner
 from processor.domain.identifiers import BUILT_IN_FIELDS, Identifier, identification
@@ -192,6 +193,7 @@ class ContactIndex:
         self._needed_fields = identification(rules).custom_fields
         self._good_mark: bytes | None = None  # the last mark found good: compared, not decoded, in each batch
         self._positions: dict[bytes, tuple[int, ...]] = {}
+        self.used: ContactsPosition | None = None  # the greatest position of an index that was read (C4)
 
     def add_lookups(self, pipeline: Any, identifiers: Collection[Identifier]) -> LookupPlan:
         """Add one atomic read for each shard to a pipeline: its readiness and the identifiers asked for.
@@ -223,7 +225,19 @@ class ContactIndex:
             for identifier, value in zip(identifiers, values, strict=True):
                 if value is not None:
                     contacts[identifier] = _winner(value)
-        return Reading(contacts, self._least(positions))
+        reached = ContactsPosition(self._topic.topic_id, self._least(positions))
+        if not reached.reaches(self.used):
+            raise IndexNotReadyError(
+                "the contact index is older than one that events were decided with (Redis was put back to an older "
+                "copy?); `order-facts contacts index` brings it up to date"
+            )
+        self.used = reached
+        return Reading(contacts, reached.offsets)
+
+    def require(self, position: ContactsPosition | None) -> None:
+        """Take no index that is older than one already used, in this process or before."""
+        if position is not None and position.topic_id == self._topic.topic_id:
+            self.used = position.joined(self.used)
 
     def find(self, identifier: Identifier) -> str | None:
         """Return the id of the contact that has the identifier, or None.

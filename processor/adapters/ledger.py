@@ -7,6 +7,7 @@ Nothing is retried in here. Whatever fails raises an error whose class says what
 
 import time
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from processor.settings import Settings
 TRANSACTION_TIMEOUT_S: Final = kafka.TRANSACTION_TIMEOUT_MS / 1000
 CUT_BYTES: Final = 64 << 10  # of a rejected record that the broker refuses: what is left of its value, or its key
 _TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+MAX_METADATA_BYTES: Final = 4096  # the broker's default, offset.metadata.max.bytes
 _METADATA_VERSION: Final = 1
 # the headers that this program sets; those of the original record are kept but for these
 _OWN_HEADERS: Final = frozenset(
@@ -39,12 +41,31 @@ class Watermark(msgspec.Struct, frozen=True, order=True):
     facts: int
 
 
+class ContactsPosition(msgspec.Struct, frozen=True):
+    """How far the contact index was that events were decided with: the contacts topic's id, next offsets."""
+
+    topic_id: str
+    offsets: tuple[int, ...]
+
+    def joined(self, other: "ContactsPosition | None") -> "ContactsPosition":
+        """Return the greater of both, partition by partition; another topic's position says nothing here."""
+        if other is None or other.topic_id != self.topic_id:
+            return self
+        pairs = zip_longest(self.offsets, other.offsets, fillvalue=0)
+        return ContactsPosition(self.topic_id, tuple(max(pair) for pair in pairs))
+
+    def reaches(self, other: "ContactsPosition | None") -> bool:
+        """Tell whether nothing that the other position had seen is missing here."""
+        return self.joined(other).offsets == self.offsets
+
+
 class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stands in a committed offset's metadata string, as JSON."""
 
     v: int
     facts: int
     topics: tuple[str, str]  # the ids of the events and the facts topic
+    contacts: ContactsPosition | None = None  # the greatest that was used so far
 
 
 class Lineage(msgspec.Struct, frozen=True):
@@ -56,10 +77,25 @@ class Lineage(msgspec.Struct, frozen=True):
     facts_topic_id: str
 
 
-def metadata_text(watermark: Watermark, lineage: Lineage) -> str:
+def metadata_text(watermark: Watermark, lineage: Lineage, contacts: ContactsPosition | None = None) -> str:
     """Return what is committed beside `watermark.source`."""
     topics = (lineage.events_topic_id, lineage.facts_topic_id)
-    return msgspec.json.encode(_Metadata(_METADATA_VERSION, watermark.facts, topics)).decode()
+    return msgspec.json.encode(_Metadata(_METADATA_VERSION, watermark.facts, topics, contacts)).decode()
+
+
+def check_metadata_fits(lineage: Lineage, contacts_partitions: int) -> None:
+    """Refuse a contacts topic of so many partitions that its position might not fit beside an offset."""
+    largest = ContactsPosition("x" * 22, (10**14,) * contacts_partitions)
+    if len(metadata_text(Watermark(10**14, 10**14), lineage, largest)) > MAX_METADATA_BYTES:
+        raise StopError(
+            f"the contacts topic has {contacts_partitions} partitions: its position does not fit the "
+            f"{MAX_METADATA_BYTES} bytes beside a committed offset; take a contacts topic of fewer partitions"
+        )
+
+
+def contacts_of(committed: TopicPartition) -> ContactsPosition | None:
+    """Return how far the contact index was, of an offset whose metadata `watermark_of` could read."""
+    return msgspec.json.decode(committed.metadata or "", type=_Metadata).contacts
 
 
 def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:
@@ -110,11 +146,13 @@ class Ledger:
         outputs: Iterable[Output],
         before: Mapping[int, Watermark],
         next_offsets: Mapping[int, int],
+        contacts: ContactsPosition | None,
         group_metadata: Any,
     ) -> dict[int, Watermark]:
         """Commit a batch and return each partition's new watermark: on return the outcome is definite.
 
-        `before` holds each partition's watermark so far, `next_offsets` its next source offset.
+        `before` holds each partition's watermark so far, `next_offsets` its next source offset, `contacts`
+        how far the contact index was.
         Raises RetryError, ProducerLostError or StopError; then `abort` must be called.
         """
         producer = self._producer
@@ -127,7 +165,7 @@ class Ledger:
             with kafka.fatal_errors():
                 self._flush(producer, reports)
             after = self._watermarks(reports, before, next_offsets)
-            producer.send_offsets_to_transaction(self._offsets(after), group_metadata, TRANSACTION_TIMEOUT_S)
+            producer.send_offsets_to_transaction(self._offsets(after, contacts), group_metadata, TRANSACTION_TIMEOUT_S)
         except KafkaException as error:
             raise kafka.classify(error.args[0], "writing a batch") from error
         except BufferError as error:
@@ -216,11 +254,10 @@ class Ledger:
             after[partition] = Watermark(source, facts)
         return after
 
-    def _offsets(self, after: Mapping[int, Watermark]) -> list[TopicPartition]:
+    def _offsets(self, after: Mapping[int, Watermark], contacts: ContactsPosition | None) -> list[TopicPartition]:
+        topic, lineage = self._settings.events_topic, self._lineage
         return [
-            TopicPartition(
-                self._settings.events_topic, partition, watermark.source, metadata_text(watermark, self._lineage)
-            )
+            TopicPartition(topic, partition, watermark.source, metadata_text(watermark, lineage, contacts))
             for partition, watermark in after.items()
         ]
 

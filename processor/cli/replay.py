@@ -11,7 +11,7 @@ from processor.domain.rejections import Reason
 from processor.replay import ALL_INVALID, Replay, Selection, Summary, Verdict
 from processor.settings import Settings
 
-_JSON: Final = msgspec.json.Encoder(order="deterministic")
+_JSON: Final = msgspec.json.Encoder()
 _SKIPPED: Final = (Verdict.ROUNDS, Verdict.TRUNCATED, Verdict.ALREADY)
 
 
