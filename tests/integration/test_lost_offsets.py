@@ -4,6 +4,7 @@ Each refusal leaves topics, offsets and mirrors as they were.
 """
 
 import json
+import re
 
 import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType

@@ -31,6 +31,7 @@ def good(services, indexed, tmp_path_factory):
         first = traffic(seed=5, count=20)
         send_in_transaction(settings, first)
         running.sent += len(first)
+        await_condition(lambda: len(running.read(settings.events_topic)) == running.sent, "the transaction's marks")
         running.send([*traffic(seed=6, count=100), *chain("x")])
         replica = running.replica("a")
         running.await_accounted()
@@ -360,7 +361,7 @@ def test_expired_events_and_rejected_records_are_said(single):
     delete_records(single, settings.rejected_topic, third)
     _, lines = verified(single, 0)
     assert any(
-        line.startswith(f"{place}: rejected records of events below offset 19 have expired; 3 ") for line in lines
+        line.startswith(f"{place}: rejected records of events below offset 19 have expired; 5 ") for line in lines
     )
     produce(settings, settings.facts_topic, [single.read(settings.facts_topic)[0]])
     assert verified(single, 1)[0] == {"doubled": 1}

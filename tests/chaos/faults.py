@@ -1,0 +1,157 @@
+"""The faults, by name; each acts on the world and returns when it is over, or has begun to heal."""
+
+import signal
+import time
+
+from redis import RedisError
+
+from tests.support.deployment import await_condition
+
+AIMED = ("after commit", "before mirror", "after flush", "before end")
+
+
+def _pick(world):
+    return world.random.choice(sorted(world.replicas))
+
+
+def kill_replica(world):
+    """SIGKILL one replica; it restarts under its own name."""
+    world.replicas[_pick(world)].signal(signal.SIGKILL)
+
+
+def kill_aimed(world):
+    """Replace a replica by one that kills itself at a named moment, most often between commit and mirror write."""
+    name = _pick(world)
+    moment = world.random.choice(AIMED)
+    world.replicas[name].stop()
+    world.start_replica(name, moment)
+
+
+def kill_for_good(world):
+    """SIGKILL one replica and let the others take over; it comes back after a while under its name."""
+    name = _pick(world)
+    process = world.replicas.pop(name)
+    process.signal(signal.SIGKILL)
+    process.await_end()
+    time.sleep(12)  # a fault's own length: longer than the session
+    world.start_replica(name)
+
+
+def freeze_replica(world):
+    """SIGSTOP one replica beyond session and transaction timeout, then SIGCONT: a zombie."""
+    process = world.replicas[_pick(world)]
+    process.signal(signal.SIGSTOP)
+    time.sleep(14)
+    process.signal(signal.SIGCONT)
+
+
+def stop_replica(world):
+    """SIGTERM one replica; it ends cleanly and comes back."""
+    name = _pick(world)
+    world.replicas[name].stop()
+    world.start_replica(name)
+
+
+def burst_of_replicas(world):
+    """Add three replicas at once, and take them away again."""
+    names = [f"guest{number}" for number in range(3)]
+    for name in names:
+        world.start_replica(name)
+    time.sleep(world.random.uniform(1, 5))
+    for name in names:
+        world.replicas.pop(name).stop()
+
+
+def kill_index(world):
+    """SIGKILL the contact index; it restarts."""
+    world.index.signal(signal.SIGKILL)
+
+
+def redis_restarted_empty(world):
+    """SIGKILL Redis; it comes back with nothing."""
+    world.redis.kill()
+    time.sleep(world.random.uniform(0, 2))
+    world.redis.start()
+
+
+def redis_flushed(world):
+    """FLUSHALL."""
+    world.client.flushall()
+
+
+def index_flushed(world):
+    """Remove the contact index alone."""
+    for key in world.client.scan_iter("order-facts:contacts:*"):
+        world.client.unlink(key)
+
+
+def redis_rolled_back(world):
+    """Put everything back to a copy of some seconds ago."""
+    copies = {key: world.client.dump(key) for key in world.client.scan_iter("*")}
+    time.sleep(world.random.uniform(1, 4))
+    for key, copy in copies.items():
+        if copy is not None:
+            world.client.restore(key, 0, copy, replace=True)
+
+
+def redis_out_of_memory(world):
+    """Let maxmemory be reached under noeviction for a while."""
+    world.client.config_set("maxmemory", "1mb")
+    time.sleep(4)
+    world.client.config_set("maxmemory", "0")
+
+
+def redis_frozen(world):
+    """Stop Redis for 15 s."""
+    world.redis.pause()
+    time.sleep(15)
+    world.redis.resume()
+
+
+def redis_slow(world):
+    """Have Redis answer slowly for some seconds."""
+    until = time.monotonic() + 6
+    while time.monotonic() < until:
+        try:
+            world.client.execute_command("CLIENT", "PAUSE", "300", "ALL")
+        except RedisError:
+            continue
+        time.sleep(0.35)
+
+
+def broker_restarted(world):
+    """SIGKILL the broker, start it again."""
+    world.kafka.kill()
+    time.sleep(world.random.uniform(0, 2))
+    world.kafka.start()
+
+
+def broker_frozen(world):
+    """Stop the broker for 20 s."""
+    world.kafka.pause()
+    time.sleep(20)
+    world.kafka.resume()
+
+
+SHORT = (
+    kill_replica,
+    kill_aimed,
+    kill_aimed,
+    stop_replica,
+    burst_of_replicas,
+    redis_restarted_empty,
+    redis_flushed,
+    index_flushed,
+    redis_rolled_back,
+    redis_out_of_memory,
+    redis_slow,
+    broker_restarted,
+    kill_index,
+)
+LONG = (*SHORT, freeze_replica, kill_for_good, redis_frozen, broker_frozen)
+
+
+def settle(world):
+    """Have everything alive again after a fault."""
+    world.keep_up()
+    await_condition(lambda: world.client.ping() or True, "Redis answers")

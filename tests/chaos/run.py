@@ -1,0 +1,134 @@
+"""One run of the chaos suite: `python -m tests.chaos.run --seconds 600 --seed 7`, or `make chaos`.
+
+A seeded schedule of faults hits three replicas, the contact index, Redis and Kafka while events flow and a
+reader watches. At the end the topics' whole content is compared with the reference fold, and the mirror
+with the facts. Prints a summary; exits with 1 where anything is missing, doubled or wrong.
+"""
+
+import argparse
+import json
+import secrets
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from processor.settings import Settings
+from tests.chaos import faults
+from tests.chaos.world import Watcher, World
+
+SETTLE_S = 180.0
+
+
+def chaos(seconds, seed, folder, least_events, kinds=faults.LONG):
+    """Run the suite and give its summary; raises AssertionError where a promise is broken."""
+    world = World(Settings(identifier_key="a secret of the chaos suite", instance_id="chaos"), folder, seed)
+    stop, watch = threading.Event(), threading.Event()
+    try:
+        world.begin()
+        watcher = Watcher(world.deployment.settings, watch)
+        watcher.start()
+        rate = max(200.0, least_events / seconds)
+        workers = [
+            threading.Thread(target=world.pace, args=(stop, rate), daemon=True),
+            threading.Thread(target=world.change_contacts, args=(stop,), daemon=True),
+        ]
+        for worker in workers:
+            worker.start()
+        hits = _hit(world, seconds, kinds)
+        stop.set()
+        for worker in workers:
+            worker.join(SETTLE_S)
+            assert not worker.is_alive(), "the producer could not finish"
+        world.keep_up()
+        world.deployment.await_accounted(patience_s=SETTLE_S)
+        reasons = _stop_and_compare(world)
+        watch.set()
+        watcher.join(30)
+        return _summary(world, hits, reasons, watcher)
+    finally:
+        stop.set()
+        watch.set()
+        world.end()
+
+
+def _hit(world, seconds, kinds):
+    """Play the schedule: every kind at least once if time allows, in seeded order, then again."""
+    begun, hits = time.monotonic(), []
+    queue = []
+    while time.monotonic() - begun < seconds:
+        if not queue:
+            queue = list(kinds)
+            world.random.shuffle(queue)
+        fault = queue.pop()
+        hits.append((fault.__name__, time.monotonic()))
+        print(f"{time.monotonic() - begun:7.1f} s  {fault.__name__}", file=sys.stderr, flush=True)
+        fault(world)
+        _recover(world, world.random.uniform(1.0, 6.0))
+    return hits
+
+
+def _recover(world, pause_s):
+    """Let the world run on for a while, and start again what died, as an orchestrator does."""
+    until = time.monotonic() + pause_s
+    while time.monotonic() < until:
+        faults.settle(world)
+        time.sleep(0.1)
+
+
+def _stop_and_compare(world):
+    for process in list(world.replicas.values()):
+        if process.popen.poll() is None:
+            process.stop()
+    return world.deployment.require_right_outputs()
+
+
+def _summary(world, hits, reasons, watcher):
+    waits = defaultdict(list)
+    for name, moment in hits:
+        flowed = watcher.flowed_again(moment)
+        if flowed is not None:
+            waits[name].append(flowed)
+    assert watcher.doubled == 0
+    return {
+        "seed": world.seed,
+        "events": world.deployment.sent,
+        "facts": reasons["fact"],
+        "rejected": sum(reasons.values()) - reasons["fact"],
+        "faults": dict(sorted(Counter(name for name, _ in hits).items())),
+        "named_moments_hit": _moments(world),
+        "duplicates": watcher.doubled,
+        "losses": 0,
+        "mismatches": 0,
+        "longest_stall_s": round(watcher.longest_stall(), 1),
+        "flowed_again_s": {name: round(max(times), 1) for name, times in sorted(waits.items())},
+    }
+
+
+def _moments(world):
+    found = Counter()
+    for log in world.deployment.folder.glob("*.log"):
+        for text in log.read_text(encoding="utf-8").splitlines():
+            if '"test.sabotage"' in text:
+                found[json.loads(text)["moment"]] += 1
+    return dict(found)
+
+
+def main():
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Break everything while events flow; require that nothing is lost.")
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--events", type=int, default=100_000, help="how many at least")
+    options = parser.parse_args()
+    seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
+    print(f"seed {seed}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="order-facts-chaos-") as folder:
+        summary = chaos(options.seconds, seed, Path(folder), options.events)
+    print(json.dumps(summary, indent=2))
+
+
+if __name__ == "__main__":
+    main()

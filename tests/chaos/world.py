@@ -1,0 +1,180 @@
+"""The world that the chaos suite plays in: brokers, Redis, the contact index, replicas, a producer and a watcher."""
+
+import random
+import signal
+import threading
+import time
+from collections import defaultdict
+
+from confluent_kafka import KafkaException, TopicPartition
+from msgspec.structs import replace
+from redis import Redis
+
+from deploy.local.services import EmbeddedKafka, EmbeddedRedis
+from processor.adapters.avro import codec
+from processor.adapters.kafka import plain_producer, reader
+from tests.support.deployment import UNDECODABLE, Deployment
+from tests.support.facts import fact_of
+from tests.support.traffic import CONTACTS, contacts, traffic
+
+PARTITIONS = 6
+REPLICAS = ("r1", "r2", "r3")
+
+
+class World:
+    """Everything that runs, and the verbs by which faults act on it."""
+
+    def __init__(self, settings, folder, seed):
+        self.random = random.Random(seed)
+        self.seed = seed
+        self.kafka = EmbeddedKafka(folder / "kafka")
+        self.redis = EmbeddedRedis(folder / "redis")
+        self.kafka.start()
+        self.redis.start()
+        settings = replace(settings, bootstrap_servers=self.kafka.bootstrap_servers, redis_url=self.redis.url)
+        self.deployment = Deployment(settings, folder)
+        self.replicas = {}
+        self.index = None
+        self._stopping = threading.Event()
+        self.client = Redis.from_url(self.redis.url, socket_timeout=5)
+
+    def begin(self):
+        """Make topics and contacts, start the index, the replicas."""
+        self.deployment.command("topics", "create", partitions=PARTITIONS)
+        self.deployment.send_contacts(contacts())
+        self.start_index()
+        self.index.await_line("contacts.ready")
+        for name in REPLICAS:
+            self.start_replica(name)
+
+    def start_index(self):
+        """Start the contact index; a second one would take over."""
+        self.index = self.deployment.start("contacts", "index", name="index")
+
+    def start_replica(self, name, moment=None):
+        """Start a replica, which kills itself at a moment of one of its next batches if one is given."""
+        if moment is None:
+            self.replicas[name] = self.deployment.replica(name, max_batch=500)
+        else:
+            batch = self.random.randrange(3, 12)
+            self.replicas[name] = self.deployment.sabotaged(name, moment, batch, "SIGKILL", max_batch=500)
+
+    def keep_up(self):
+        """Start again what died, as an orchestrator does; require that nothing died but by a kill."""
+        for name, process in list(self.replicas.items()):
+            code = process.popen.poll()
+            if code is not None:
+                assert code == -signal.SIGKILL, process.tail(f"replica {name} ended with {code}")
+                self.start_replica(name)
+        code = self.index.popen.poll()
+        if code is not None:
+            assert code == -signal.SIGKILL, self.index.tail(f"the index ended with {code}")
+            self.start_index()
+
+    def end(self):
+        """Leave nothing behind."""
+        self._stopping.set()
+        self.deployment.end()
+        self.client.close()
+        self.redis.stop()
+        self.kafka.stop()
+
+    def pace(self, stop, rate_per_s):
+        """Produce traffic at a rate until told to stop, whatever fails meanwhile; give how many records."""
+        producer = plain_producer(self.deployment.settings)
+        sent = 0
+        begun = time.monotonic()
+        batch = iter(())
+        while not stop.is_set():
+            for _ in range(int((time.monotonic() - begun) * rate_per_s) - sent):
+                record = next(batch, None)
+                if record is None:
+                    batch = iter(traffic(self.random.randrange(1 << 30), 5_000, orders=4_000))
+                    record = next(batch)
+                headers = [(UNDECODABLE, b"1")] if record.is_undecodable else None
+                producer.produce(self.deployment.settings.events_topic, record.value, record.key, headers=headers)
+                sent += 1
+            producer.poll(0.02)
+        assert producer.flush(120) == 0
+        self.deployment.sent = sent
+        return sent
+
+    def change_contacts(self, stop):
+        """Change contacts all the while, in ways that change nobody's orders: new tokens, new contacts."""
+        producer = plain_producer(self.deployment.settings)
+        number = 0
+        known = contacts()
+        while not stop.wait(0.2):
+            number += 1
+            contact = dict(known[number % CONTACTS])
+            contact["pushTokens"] = [*contact["pushTokens"], f"new-{number}"]
+            extra = {"contactId": f"x{number % 50}", "email": f"x{number}@shop.example"}
+            for changed in (contact, extra):
+                value = self._contact_value(changed)
+                producer.produce(self.deployment.settings.contacts_topic, value, changed["contactId"].encode())
+            producer.poll(0)
+        assert producer.flush(120) == 0
+
+    @staticmethod
+    def _contact_value(contact):
+        return codec().encode_contact(contact)
+
+
+class Watcher(threading.Thread):
+    """Reads committed outputs all the while: when each partition's came, and whether any came twice."""
+
+    def __init__(self, settings, stop):
+        super().__init__(name="watcher", daemon=True)
+        self._settings = settings
+        self._stop_event = stop
+        self.arrivals = defaultdict(list)
+        self.seen = set()
+        self.doubled = 0
+
+    def run(self):
+        """Read until told to stop."""
+        consumer = reader(self._settings)
+        facts, rejected = self._settings.facts_topic, self._settings.rejected_topic
+        consumer.assign([TopicPartition(t, p, 0) for t in (facts, rejected) for p in range(PARTITIONS)])
+        while not self._stop_event.is_set():
+            try:
+                messages = consumer.consume(2_000, 0.1)
+            except KafkaException:
+                continue  # a broker that is down is one of the faults
+            now = time.monotonic()
+            for message in messages:
+                if message.error() is None:
+                    self._note(message, now, is_fact=message.topic() == facts)
+        consumer.close()
+
+    def _note(self, message, now, *, is_fact):
+        times = self.arrivals[message.partition()]
+        if not times or now - times[-1] > 0.01:
+            times.append(now)
+        place = (message.topic(), message.partition(), message.offset())
+        if is_fact:
+            source = fact_of(message.value())["sourceOffset"]
+        else:
+            source = int(dict(message.headers())["source.offset"])
+        entry = (message.partition(), source)
+        if entry in self.seen:
+            self.doubled += 1
+            print("doubled:", place, entry)
+        self.seen.add(entry)
+
+    def flowed_again(self, since):
+        """Give the seconds until every partition had an output again after a moment, None where one had none."""
+        waits = []
+        for partition in range(PARTITIONS):
+            after = next((moment for moment in self.arrivals[partition] if moment > since), None)
+            if after is None:
+                return None
+            waits.append(after - since)
+        return max(waits)
+
+    def longest_stall(self):
+        """Give the longest time in which a partition had no output, in seconds."""
+        return max(
+            (later - earlier for times in self.arrivals.values() for earlier, later in zip(times, times[1:])),
+            default=0.0,
+        )
