@@ -1,6 +1,6 @@
 """What a partition's outputs say of its past: the source offset up to which they account for events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Message
@@ -15,24 +15,29 @@ from processor.settings import Settings
 _FIRST_STEP: Final = 16
 
 
-def next_source_offset(settings: Settings, cluster: Cluster, partition: int) -> int | None:
-    """Return one above the highest source offset in the last fact and the last rejected record.
+def next_source_offsets(settings: Settings, cluster: Cluster, partitions: Iterable[int]) -> dict[int, int | None]:
+    """Return, by partition, one above the highest source offset in the last fact and the last rejected record.
 
     None where neither topic holds a committed record of the partition. One partition's outputs are written
     in the order of their sources, so that the last of each is the highest.
     """
     consumer = kafka.reader(settings)
+    sources = ((settings.facts_topic, _fact_source), (settings.rejected_topic, _rejected_source))
+    offsets: dict[int, int | None] = {}
     try:
-        found = [
-            _last(cluster, consumer, settings.facts_topic, partition, _fact_source),
-            _last(cluster, consumer, settings.rejected_topic, partition, _rejected_source),
-        ]
+        for partition in partitions:
+            found = [_last(cluster, consumer, topic, partition, source) for topic, source in sources]
+            offsets[partition] = max((offset + 1 for offset in found if offset is not None), default=None)
     except KafkaException as error:
         raise kafka.classify(error.args[0], "reading the last outputs") from error
     finally:
         consumer.close()
-    known = [offset for offset in found if offset is not None]
-    return max(known) + 1 if known else None
+    return offsets
+
+
+def next_source_offset(settings: Settings, cluster: Cluster, partition: int) -> int | None:
+    """Return what `next_source_offsets` says of one partition."""
+    return next_source_offsets(settings, cluster, [partition])[partition]
 
 
 def _last(

@@ -23,11 +23,11 @@ from confluent_kafka import KafkaException, TopicPartition
 from processor.adapters import kafka
 from processor.adapters.group import Group, Placed
 from processor.adapters.ledger import Lineage, Watermark, contacts_of, watermark_of
-from processor.adapters.mirror import Mirror
+from processor.adapters.mirror import Mark, Mirror
 from processor.catchup import CatchUp
 from processor.errors import StopError
 from processor.fencing import Fence
-from processor.history import next_source_offset
+from processor.history import next_source_offsets
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.startup import Found
@@ -111,10 +111,13 @@ class Positions:
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._fence.offsets_stable()
         bounds = self._bounds(owed)
+        processed = next_source_offsets(self._settings, self._cluster, _not_mirrored(committed, marks))
+        if self._has_moved(committed, processed):
+            return
         for entry in committed:
             partition, mark = entry.partition, marks[entry.partition].watermark
             if entry.offset < 0:
-                self._place_fresh(partition, mark, bounds)
+                self._place_fresh(partition, mark, processed[partition], bounds)
             else:
                 self._place_committed(entry, mark, bounds)
 
@@ -124,9 +127,32 @@ class Positions:
             self._pending_since = time.monotonic()
             log.info("partition.pending", partitions=owed)
 
-    def _place_fresh(self, partition: int, mark: Watermark | None, bounds: _Bounds) -> None:
+    def _has_moved(self, committed: list[TopicPartition], processed: Mapping[int, int | None]) -> bool:
+        """Compare committed offsets with what the outputs say was processed; tell whether to look anew.
+
+        Outputs beyond a committed offset may be a later owner's, whose commit is seen when asked again. Raises
+        StopError where it is not.
+        """
+        below = [entry for entry in committed if 0 <= entry.offset < (processed.get(entry.partition) or 0)]
+        if not below:
+            return False
+        again = self._group.committed([entry.partition for entry in below], self._wait_s) or []
+        for entry in again:
+            if entry.offset < (processed[entry.partition] or 0):
+                raise StopError(self._moved_back(entry.partition, entry.offset, processed[entry.partition] or 0))
+        return True
+
+    def _moved_back(self, partition: int, committed: int, processed: int) -> str:
+        return (
+            f"{self._settings.events_topic}[{partition}]: the committed offset {committed} is below {processed}, up "
+            f"to which events were processed: the group's offsets were moved back or restored; set it to {processed} "
+            "again with `order-facts state recover`, or to reprocess take a new group_id with a new facts_topic and "
+            "rejected_topic"
+        )
+
+    def _place_fresh(self, partition: int, mark: Watermark | None, processed: int | None, bounds: _Bounds) -> None:
         """Start at the earliest record, but only where nothing was ever produced."""
-        restore = next_source_offset(self._settings, self._cluster, partition)
+        restore = processed
         if mark is not None:
             restore = max(restore or 0, mark.source)
         if restore is not None:
@@ -146,12 +172,7 @@ class Positions:
         if mark == watermark:
             self._put(partition, Placed(watermark, watermark), "equal")
         elif mark is not None and (mark.source > watermark.source or mark.facts > watermark.facts):
-            raise StopError(
-                f"{self._settings.events_topic}[{partition}]: the committed offset {watermark.source} is below "
-                f"{mark.source}, up to which events were processed: the group's offsets were moved back or "
-                f"restored; set it to {mark.source} again with `order-facts state recover`, or "
-                "to reprocess take a new group_id with a new facts_topic and rejected_topic"
-            )
+            raise StopError(self._moved_back(partition, watermark.source, mark.source))
         else:
             self._check_rebuild(partition, mark, bounds)
             self._catchup.begin(partition, self._group.tenures[partition], mark, watermark)
@@ -220,3 +241,12 @@ class Positions:
             )
         except KafkaException as error:
             raise kafka.classify(error.args[0], "asking for the topics' ends") from error
+
+
+def _not_mirrored(committed: list[TopicPartition], marks: Mapping[int, Mark]) -> list[int]:
+    """Return the partitions that have no committed offset, or whose mirror is not as far: their outputs tell more."""
+    return [
+        entry.partition
+        for entry in committed
+        if (mark := marks[entry.partition].watermark) is None or mark.source != entry.offset
+    ]

@@ -179,7 +179,8 @@ class Service:
         if is_slow or (step == "lookup" and isinstance(error, RedisError)):
             self._most = max(1, self._in_hand // 2)
         try:
-            self._ledger.abort()
+            if not isinstance(error, ProducerLostError):  # a lost one's transaction is for its successor to settle
+                self._ledger.abort()
         except ProducerLostError as lost:
             error = lost
         if isinstance(error, ProducerLostError):

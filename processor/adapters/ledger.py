@@ -6,7 +6,7 @@ Nothing is retried in here. Whatever fails raises an error whose class says what
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from processor.adapters import kafka
+from processor.adapters.bounded import BoundedCalls
 from processor.domain.records import Record
 from processor.domain.rejections import Rejection
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
@@ -23,6 +24,7 @@ from processor.settings import Settings
 TRANSACTION_TIMEOUT_S: Final = kafka.TRANSACTION_TIMEOUT_MS / 1000
 CUT_BYTES: Final = 64 << 10  # of a rejected record that the broker refuses: what is left of its value, or its key
 _TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+OFFSETS_TIMEOUT_S: Final = 5.0  # the call that hangs when a coordinator goes away is not waited for any longer
 MAX_METADATA_BYTES: Final = 4096  # the broker's default, offset.metadata.max.bytes
 _METADATA_VERSION: Final = 1
 # the headers that this program sets; those of the original record are kept but for these
@@ -127,6 +129,7 @@ class Ledger:
         self._batch_bytes = batch_bytes
         self._producer: Producer | None = None
         self._open = False
+        self._calls = BoundedCalls()
         self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused whole
 
     def ready(self) -> None:
@@ -165,7 +168,12 @@ class Ledger:
             with kafka.fatal_errors():
                 self._flush(producer, reports)
             after = self._watermarks(reports, before, next_offsets)
-            producer.send_offsets_to_transaction(self._offsets(after, contacts), group_metadata, TRANSACTION_TIMEOUT_S)
+            offsets = self._offsets(after, contacts)
+            self._call(
+                lambda: producer.send_offsets_to_transaction(offsets, group_metadata, OFFSETS_TIMEOUT_S),
+                "adding offsets",
+                OFFSETS_TIMEOUT_S,
+            )
         except KafkaException as error:
             raise kafka.classify(error.args[0], "writing a batch") from error
         except BufferError as error:
@@ -181,7 +189,8 @@ class Ledger:
         self._open = False
         try:
             with kafka.fatal_errors():
-                self._producer.abort_transaction(TRANSACTION_TIMEOUT_S)
+                producer = self._producer
+                self._call(lambda: producer.abort_transaction(TRANSACTION_TIMEOUT_S), "aborting a batch")
         except KafkaException as error:
             raise ProducerLostError(f"aborting a batch: {error.args[0].str()}") from error
 
@@ -191,6 +200,11 @@ class Ledger:
         if self._producer is not None:
             self._producer.purge(in_flight=False)
             self._producer = None
+            self._calls.close()
+            self._calls = BoundedCalls()  # the old one may be held up for ever by the old producer
+
+    def _call(self, work: Callable[[], None], what: str, timeout_s: float = TRANSACTION_TIMEOUT_S) -> None:
+        self._calls.call(work, timeout_s, what)
 
     def _produce(self, producer: Producer, outputs: Iterable[Output]) -> "_Reports":
         outputs = list(outputs)
@@ -265,7 +279,7 @@ class Ledger:
         started = time.monotonic()
         try:
             with kafka.fatal_errors():
-                producer.commit_transaction(TRANSACTION_TIMEOUT_S)
+                self._call(lambda: producer.commit_transaction(TRANSACTION_TIMEOUT_S), "committing a batch")
         except KafkaException as error:
             failure: KafkaError = error.args[0]
             text = f"committing a batch, after {time.monotonic() - started:.1f} s"

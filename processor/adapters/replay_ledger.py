@@ -4,17 +4,16 @@ What was replayed is one committed offset for each partition of the rejected top
 `<group_id>-replay`, with a metadata string: by reason, the sweeps that earlier runs made. A sweep says in
 three numbers which records a run dealt with, so that a later run with another selection leaves out
 exactly those. An offset that somebody sets by hand (no metadata) says: all below was dealt with, nothing
-above. Nothing is retried in here but the question for the offsets, while the broker loads them.
+above. Nothing is retried in here.
 """
 
-import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 from msgspec.structs import replace
 
@@ -34,8 +33,8 @@ _MOST_METADATA_BYTES: Final = 4_000  # a broker takes 4,096 by default
 _BATCH_OVERHEAD_BYTES: Final = 1_000
 _BATCH_BYTES: Final = 1 << 20
 _VERSION: Final = 1
-_POLL_S: Final = 0.1
-_LOADING: Final = frozenset({KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR})
+_PENDING_S: Final = 3.0  # for an answer that takes a tenth of a second where nothing is pending
+_ASK_ONCE: Final = {"retry.backoff.ms": 60_000, "retry.backoff.max.ms": 60_000}
 _FENCED: Final = frozenset(
     {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
 )
@@ -136,13 +135,17 @@ class ReplayLedger:
 
         Raises StopError while a transaction of another run is open, RetryError where no answer comes.
         """
-        committed, pending = self._offsets()
-        if pending:
+        if self._committed(REQUEST_TIMEOUT_S, **{"isolation.level": "read_uncommitted"}) is None:
+            raise RetryError(f"the offsets of the group {self.group_id} were not told within {REQUEST_TIMEOUT_S:g} s")
+        # So the coordinator answers, and who asks for stable offsets waits only for a transaction to end. It asks
+        # once: asked again and again, a run that is busy would be found between two of its transactions.
+        stable = self._committed(_PENDING_S, **_ASK_ONCE)
+        if stable is None:
             raise StopError(
-                f"a transaction of an earlier `rejected replay` is open, on {self._topic.name}{sorted(pending)}: it is "
-                f"running, or it was killed less than {2 * _TRANSACTION_TIMEOUT_S:.0f} s ago; wait until it ends"
+                f"a transaction of an earlier `rejected replay` of {self._topic.name} is open: it is running, or it "
+                f"was killed less than {2 * _TRANSACTION_TIMEOUT_S:.0f} s ago; wait until it ends"
             )
-        return {entry.partition: sweeps_of(entry, self._topic) for entry in committed}
+        return {entry.partition: sweeps_of(entry, self._topic) for entry in stable if entry.offset >= 0}
 
     def take_over(self) -> None:
         """Be the only one who can replay: end and fence every earlier run. Raises RetryError or StopError."""
@@ -175,9 +178,7 @@ class ReplayLedger:
 
     def settle(self) -> None:
         """Wait until the last commit is in force for whoever asks next: the broker is done a moment later."""
-        deadline = time.monotonic() + REQUEST_TIMEOUT_S
-        while self._offsets()[1] and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+        self._committed(REQUEST_TIMEOUT_S)
 
     def kept_ms(self) -> int:
         """Return how long the brokers keep the offsets of a group that nobody is in, in ms."""
@@ -245,39 +246,22 @@ class ReplayLedger:
         limit = self._cluster.topic_settings(self._settings.events_topic).get("max.message.bytes", _BATCH_BYTES)
         return min(_BATCH_BYTES, int(limit) - _BATCH_OVERHEAD_BYTES)
 
-    def _offsets(self) -> tuple[list[TopicPartition], list[int]]:
-        """Return the committed offsets, and the partitions where a transaction may yet change them."""
+    def _committed(self, timeout_s: float, **properties: Any) -> list[TopicPartition] | None:
+        """Return the committed offsets, -1001 for none; None where no answer comes in time.
+
+        The administrator's client could tell pending offsets at once, but ends the process with a segmentation
+        fault where the group's coordinator is not there yet (librdkafka issue 5040).
+        """
         asked = [TopicPartition(self._topic.name, partition) for partition in range(self._topic.partitions)]
-        request = ConsumerGroupTopicPartitions(self.group_id, asked)
-        deadline = time.monotonic() + REQUEST_TIMEOUT_S
-        while True:
-            (future,) = self._cluster.admin.list_consumer_group_offsets(
-                [request], require_stable=True, request_timeout=REQUEST_TIMEOUT_S
-            ).values()
-            try:
-                entries = future.result().topic_partitions
-            except KafkaException as error:
-                failure = error.args[0]
-                if failure.code() == KafkaError.GROUP_ID_NOT_FOUND:
-                    return [], []
-                if failure.code() not in _LOADING or time.monotonic() >= deadline:
-                    raise _failure(failure) from error
-                time.sleep(_POLL_S)
-            else:
-                return _sorted_out(entries)
-
-
-def _sorted_out(entries: Iterable[TopicPartition]) -> tuple[list[TopicPartition], list[int]]:
-    committed, pending = [], []
-    for entry in entries:
-        if entry.error is None:
-            if entry.offset >= 0:
-                committed.append(entry)
-        elif entry.error.code() == KafkaError.UNSTABLE_OFFSET_COMMIT:
-            pending.append(entry.partition)
-        else:
-            raise _failure(entry.error)
-    return committed, pending
+        client = kafka.reader(self._settings, **{"group.id": self.group_id, **properties})
+        try:
+            return client.committed(asked, timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001
+                return None
+            raise _failure(error.args[0]) from error
+        finally:
+            client.close()
 
 
 def _failure(error: KafkaError) -> OrderFactsError:

@@ -14,6 +14,13 @@ def _pick(world):
     return world.random.choice(sorted(world.replicas))
 
 
+def retire(process):
+    """SIGTERM a replica and require a clean end; one that has only just been started may end by the signal."""
+    process.signal(signal.SIGTERM)
+    code = process.await_end()
+    assert code in {0, -signal.SIGTERM, -signal.SIGKILL}, process.tail(f"exit code {code}")
+
+
 def kill_replica(world):
     """SIGKILL one replica; it restarts under its own name."""
     world.replicas[_pick(world)].signal(signal.SIGKILL)
@@ -23,7 +30,7 @@ def kill_aimed(world):
     """Replace a replica by one that kills itself at a named moment, most often between commit and mirror write."""
     name = _pick(world)
     moment = world.random.choice(AIMED)
-    world.replicas[name].stop()
+    retire(world.replicas[name])
     world.start_replica(name, moment)
 
 
@@ -48,7 +55,7 @@ def freeze_replica(world):
 def stop_replica(world):
     """SIGTERM one replica; it ends cleanly and comes back."""
     name = _pick(world)
-    world.replicas[name].stop()
+    retire(world.replicas[name])
     world.start_replica(name)
 
 
@@ -59,7 +66,7 @@ def burst_of_replicas(world):
         world.start_replica(name)
     time.sleep(world.random.uniform(1, 5))
     for name in names:
-        world.replicas.pop(name).stop()
+        retire(world.replicas.pop(name))
 
 
 def kill_index(world):

@@ -81,7 +81,7 @@ def _recover(world, pause_s):
 def _stop_and_compare(world):
     for process in list(world.replicas.values()):
         if process.popen.poll() is None:
-            process.stop()
+            faults.retire(process)
     return world.deployment.require_right_outputs()
 
 

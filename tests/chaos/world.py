@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
+from itertools import pairwise
 
 from confluent_kafka import KafkaException, TopicPartition
 from msgspec.structs import replace
@@ -175,6 +176,6 @@ class Watcher(threading.Thread):
     def longest_stall(self):
         """Give the longest time in which a partition had no output, in seconds."""
         return max(
-            (later - earlier for times in self.arrivals.values() for earlier, later in zip(times, times[1:])),
+            (later - earlier for times in self.arrivals.values() for earlier, later in pairwise(times)),
             default=0.0,
         )

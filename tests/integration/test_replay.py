@@ -7,10 +7,11 @@ import secrets
 import signal
 import time
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
 from processor.adapters.kafka import plain_producer
@@ -325,8 +326,7 @@ def test_operator_says_that_old_records_were_never_replayed(deployment):
     old = {"rejected_ms": int(time.time() * 1000) - 8 * DAY_MS}
     deployment.reject([(FOUND, old | {"partition": n // 2}) for n in range(4)])
     entries = [TopicPartition(deployment.settings.rejected_topic, n, offset) for n, offset in ((0, 0), (1, 1))]
-    asked = ConsumerGroupTopicPartitions(f"{deployment.settings.group_id}-replay", entries)
-    (future,) = deployment.cluster.admin.alter_consumer_group_offsets([asked]).values()
-    assert [entry.error for entry in future.result(30).topic_partitions] == [None, None]
+    with closing(deployment.replay_reader()) as consumer:
+        consumer.commit(offsets=entries, asynchronous=False)
     assert deployment.replay()[0]["replayed"] == 3
     assert deployment.numbers() == {0: [0, 1], 1: [3]}

@@ -3,15 +3,16 @@
 import json
 import re
 import time
+from contextlib import closing
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 
-from processor.adapters.kafka import plain_producer
+from processor.adapters.kafka import plain_producer, reader
 from tests.support.deployment import Deployment, await_condition
 from tests.support.refusals import refusal
 from tests.support.traffic import contacts
 
-OPEN = re.compile(r"a transaction of an earlier `rejected replay` is open, on .+: it is running, or it was killed")
+OPEN = re.compile(r"a transaction of an earlier `rejected replay` of .+ is open: it is running, or it was killed")
 FOUND, PARAMETER, EXISTS = "contact_not_found", "invalid_parameter", "order_exists"
 
 
@@ -62,9 +63,12 @@ class Replays(Deployment):
     def offsets(self):
         """Give the committed offsets of the replay's group."""
         asked = [TopicPartition(self.settings.rejected_topic, number) for number in range(3)]
-        request = ConsumerGroupTopicPartitions(f"{self.settings.group_id}-replay", asked)
-        (future,) = self.cluster.admin.list_consumer_group_offsets([request]).values()
-        return {e.partition: (e.offset, e.metadata) for e in future.result(30).topic_partitions if e.offset >= 0}
+        with closing(self.replay_reader()) as consumer:
+            return {e.partition: (e.offset, e.metadata) for e in consumer.committed(asked, 30) if e.offset >= 0}
+
+    def replay_reader(self):
+        """Give a consumer of the replay's group."""
+        return reader(self.settings, **{"group.id": f"{self.settings.group_id}-replay"})
 
     def refused_replay(self, *options):
         """Give the line of a replay that must refuse and write nothing."""
