@@ -3,7 +3,7 @@
 # ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lock clean
+.PHONY: help install run test check chaos lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first interpreter that is new enough; deploy/install.py says what is missing if none is.
@@ -21,6 +21,9 @@ install: ## make .venv with everything pinned (quick when nothing changed)
 
 run: install ## start Kafka, Redis and the processor, and show orders becoming facts (KEEP=1, CSV=path)
 	@exec $(VENV_PYTHON) -m deploy.local.demo $(if $(filter-out 0 no,$(KEEP)),--keep) $${CSV:+--csv "$$CSV"}
+
+chaos: install ## break everything while events flow, and compare (SECONDS=600, SEED= to play a run again)
+	@exec $(VENV_PYTHON) -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 test: install ## run the tests against real services (ARGS= goes to pytest)
 	@exec $(VENV_PYTHON) -m pytest $(ARGS)

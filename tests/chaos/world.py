@@ -153,10 +153,8 @@ class Watcher(threading.Thread):
         if not times or now - times[-1] > 0.01:
             times.append(now)
         place = (message.topic(), message.partition(), message.offset())
-        if is_fact:
-            source = fact_of(message.value())["sourceOffset"]
-        else:
-            source = int(dict(message.headers())["source.offset"])
+        headers = dict(message.headers() or ())
+        source = fact_of(message.value())["sourceOffset"] if is_fact else int(headers["source.offset"])
         entry = (message.partition(), source)
         if entry in self.seen:
             self.doubled += 1
