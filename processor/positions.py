@@ -27,7 +27,7 @@ from processor.adapters.mirror import Mark, Mirror
 from processor.catchup import CatchUp
 from processor.errors import StopError
 from processor.fencing import Fence
-from processor.history import next_source_offsets
+from processor.history import last_outputs
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.startup import Found
@@ -111,13 +111,14 @@ class Positions:
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._fence.offsets_stable()
         bounds = self._bounds(owed)
-        processed = next_source_offsets(self._settings, self._cluster, _not_mirrored(committed, marks))
+        outputs = last_outputs(self._settings, self._cluster, _not_mirrored(committed, marks))
+        processed = {partition: output.source_offset + 1 for partition, output in outputs.items()}
         if self._has_moved(committed, processed):
             return
         for entry in committed:
             partition, mark = entry.partition, marks[entry.partition].watermark
             if entry.offset < 0:
-                self._place_fresh(partition, mark, processed[partition], bounds)
+                self._place_fresh(partition, mark, processed.get(partition), bounds)
             else:
                 self._place_committed(entry, mark, bounds)
 
@@ -127,19 +128,19 @@ class Positions:
             self._pending_since = time.monotonic()
             log.info("partition.pending", partitions=owed)
 
-    def _has_moved(self, committed: list[TopicPartition], processed: Mapping[int, int | None]) -> bool:
+    def _has_moved(self, committed: list[TopicPartition], processed: Mapping[int, int]) -> bool:
         """Compare committed offsets with what the outputs say was processed; tell whether to look anew.
 
         Outputs beyond a committed offset may be a later owner's, whose commit is seen when asked again. Raises
         StopError where it is not.
         """
-        below = [entry for entry in committed if 0 <= entry.offset < (processed.get(entry.partition) or 0)]
+        below = [entry for entry in committed if 0 <= entry.offset < processed.get(entry.partition, 0)]
         if not below:
             return False
         again = self._group.committed([entry.partition for entry in below], self._wait_s) or []
         for entry in again:
-            if entry.offset < (processed[entry.partition] or 0):
-                raise StopError(self._moved_back(entry.partition, entry.offset, processed[entry.partition] or 0))
+            if entry.offset < processed[entry.partition]:
+                raise StopError(self._moved_back(entry.partition, entry.offset, processed[entry.partition]))
         return True
 
     def _moved_back(self, partition: int, committed: int, processed: int) -> str:
@@ -159,7 +160,9 @@ class Positions:
             raise StopError(
                 f"the group {self._settings.group_id} has no committed offset for {self._settings.events_topic}"
                 f"[{partition}], yet facts or rejected records were written up to source offset {restore - 1}: "
-                f"the offsets are lost; the offset to restore is {restore}, which `order-facts state recover` sets"
+                f"the offsets are lost; the offset to restore is {restore}, which `order-facts state recover` sets; "
+                "if the events topic was deleted and made anew, take a new group_id with a new facts_topic and "
+                "rejected_topic instead"
             )
         start = bounds.events_start[partition]
         self._put(partition, Placed(Watermark(start, 0), None), "none")

@@ -13,10 +13,10 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from processor import startup
 from processor.adapters import kafka
 from processor.adapters.avro import codec
-from processor.adapters.ledger import Watermark, metadata_text, watermark_of
+from processor.adapters.ledger import Watermark, is_own_metadata, metadata_text, watermark_of
 from processor.adapters.mirror import Mirror
 from processor.errors import StopError
-from processor.history import next_source_offset
+from processor.history import is_same_events_topic, last_outputs
 from processor.settings import Settings
 from processor.startup import Found
 
@@ -34,7 +34,8 @@ def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
     """Set what is missing or too low, partition by partition.
 
     With `accept_loss` an offset that the events topic no longer holds is moved up to its start. Raises
-    StopError where replicas run, a transaction is open, or events would be lost without that flag.
+    StopError where replicas run, a transaction is open, a topic was made anew, or events would be lost
+    without that flag.
     """
     found = startup.check(settings)
     _require_quiet(settings, found)
@@ -44,9 +45,16 @@ def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
     marks = mirror.marks(partitions)
     starts = found.cluster.starts(settings.events_topic, partitions)
     facts_ends = found.cluster.ends(settings.facts_topic, partitions)
+    outputs = last_outputs(settings, found.cluster, partitions)
+    for partition, last in outputs.items():
+        if not is_same_events_topic(settings, found.cluster, partition, last):
+            raise StopError(
+                f"{settings.events_topic}[{partition}] is not the topic that the outputs were made from (it was "
+                "deleted and made anew); take a new group_id with a new facts_topic and rejected_topic"
+            )
     for partition in partitions:
-        mark = marks[partition].watermark
-        known = [next_source_offset(settings, found.cluster, partition), mark.source if mark else None]
+        mark, last_output = marks[partition].watermark, outputs.get(partition)
+        known = [last_output.source_offset + 1 if last_output else None, mark.source if mark else None]
         processed = max((offset for offset in known if offset is not None), default=None)
         yield _recover_one(
             settings, found, _usable(committed.get(partition), found), partition, processed,
@@ -84,13 +92,10 @@ def _recover_one(
 
 
 def _usable(entry: TopicPartition | None, found: Found) -> Watermark | None:
-    """Return a committed offset's watermark, None where it is not one of this program and lineage."""
-    if entry is None or entry.offset < 0:
+    """Return a committed offset's watermark, None where another tool wrote it. Raises StopError for another lineage."""
+    if entry is None or entry.offset < 0 or not is_own_metadata(entry):
         return None
-    try:
-        return watermark_of(entry, found.lineage)
-    except StopError:
-        return None
+    return watermark_of(entry, found.lineage)
 
 
 def _require_quiet(settings: Settings, found: Found) -> None:

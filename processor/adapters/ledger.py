@@ -95,6 +95,15 @@ def check_metadata_fits(lineage: Lineage, contacts_partitions: int) -> None:
         )
 
 
+def is_own_metadata(committed: TopicPartition) -> bool:
+    """Tell whether this program wrote a committed offset, in whatever deployment."""
+    try:
+        msgspec.json.decode(committed.metadata or "", type=_Metadata)
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
 def contacts_of(committed: TopicPartition) -> ContactsPosition | None:
     """Return how far the contact index was, of an offset whose metadata `watermark_of` could read."""
     return msgspec.json.decode(committed.metadata or "", type=_Metadata).contacts

@@ -7,6 +7,7 @@ exactly those. An offset that somebody sets by hand (no metadata) says: all belo
 above. Nothing is retried in here.
 """
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -34,6 +35,15 @@ _BATCH_OVERHEAD_BYTES: Final = 1_000
 _BATCH_BYTES: Final = 1 << 20
 _VERSION: Final = 1
 _PENDING_S: Final = 3.0  # for an answer that takes a tenth of a second where nothing is pending
+_POLL_S: Final = 0.1
+_NOT_YET: Final = frozenset(
+    {
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError.NOT_COORDINATOR,  # the first group of a new cluster: its offsets' topic is being made
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+    }
+)
 _ASK_ONCE: Final = {"retry.backoff.ms": 60_000, "retry.backoff.max.ms": 60_000}
 _FENCED: Final = frozenset(
     {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
@@ -135,10 +145,9 @@ class ReplayLedger:
 
         Raises StopError while a transaction of another run is open, RetryError where no answer comes.
         """
-        if self._committed(REQUEST_TIMEOUT_S, **{"isolation.level": "read_uncommitted"}) is None:
-            raise RetryError(f"the offsets of the group {self.group_id} were not told within {REQUEST_TIMEOUT_S:g} s")
-        # So the coordinator answers, and who asks for stable offsets waits only for a transaction to end. It asks
-        # once: asked again and again, a run that is busy would be found between two of its transactions.
+        self._await_coordinator()
+        # So an answer that does not come waits for a transaction to end. It is asked for once: asked again and
+        # again, a run that is busy would be found between two of its transactions.
         stable = self._committed(_PENDING_S, **_ASK_ONCE)
         if stable is None:
             raise StopError(
@@ -247,7 +256,7 @@ class ReplayLedger:
         return min(_BATCH_BYTES, int(limit) - _BATCH_OVERHEAD_BYTES)
 
     def _committed(self, timeout_s: float, **properties: Any) -> list[TopicPartition] | None:
-        """Return the committed offsets, -1001 for none; None where no answer comes in time.
+        """Return the committed offsets, -1001 for none; None where they are not told (yet).
 
         The administrator's client could tell pending offsets at once, but ends the process with a segmentation
         fault where the group's coordinator is not there yet (librdkafka issue 5040).
@@ -257,11 +266,19 @@ class ReplayLedger:
         try:
             return client.committed(asked, timeout_s)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001
+            if error.args[0].code() in _NOT_YET:
                 return None
             raise _failure(error.args[0]) from error
         finally:
             client.close()
+
+    def _await_coordinator(self) -> None:
+        """Return once the group's offsets are told at all. Raises RetryError after REQUEST_TIMEOUT_S."""
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        while self._committed(REQUEST_TIMEOUT_S, **{"isolation.level": "read_uncommitted"}) is None:
+            if time.monotonic() >= deadline:
+                raise RetryError(f"the offsets of the group {self.group_id} were not told in {REQUEST_TIMEOUT_S:g} s")
+            time.sleep(_POLL_S)
 
 
 def _failure(error: KafkaError) -> OrderFactsError:

@@ -24,7 +24,7 @@ from processor.audit.orders import Orders
 from processor.audit.partition import PartitionAudit, Standards, Tally, Window
 from processor.audit.reading import Advance, Reading
 from processor.errors import StopError
-from processor.history import next_source_offset
+from processor.history import last_outputs
 from processor.settings import Settings
 from processor.topics import describe_topics
 
@@ -131,8 +131,8 @@ class Audit:
     def _judge_uncommitted(self, partition: int) -> None:
         """Require that a partition without a committed offset never produced anything."""
         mark = self._mirror.marks([partition])[partition].watermark
-        source = next_source_offset(self._settings, self._cluster, partition)
-        if (source is not None or mark is not None) and self._reading.committed(partition) is None:
+        last = last_outputs(self._settings, self._cluster, [partition]).get(partition)
+        if (last is not None or mark is not None) and self._reading.committed(partition) is None:
             text = f"{self._settings.events_topic}[{partition}] has outputs, and the group has no committed offset"
             self._findings.add(Kind.WATERMARK, text)
 

@@ -157,6 +157,10 @@ def test_topic_made_anew(single, create_topic, role):
         assert line.endswith("take a new group_id with a new facts_topic and rejected_topic")
     else:  # Kafka forgets a deleted topic's offsets
         assert offset_to_restore(line) == 3
+        single.send(facts(5, first=10))
+        refused = single.command("state", "recover", check=False)
+        assert refused.returncode == 1
+        assert "is not the topic that the outputs were made from" in refused.stderr
 
 
 def test_aborted_transactions_are_no_past(single):
@@ -208,3 +212,14 @@ def _abort_transactions(settings, topics, count):
             producer.produce(topic, b"aborted", b"key", 0)
         producer.flush(REQUEST_S)
         producer.abort_transaction(REQUEST_S)
+
+
+def test_offsets_moved_back_while_the_mirror_is_gone(single):
+    """D24: with no mirror to compare, the outputs tell that a committed offset is too low: nothing is done twice."""
+    process(single, facts(5))
+    ((_, metadata),) = offsets(single).values()
+    set_offset(single, 2, metadata)
+    forget_mirror(single)
+    line = refused_run(single)
+    assert "the committed offset 2 is below 5" in line
+    assert "state recover" in line
