@@ -42,6 +42,7 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "batch.aborted": ("recovery", "error", "step", "records"),
     "batch.dropped": ("cause", "records"),
     # partitions
+    "group.rejoined": ("error",),  # with a new consumer, as the old one was fenced by its own ghost
     "partition.assigned": ("partitions",),
     "partition.revoked": ("partitions", "lost"),
     "partition.pending": ("partitions",),  # a predecessor's transaction holds the committed offsets open

@@ -113,11 +113,15 @@ def _require_quiet(settings: Settings, found: Found) -> None:
 
 
 def _committed(settings: Settings, found: Found) -> dict[int, TopicPartition]:
-    asked = ConsumerGroupTopicPartitions(settings.group_id)
-    with kafka.failures("fetching committed offsets"):
-        (future,) = found.cluster.admin.list_consumer_group_offsets([asked], require_stable=True).values()
-        entries = future.result(kafka.REQUEST_TIMEOUT_S).topic_partitions or []
-    return {entry.partition: entry for entry in entries if entry.topic == settings.events_topic}
+    # Asked by a consumer that never joins: the admin client's own question for offsets can crash the process
+    # while the group's coordinator is coming up (librdkafka issue 5040).
+    asked = [TopicPartition(settings.events_topic, p) for p in range(found.topics.events.partitions)]
+    consumer = kafka.reader(settings, **{"group.id": settings.group_id})
+    try:
+        with kafka.failures("fetching committed offsets"):
+            return {entry.partition: entry for entry in consumer.committed(asked, timeout=kafka.REQUEST_TIMEOUT_S)}
+    finally:
+        consumer.close()
 
 
 def _set(settings: Settings, found: Found, partition: int, watermark: Watermark) -> None:

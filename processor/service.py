@@ -67,6 +67,7 @@ class Service:
         found = startup.check(settings)
         self._codec = codec()
         self._redis = found.redis
+        self._cluster = found.cluster
         self._group = Group(settings)
         self._ledger = Ledger(settings, found.lineage, found.batch_bytes)
         self._mirror = Mirror(found.redis, found.lineage, self._codec)
@@ -89,6 +90,7 @@ class Service:
                 self._times_ms.clear()
                 self._in_hand = 0
                 try:
+                    self._group.mend(self._cluster)
                     self._ledger.ready()
                     self._positions.settle()
                     self.process_batch()

@@ -10,6 +10,7 @@ offsets would be committed with is not the one its records were read in. After a
 first record must be the dropped batch's first one.
 """
 
+import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
@@ -18,9 +19,10 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.adapters import kafka
+from processor.adapters.kafka import Cluster
 from processor.adapters.ledger import Watermark
 from processor.domain.records import Record
-from processor.errors import StopError
+from processor.errors import OrderFactsError, RetryError, StopError
 from processor.logs import get_logger
 from processor.settings import Settings
 
@@ -41,7 +43,9 @@ class Group:
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.events_topic
+        self._settings = settings
         self._consumer: Consumer = kafka.group_consumer(settings)
+        self._fenced_s: float | None = None  # since when the consumer is of no use
         self._changes = 0
         self._first_due: dict[int, int] = {}
         self._held: list[Record] = []  # handed over, in order, not yet part of a batch; all is paused meanwhile
@@ -62,6 +66,32 @@ class Group:
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
+    def mend(self, cluster: Cluster) -> None:
+        """Replace a consumer that was fenced by its instance id, unless another process runs with it.
+
+        A member whose answer to joining was lost with a broker is fenced by its own second try. That ghost sends
+        no heartbeats: it is gone from the group after a session, while another process stays. Raises RetryError
+        until that is known, and StopError for another process.
+        """
+        if self._fenced_s is None:
+            return
+        name = self._settings.instance_id
+        with kafka.failures("describing the group"):
+            is_taken = name in cluster.instances(self._settings.group_id)
+        if is_taken and time.monotonic() - self._fenced_s > 2 * kafka.session_timeout_s(self._settings):
+            raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
+        if is_taken:
+            raise RetryError(f"fenced as {name}: waiting to see whether another process runs with this instance_id")
+        with suppress(KafkaException, RuntimeError):  # it is of no use any more, whatever it says
+            self._consumer.close()
+        self._changes += 1
+        for known in (self.assigned, self.tenures, self.placed, self._first_due):
+            known.clear()
+        self._held, self._is_held_back, self._fenced_s = [], False, None
+        self._consumer = kafka.group_consumer(self._settings)
+        log.warning("group.rejoined", error="the consumer was fenced by its own earlier try to join")
+        self.join()
+
     def take(self, most: int, most_bytes: int, wait_s: float) -> list[Record]:
         """Wait for a first record, then take what is already there, up to a number and about so many bytes.
 
@@ -69,7 +99,7 @@ class Group:
         Returns nothing where a rebalance came between. Raises what a consumer's error asks for.
         """
         changes = self._changes
-        with kafka.failures(f"reading {self._topic}", kafka.classify_consumer):
+        with kafka.failures(f"reading {self._topic}", self._failed):
             first = self._consumer.poll(0.0 if self._held else wait_s)
             if first is None and not self._held:
                 return []
@@ -82,7 +112,7 @@ class Group:
         failed = next((error for message in messages if (error := message.error()) is not None), None)
         if failed is not None:
             self.rewind(records)
-            raise kafka.classify_consumer(failed, f"reading {self._topic}")
+            raise self._failed(failed, f"reading {self._topic}")
         if changes != self._changes or is_disturbed:
             self.rewind(records)
             log.info("batch.dropped", cause="rebalance", records=len(records))
@@ -98,13 +128,13 @@ class Group:
 
     def stay(self, wait_s: float) -> None:
         """Go on polling while every partition is owed a place; callbacks are served, no record is taken."""
-        with kafka.failures(f"reading {self._topic}", kafka.classify_consumer):
+        with kafka.failures(f"reading {self._topic}", self._failed):
             message: Message | None = self._consumer.poll(wait_s)
         if message is None:
             return
         failed = message.error()
         if failed is not None:
-            raise kafka.classify_consumer(failed, f"reading {self._topic}")
+            raise self._failed(failed, f"reading {self._topic}")
         self.rewind([kafka.record_of(message)])
 
     def committed(self, partitions: Collection[int], wait_s: float) -> list[TopicPartition] | None:
@@ -119,16 +149,16 @@ class Group:
             failure: KafkaError = error.args[0]
             if failure.code() in _UNSTABLE:
                 return None
-            raise kafka.classify_consumer(failure, "fetching committed offsets") from error
+            raise self._failed(failure, "fetching committed offsets") from error
         for entry in found:
             if entry.error is not None:
-                raise kafka.classify_consumer(entry.error, "fetching committed offsets")
+                raise self._failed(entry.error, "fetching committed offsets")
         return found
 
     def place(self, partition: int, placed: Placed) -> None:
         """Read a partition from its watermark on. An explicit assignment: a seek can fail for one partition."""
         position = [TopicPartition(self._topic, partition, placed.watermark.source)]
-        with kafka.failures(f"placing partition {partition}", kafka.classify_consumer):
+        with kafka.failures(f"placing partition {partition}", self._failed):
             self._consumer.incremental_unassign(position)
             self._consumer.incremental_assign(position)
             if not self._held:
@@ -156,7 +186,7 @@ class Group:
 
     def ping(self, wait_s: float) -> None:
         """Ask a broker for the topic's metadata. Raises what its silence asks for."""
-        with kafka.failures("asking for metadata", kafka.classify_consumer):
+        with kafka.failures("asking for metadata", self._failed):
             self._consumer.list_topics(self._topic, timeout=wait_s)
 
     def lag_records(self) -> int | None:
@@ -165,7 +195,7 @@ class Group:
             return None
         lag = 0
         for partition, placed in self.placed.items():
-            with kafka.failures("asking for the lag", kafka.classify_consumer):
+            with kafka.failures("asking for the lag", self._failed):
                 ends = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
             if ends is None or ends[1] < 0:
                 return None
@@ -183,6 +213,13 @@ class Group:
                     self._consumer.poll(0.05)
         finally:
             self._consumer.close()
+
+    def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
+        """Return what an error asks for; note that the consumer is of no use any more, if so."""
+        if kafka.is_fatal(error):
+            self._fenced_s = self._fenced_s or time.monotonic()
+            return RetryError(f"{doing}: {error.str()}")
+        return kafka.classify_consumer(error, doing)
 
     def _cut(self, records: list[Record], most: int, most_bytes: int) -> list[Record]:
         """Return what one batch may hold; keep the rest, and read on where nothing is kept."""
@@ -233,7 +270,7 @@ class Group:
     def _pause(self, partitions: Iterable[int]) -> None:
         entries = [TopicPartition(self._topic, partition) for partition in partitions]
         if entries:
-            with kafka.failures("pausing", kafka.classify_consumer):
+            with kafka.failures("pausing", self._failed):
                 self._consumer.pause(entries)
 
     def _resume(self) -> None:
@@ -241,7 +278,7 @@ class Group:
         self._is_held_back = False
         entries = [TopicPartition(self._topic, partition) for partition in self.placed]
         if entries:
-            with kafka.failures("resuming", kafka.classify_consumer):
+            with kafka.failures("resuming", self._failed):
                 self._consumer.resume(entries)
 
     def _check_first(self, records: Iterable[Record]) -> None:

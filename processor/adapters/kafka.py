@@ -217,6 +217,16 @@ def end_transaction(settings: Settings, claim: str) -> None:
         raise failure if isinstance(failure, StopError) else RetryError(str(failure)) from error
 
 
+def is_fatal(error: KafkaError) -> bool:
+    """Tell whether a client is of no use any more."""
+    return error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001
+
+
+def session_timeout_s(settings: Settings) -> float:
+    """Return how long a member may be silent."""
+    return float(settings.kafka.get("session.timeout.ms", SESSION_TIMEOUT_MS)) / 1000
+
+
 def group_consumer(settings: Settings) -> Consumer:
     """Return this replica's consumer: cooperative rebalancing, static membership, nothing committed by itself."""
     return _made(
@@ -248,9 +258,8 @@ def classify(error: KafkaError, doing: str) -> OrderFactsError:
     code, text = error.code(), f"{doing}: {error.str()}"
     if code in _STOP:
         return StopError(f"{text}; check the setting kafka and the access rights on the brokers")
-    # The client's fatal error hides this code; what it says of a consumer fenced for good is its text.
-    if code == KafkaError.FENCED_INSTANCE_ID or "with same group.instance.id" in text:
-        return StopError(f"{text}; another process runs with this instance_id: give each replica its own")
+    if code == KafkaError.FENCED_INSTANCE_ID:
+        return RetryError(text)  # whether by another process, the consumer finds out: see `group`
     if code in _PRODUCER_LOST or error.fatal():
         return ProducerLostError(text)
     return RetryError(text)
@@ -271,11 +280,7 @@ def fatal_errors() -> Iterator[None]:
 
 
 def classify_consumer(error: KafkaError, doing: str) -> OrderFactsError:
-    """Return what a consumer's error asks for: as `classify`, but a consumer that is fatally wrong is not replaced."""
-    if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
-        return StopError(
-            f"{doing}: {error.str()}; another process runs with this instance_id: give each replica its own"
-        )
+    """Return what a consumer's error asks for: as `classify`, but there is no producer to lose."""
     found = classify(error, doing)
     return RetryError(str(found)) if isinstance(found, ProducerLostError) else found
 

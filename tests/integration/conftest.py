@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from processor.settings import Settings
+from tests.support.audits import Copy, chain, send_in_transaction
 from tests.support.commands import Idle
-from tests.support.deployment import deployed
-from tests.support.traffic import contacts
+from tests.support.deployment import await_condition, deployed
+from tests.support.traffic import contacts, traffic
 
 
 @pytest.fixture
@@ -42,3 +43,33 @@ def single(settings, indexed, tmp_path):
     """Give a deployment of one partition with a complete contact index."""
     with deployed(replace(settings, contacts_topic=indexed.settings.contacts_topic), tmp_path, partitions=1) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def good_run(services, indexed, tmp_path_factory):
+    """Give an idle deployment of two partitions after a good run; nobody changes it."""
+    settings = replace(
+        indexed.settings,
+        group_id=f"{indexed.settings.group_id}-good",
+        **{
+            f"{role}_topic": f"good-{getattr(indexed.settings, f'{role}_topic')}"
+            for role in ("events", "facts", "rejected")
+        },
+    )
+    with deployed(settings, tmp_path_factory.mktemp("good"), partitions=2) as running:
+        running.send(traffic(seed=4, count=300))
+        first = traffic(seed=5, count=20)
+        send_in_transaction(settings, first)
+        running.sent += len(first)
+        await_condition(lambda: len(running.read(settings.events_topic)) == running.sent, "the transaction's marks")
+        running.send([*traffic(seed=6, count=100), *chain("x")])
+        replica = running.replica("a")
+        running.await_accounted()
+        replica.stop()
+        yield running
+
+
+@pytest.fixture
+def copy(good_run, tmp_path, create_topic):
+    """Give a copy of the good deployment, to be damaged."""
+    return Copy(good_run, tmp_path, create_topic)

@@ -13,6 +13,7 @@ from processor.adapters.redis import connect
 from processor.audit import Audit
 from tests.support.deployment import Deployment
 from tests.support.refusals import offsets, set_offset
+from tests.support.traffic import Sent, created, event
 
 WAIT_S = 30.0
 
@@ -136,3 +137,17 @@ def send_in_transaction(settings, records):
     for record in records:
         producer.produce(settings.events_topic, record.value, record.key)
     producer.commit_transaction(WAIT_S)
+
+
+def chain(order_id, count=6):
+    """Give events that each lead to a revision of one order."""
+    changes = [
+        Sent(order_id.encode(), codec().encode_event(event("orderUpdated", order_id, storeId=f"s{number}")))
+        for number in range(count - 1)
+    ]
+    return [created(order_id), *changes]
+
+
+def revisions(copy, order_id="x"):
+    """Give where an order's facts stand in the list of facts, by revision from 1 on."""
+    return [index for index, record in enumerate(copy.facts) if record.key == order_id.encode()]
