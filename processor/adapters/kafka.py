@@ -380,7 +380,9 @@ def read_range(
     consumer.assign([TopicPartition(topic, partition, starts[partition]) for partition in open_ends])
     heard = time.monotonic()
     while open_ends:
-        messages = consumer.consume(1_000, timeout=0.2)
+        first = consumer.poll(0.2)
+        # consume() alone would wait out its time at the end of every range
+        messages = [first, *consumer.consume(999, timeout=0)] if first is not None else []
         if messages:
             heard = time.monotonic()
         elif time.monotonic() - heard > idle_s:
