@@ -24,6 +24,7 @@ from confluent_kafka import Consumer, KafkaException
 
 from processor.adapters import kafka
 from processor.adapters import redis as redis_adapter
+from processor.adapters.cluster import Cluster, Topic
 from processor.adapters.contact_index import FORMAT, SHARDS, Hashes, Mark, Position, lineage_of
 from processor.adapters.contact_index_writer import (
     TOKEN_BYTES,
@@ -33,7 +34,6 @@ from processor.adapters.contact_index_writer import (
     why_build,
 )
 from processor.adapters.contact_topic import Batch, ContactReader
-from processor.adapters.kafka import Cluster, Topic
 from processor.domain.identifiers import identification
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
 from processor.logs import get_logger

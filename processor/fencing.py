@@ -16,7 +16,7 @@ from typing import Final
 from confluent_kafka import KafkaException
 
 from processor.adapters import kafka
-from processor.adapters.kafka import Cluster
+from processor.adapters.cluster import Cluster
 from processor.logs import get_logger
 from processor.settings import Settings
 

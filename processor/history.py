@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, Message
 
 from processor.adapters import kafka
 from processor.adapters.avro import codec
-from processor.adapters.kafka import Cluster
+from processor.adapters.cluster import Cluster
 from processor.domain.records import Record, UndecodableError
 from processor.errors import StopError
 from processor.settings import Settings

@@ -26,7 +26,7 @@ from typing import Final, Self
 import msgspec
 
 from processor.adapters import kafka
-from processor.adapters.kafka import Cluster, Topic
+from processor.adapters.cluster import Cluster, Topic
 from processor.adapters.replay_ledger import (
     ANY_REASON,
     ANY_ROUNDS,

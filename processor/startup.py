@@ -11,8 +11,8 @@ import msgspec
 from processor import topics
 from processor.adapters import redis
 from processor.adapters.avro import codec
+from processor.adapters.cluster import Cluster
 from processor.adapters.contact_index import ContactIndex, lineage_of
-from processor.adapters.kafka import Cluster
 from processor.adapters.ledger import Lineage, check_metadata_fits
 from processor.domain.events import Parsing
 from processor.domain.identifiers import identification

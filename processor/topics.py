@@ -6,7 +6,7 @@ import msgspec
 from confluent_kafka import KafkaException
 
 from processor.adapters import kafka
-from processor.adapters.kafka import Cluster, Topic
+from processor.adapters.cluster import Cluster, Topic
 from processor.errors import StopError
 from processor.settings import Settings
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from processor.adapters.kafka import Topic
+from processor.adapters.cluster import Topic
 from processor.adapters.ledger import ContactsPosition
 from processor.adapters.redis import Client, classify
 from processor.domain.contacts import Claim, winner

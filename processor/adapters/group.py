@@ -19,7 +19,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.adapters import kafka
-from processor.adapters.kafka import Cluster
+from processor.adapters.cluster import Cluster
 from processor.adapters.ledger import Watermark
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError

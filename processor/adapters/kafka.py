@@ -6,22 +6,18 @@ cannot be set by the `kafka` setting (`settings.RESERVED_KAFKA_PROPERTIES`).
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
-import msgspec
 from confluent_kafka import (
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
     Producer,
-    TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
 from processor import __version__
 from processor.domain.records import Record
@@ -30,7 +26,6 @@ from processor.errors import (
     ProducerLostError,
     RetryError,
     StopError,
-    UnreachableError,
     UsageError,
 )
 from processor.logs import SERVICE, kafka_client_logger
@@ -77,18 +72,6 @@ _PRODUCER_LOST: Final = frozenset(
 )
 
 
-_LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-_EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-
-
-class Topic(msgspec.Struct, frozen=True):
-    """An existing topic: its name, its id (a topic made anew has another), and how many partitions it has."""
-
-    name: str
-    topic_id: str
-    partitions: int
-
-
 def record_of(message: Message) -> Record:
     """Return what a message without an error holds."""
     try:
@@ -108,7 +91,7 @@ def record_of(message: Message) -> Record:
 Client = TypeVar("Client")
 
 
-def _made(client: Callable[[dict[str, Any]], Client], properties: dict[str, Any]) -> Client:
+def made(client: Callable[[dict[str, Any]], Client], properties: dict[str, Any]) -> Client:
     """Return a client. Raises UsageError, without the value, for a property of `kafka` that it refuses."""
     try:
         return client(properties)
@@ -132,7 +115,7 @@ def client_properties(settings: Settings) -> dict[str, Any]:
 
 def reader(settings: Settings, **properties: Any) -> Consumer:
     """Return a consumer outside any group, for partitions assigned by hand; it reports each partition's end."""
-    return _made(
+    return made(
         Consumer,
         {
             "fetch.wait.max.ms": 50,
@@ -150,7 +133,7 @@ def reader(settings: Settings, **properties: Any) -> Consumer:
 
 def plain_producer(settings: Settings) -> Producer:
     """Return an idempotent producer without transactions, for the commands that send; Java's partitioner."""
-    return _made(
+    return made(
         Producer,
         {
             "linger.ms": 20,
@@ -170,7 +153,7 @@ def transactional_producer(settings: Settings, batch_bytes: int) -> Producer:
     `batch_bytes` is at most what the output topics take in one request: a batch that is refused would take
     small records down with a large one.
     """
-    return _made(
+    return made(
         Producer,
         {
             "linger.ms": 5,
@@ -200,7 +183,7 @@ def end_transaction(settings: Settings, claim: str) -> None:
 
     Raises RetryError or StopError.
     """
-    producer = _made(
+    producer = made(
         Producer,
         {
             **client_properties(settings),
@@ -229,7 +212,7 @@ def session_timeout_s(settings: Settings) -> float:
 
 def group_consumer(settings: Settings) -> Consumer:
     """Return this replica's consumer: cooperative rebalancing, static membership, nothing committed by itself."""
-    return _made(
+    return made(
         Consumer,
         {
             "session.timeout.ms": SESSION_TIMEOUT_MS,
@@ -292,81 +275,6 @@ def failures(doing: str, classified: Callable[[KafkaError, str], OrderFactsError
         yield
     except KafkaException as error:
         raise classified(error.args[0], doing) from error
-
-
-class Cluster:
-    """What the program asks of the cluster as a whole: topics, their settings, their ends."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.admin = _made(AdminClient, client_properties(settings))
-
-    def wait(self) -> str:
-        """Return the cluster's id as soon as a broker answers. Raises UnreachableError after startup_timeout_s."""
-        deadline = time.monotonic() + self._settings.startup_timeout_s
-        while True:
-            try:
-                cluster_id = self.admin.list_topics(timeout=max(0.1, min(1.0, deadline - time.monotonic()))).cluster_id
-            except KafkaException as error:
-                failure = error.args[0]
-                stop = classify(failure, "Kafka")
-                if isinstance(stop, StopError):
-                    raise stop from error
-                if time.monotonic() >= deadline:
-                    raise UnreachableError(
-                        f"Kafka at {self._settings.bootstrap_servers} did not answer within "
-                        f"{self._settings.startup_timeout_s:g} s: {failure.str()}; check the setting bootstrap_servers"
-                    ) from error
-            else:
-                return str(cluster_id)
-
-    def topics(self, names: Iterable[str]) -> dict[str, Topic]:
-        """Return those of the topics that exist, by name. Raises KafkaException."""
-        found = {}
-        described = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_TIMEOUT_S)
-        for name, future in described.items():
-            try:
-                topic = future.result()
-            except KafkaException as error:
-                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    continue
-                raise
-            found[name] = Topic(name, str(topic.topic_id), len(topic.partitions))
-        return found
-
-    def instances(self, group_id: str) -> set[str]:
-        """Return the instance ids of a group's members. Raises KafkaException."""
-        (future,) = self.admin.describe_consumer_groups([group_id], request_timeout=REQUEST_TIMEOUT_S).values()
-        return {member.group_instance_id for member in future.result().members if member.group_instance_id}
-
-    def topic_settings(self, name: str) -> dict[str, str]:
-        """Return a topic's settings in force. Raises KafkaException."""
-        resource = ConfigResource(ResourceType.TOPIC, name)
-        (future,) = self.admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S).values()
-        return {key: entry.value for key, entry in future.result().items()}
-
-    def ends(self, topic: str, partitions: Iterable[int], *, committed: bool = True) -> dict[int, int]:
-        """Return the end of each partition: the last stable offset, or with committed=False the very end."""
-        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        return self._offsets(topic, partitions, _LATEST, level)
-
-    def starts(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """Return the first offset that each partition still holds."""
-        return self._offsets(topic, partitions, _EARLIEST, IsolationLevel.READ_COMMITTED)
-
-    def _offsets(
-        self, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel
-    ) -> dict[int, int]:
-        asked = {TopicPartition(topic, partition): spec for partition in partitions}
-        if not asked:
-            return {}
-        futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=REQUEST_TIMEOUT_S)
-        try:
-            return {key.partition: future.result().offset for key, future in futures.items()}
-        except KafkaException:
-            # A topic that was just made may have no leader yet, and the client would believe so for minutes.
-            self.admin.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
-            raise
 
 
 def read_range(

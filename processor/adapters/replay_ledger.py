@@ -19,7 +19,8 @@ from confluent_kafka.admin import ConfigResource, OffsetSpec, ResourceType  # ty
 from msgspec.structs import replace
 
 from processor.adapters import kafka
-from processor.adapters.kafka import REQUEST_TIMEOUT_S, Cluster, Topic
+from processor.adapters.cluster import Cluster, Topic
+from processor.adapters.kafka import REQUEST_TIMEOUT_S
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError
 from processor.settings import Settings

@@ -15,7 +15,7 @@ import msgspec
 from processor import startup
 from processor.adapters import kafka, redis
 from processor.adapters.avro import codec
-from processor.adapters.kafka import Cluster
+from processor.adapters.cluster import Cluster
 from processor.adapters.ledger import Lineage, Watermark
 from processor.adapters.mirror import Mirror
 from processor.audit.findings import Findings, Kind, order_name

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 import click
 from confluent_kafka import KafkaError, Message
 
-from processor.adapters.kafka import Cluster, classify, plain_producer
+from processor.adapters.cluster import Cluster
+from processor.adapters.kafka import classify, plain_producer
 from processor.cli.options import print_line, progress
 from processor.errors import StopError, UnreachableError, UsageError
 from processor.settings import Settings

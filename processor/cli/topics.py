@@ -6,7 +6,8 @@ import click
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
-from processor.adapters.kafka import REQUEST_TIMEOUT_S, Cluster, classify
+from processor.adapters.cluster import Cluster
+from processor.adapters.kafka import REQUEST_TIMEOUT_S, classify
 from processor.cli.options import CONNECTION, with_settings
 from processor.settings import Settings
 

@@ -6,7 +6,8 @@ from confluent_kafka import Producer
 from msgspec.structs import replace
 
 from processor.adapters.avro import codec
-from processor.adapters.kafka import Cluster, plain_producer
+from processor.adapters.cluster import Cluster
+from processor.adapters.kafka import plain_producer
 from processor.adapters.ledger import Lineage, Watermark, metadata_text
 from processor.adapters.mirror import Mirror
 from processor.adapters.redis import connect

@@ -17,7 +17,8 @@ from confluent_kafka import TopicPartition
 
 from processor import startup
 from processor.adapters.avro import codec
-from processor.adapters.kafka import Cluster, plain_producer, read_range, reader, record_of
+from processor.adapters.cluster import Cluster
+from processor.adapters.kafka import plain_producer, read_range, reader, record_of
 from processor.adapters.mirror import Mirror
 from processor.settings import Settings
 from tests.reference import ContactRecord, Fact, Input, Rules, contact_lookup, fold

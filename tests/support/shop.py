@@ -8,8 +8,8 @@ from confluent_kafka import KafkaException, Producer
 from structlog.testing import capture_logs
 
 from processor.adapters.avro import codec
+from processor.adapters.cluster import Cluster
 from processor.adapters.contact_index import ContactIndex, IndexNotReadyError, lineage_of, shard_keys
-from processor.adapters.kafka import Cluster
 from processor.adapters.redis import connect
 from processor.contacts import keep_index
 from processor.domain.identifiers import Identifier

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor import pipeline
-from processor.adapters.kafka import Topic
+from processor.adapters.cluster import Topic
 from processor.adapters.replay_ledger import ANY_REASON, EVER, Sweep, offset_of, sweeps_of, with_sweep
 from processor.domain.records import Record
 from processor.domain.rejections import Reason

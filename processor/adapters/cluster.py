@@ -1,0 +1,99 @@
+"""What the program asks of the Kafka cluster as a whole: topics, their settings, their ends, a group's members."""
+
+import time
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
+
+from processor.adapters.kafka import REQUEST_TIMEOUT_S, classify, client_properties, made
+from processor.errors import StopError, UnreachableError
+from processor.settings import Settings
+
+_LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """An existing topic: its name, its id (a topic made anew has another), and how many partitions it has."""
+
+    name: str
+    topic_id: str
+    partitions: int
+
+
+class Cluster:
+    """What the program asks of the cluster as a whole: topics, their settings, their ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.admin = made(AdminClient, client_properties(settings))
+
+    def wait(self) -> str:
+        """Return the cluster's id as soon as a broker answers. Raises UnreachableError after startup_timeout_s."""
+        deadline = time.monotonic() + self._settings.startup_timeout_s
+        while True:
+            try:
+                cluster_id = self.admin.list_topics(timeout=max(0.1, min(1.0, deadline - time.monotonic()))).cluster_id
+            except KafkaException as error:
+                failure = error.args[0]
+                stop = classify(failure, "Kafka")
+                if isinstance(stop, StopError):
+                    raise stop from error
+                if time.monotonic() >= deadline:
+                    raise UnreachableError(
+                        f"Kafka at {self._settings.bootstrap_servers} did not answer within "
+                        f"{self._settings.startup_timeout_s:g} s: {failure.str()}; check the setting bootstrap_servers"
+                    ) from error
+            else:
+                return str(cluster_id)
+
+    def topics(self, names: Iterable[str]) -> dict[str, Topic]:
+        """Return those of the topics that exist, by name. Raises KafkaException."""
+        found = {}
+        described = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_TIMEOUT_S)
+        for name, future in described.items():
+            try:
+                topic = future.result()
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    continue
+                raise
+            found[name] = Topic(name, str(topic.topic_id), len(topic.partitions))
+        return found
+
+    def instances(self, group_id: str) -> set[str]:
+        """Return the instance ids of a group's members. Raises KafkaException."""
+        (future,) = self.admin.describe_consumer_groups([group_id], request_timeout=REQUEST_TIMEOUT_S).values()
+        return {member.group_instance_id for member in future.result().members if member.group_instance_id}
+
+    def topic_settings(self, name: str) -> dict[str, str]:
+        """Return a topic's settings in force. Raises KafkaException."""
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        (future,) = self.admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S).values()
+        return {key: entry.value for key, entry in future.result().items()}
+
+    def ends(self, topic: str, partitions: Iterable[int], *, committed: bool = True) -> dict[int, int]:
+        """Return the end of each partition: the last stable offset, or with committed=False the very end."""
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        return self._offsets(topic, partitions, _LATEST, level)
+
+    def starts(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the first offset that each partition still holds."""
+        return self._offsets(topic, partitions, _EARLIEST, IsolationLevel.READ_COMMITTED)
+
+    def _offsets(
+        self, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel
+    ) -> dict[int, int]:
+        asked = {TopicPartition(topic, partition): spec for partition in partitions}
+        if not asked:
+            return {}
+        futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=REQUEST_TIMEOUT_S)
+        try:
+            return {key.partition: future.result().offset for key, future in futures.items()}
+        except KafkaException:
+            # A topic that was just made may have no leader yet, and the client would believe so for minutes.
+            self.admin.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
+            raise
