@@ -25,8 +25,9 @@ run: install ## start Kafka, Redis and the processor, and show orders becoming f
 chaos: install ## break everything while events flow, and compare (SECONDS=600, SEED= to play a run again)
 	@exec $(VENV_PYTHON) -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
-test: install ## run the tests against real services (ARGS= goes to pytest)
-	@exec $(VENV_PYTHON) -m pytest $(ARGS)
+WORKERS ?= 2
+test: install ## run the tests against real services (ARGS= goes to pytest, WORKERS= side by side)
+	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: install ## lint, format, types and layers
 	@$(VENV_PYTHON) -m ruff check .

@@ -1,5 +1,6 @@
 """What every test that needs real services shares: the services themselves, and names of its own."""
 
+import os
 import secrets
 
 import pytest
@@ -13,6 +14,17 @@ from tests.support.deployment import await_condition
 from tests.support.shop import Shop
 
 CREATE_S = 30.0
+CHAOS_SEED = "ORDER_FACTS_TEST_CHAOS_SEED"
+
+
+def pytest_configure():
+    """Choose the seed of the chaos run once, for all workers; one given in the environment plays a run again."""
+    os.environ.setdefault(CHAOS_SEED, str(secrets.randbelow(1 << 31)))
+
+
+def pytest_report_header():
+    """Print the seed, so that a failure can be played again."""
+    return f"chaos seed: {os.environ[CHAOS_SEED]}"
 
 
 @pytest.fixture(scope="session")
