@@ -1,4 +1,4 @@
-"""The short chaos run of every test run: a fresh seed each time, printed at its head, so that it can be played again."""
+"""The short chaos run of every test run, with a fresh seed printed at its head, so that it can be played again."""
 
 import os
 
