@@ -256,7 +256,9 @@ def test_file_that_is_not_utf8_is_refused_with_its_line(tmp_path):
         read_invoices(path)
 
 
-@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"InvoiceNo" * 1000, mtime=0)[:20], b"\x1f\x8b\x08"])
+@pytest.mark.parametrize(
+    "content", [b"no gzip at all", gzip.compress(b"InvoiceNo" * 1000, mtime=0)[:20], b"\x1f\x8b\x08"]
+)
 def test_damaged_gzip_is_refused(tmp_path, content):
     """A file cut short or not compressed at all is an error of ours, not a traceback."""
     path = tmp_path / "invoices.csv.gz"
