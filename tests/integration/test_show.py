@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import shlex
 import signal
 import subprocess
 from datetime import UTC, datetime
@@ -210,7 +211,7 @@ def test_output_piped_into_head_ends_quietly(idle):
     for _ in range(3_000):
         producer.produce(idle.settings.rejected_topic, b"x", b"key", headers={"detail": b"x" * 200})
     assert producer.flush(REQUEST_S) == 0
-    command = f"set -o pipefail; {' '.join(PYTHON)} processor rejected show | head -n 1"
+    command = f"set -o pipefail; {shlex.join(PYTHON)} processor rejected show | head -n 1"
     done = subprocess.run(
         ("bash", "-c", command), env=idle.environment(), cwd=PROJECT, capture_output=True, text=True, check=False
     )
