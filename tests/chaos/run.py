@@ -8,6 +8,7 @@ with the facts. Prints a summary; exits with 1 where anything is missing, double
 import argparse
 import json
 import secrets
+import signal
 import sys
 import tempfile
 import threading
@@ -123,6 +124,7 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--events", type=int, default=100_000, help="how many at least")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the clean-up, as Ctrl-C goes
     seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
     print(f"seed {seed}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="order-facts-chaos-") as folder:
