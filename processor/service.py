@@ -20,7 +20,6 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
-import redis as redis_client
 
 from processor import startup
 from processor.adapters import redis
@@ -132,10 +131,7 @@ class Service:
         pipeline = self._redis.pipeline(transaction=False)
         self._mirror.add_lookups(pipeline, order_ids)
         plan = self._index.add_lookups(pipeline, wanted.identifiers)
-        try:
-            replies = pipeline.execute()
-        except redis_client.RedisError as error:
-            raise redis.classify(error) from error
+        replies = redis.execute(pipeline)
         marks, orders = self._mirror.read(order_ids, replies[: len(order_ids)])
         moved = [partition for partition, mark in marks.items() if mark != self._group.placed[partition].mark]
         if moved:

@@ -18,11 +18,10 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-import redis
 
 from processor.adapters.cluster import Topic
 from processor.adapters.ledger import ContactsPosition
-from processor.adapters.redis import Client, classify
+from processor.adapters.redis import Client, execute
 from processor.domain.contacts import Claim, winner
 from processor.domain.identifiers import BUILT_IN_FIELDS, Identifier, identification
 from processor.errors import RetryError, UsageError
@@ -246,11 +245,7 @@ class ContactIndex:
         """
         pipeline = self._client.pipeline(transaction=False)
         plan = self.add_lookups(pipeline, [identifier])
-        try:
-            replies = pipeline.execute()
-        except redis.RedisError as error:
-            raise classify(error) from error
-        return self.read(plan, replies).contacts.get(identifier)
+        return self.read(plan, execute(pipeline)).contacts.get(identifier)
 
     def _check_marks(self, marks: Sequence[bytes | None]) -> None:
         """Raise IndexNotReadyError unless all shards are of one build that is complete and fits."""

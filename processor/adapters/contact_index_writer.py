@@ -26,7 +26,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-import redis
 
 from processor.adapters.contact_index import (
     SHARDS,
@@ -39,7 +38,7 @@ from processor.adapters.contact_index import (
     shard_keys,
     shard_of,
 )
-from processor.adapters.redis import Client, classify
+from processor.adapters.redis import Client, execute
 from processor.domain.contacts import ContactChange
 from processor.errors import OrderFactsError, RetryError, StopError
 
@@ -235,13 +234,9 @@ class IndexWriter:
     def _pipeline(self) -> Any:
         return self._client.pipeline(transaction=False)
 
-    @staticmethod
-    def _execute(pipeline: Any) -> list[Any]:
-        try:
-            replies: list[Any] = pipeline.execute()
-        except redis.RedisError as error:
-            raise classify(error) from error
-        return replies
+    def _execute(self, pipeline: Any) -> list[Any]:
+        # A method, so that the tests' writer can crash before any one round trip.
+        return execute(pipeline)
 
 
 class _Work:

@@ -18,7 +18,7 @@ import redis
 
 from processor.adapters.avro import FRAMING, Codec
 from processor.adapters.ledger import Lineage, Watermark
-from processor.adapters.redis import Client, classify
+from processor.adapters.redis import Client, classify, execute
 from processor.domain.orders import Order
 from processor.domain.records import UndecodableError
 from processor.errors import MirrorMovedError, StopError
@@ -85,7 +85,7 @@ class Mirror:
             pipeline.hmget(self.key(partition), [_WATERMARK, _CLAIM])
         return {
             partition: Mark(_watermark(mark), claim.decode() if claim else None)
-            for partition, (mark, claim) in zip(partitions, _execute(pipeline), strict=True)
+            for partition, (mark, claim) in zip(partitions, execute(pipeline), strict=True)
         }
 
     def claim(self, partitions: Collection[int], transactional_id: str) -> None:
@@ -93,7 +93,7 @@ class Mirror:
         pipeline = self._client.pipeline(transaction=False)
         for partition in partitions:
             pipeline.hset(self.key(partition), _CLAIM, transactional_id)
-        _execute(pipeline)
+        execute(pipeline)
 
     def add_lookups(self, pipeline: Any, order_ids: Mapping[int, Sequence[str]]) -> None:
         """Add one atomic read for each partition: its watermark and the orders named."""
@@ -128,7 +128,7 @@ class Mirror:
             pairs = [part for pair in write.values.items() for part in pair]
             arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)
             pipeline.execute_command("EVAL", _WRITE, 1, self.key(write.partition), *arguments)
-        return [write.partition for write, done in zip(writes, _execute(pipeline), strict=True) if not done]
+        return [write.partition for write, done in zip(writes, execute(pipeline), strict=True) if not done]
 
     def remove(self, partition: int) -> None:
         """Remove a partition's mirror as a whole."""
@@ -151,14 +151,6 @@ class Mirror:
                 ) from error
             self._damaged.add(partition)
             raise MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed") from error
-
-
-def _execute(pipeline: Any) -> list[Any]:
-    try:
-        replies: list[Any] = pipeline.execute()
-    except redis.RedisError as error:
-        raise classify(error) from error
-    return replies
 
 
 def _watermark(text: bytes | None) -> Watermark | None:

@@ -78,6 +78,15 @@ def _on_connect(connection: Any) -> None:
         raise StopError(f"Redis may evict state: its maxmemory-policy is {policy}; set it to noeviction")
 
 
+def execute(pipeline: Any) -> list[Any]:
+    """Return a pipeline's replies, in one round trip. Raises what an error asks for."""
+    try:
+        replies: list[Any] = pipeline.execute()
+    except ClientError as error:
+        raise classify(error) from error
+    return replies
+
+
 def classify(error: ClientError) -> OrderFactsError:
     """Return the error whose class is what a Redis error asks for (see `errors`)."""
     text = " ".join(str(error).split()) or type(error).__name__
