@@ -4,6 +4,8 @@
 fit together, a Redis that keeps what it is given, a secret for the contact index.
 """
 
+import time
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -21,6 +23,8 @@ from processor.errors import RetryError, UnreachableError, UsageError
 from processor.pipeline import Rules
 from processor.settings import Settings
 from processor.topics import Topics
+
+_PACE_S: Final = 0.2
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -66,17 +70,25 @@ def check(settings: Settings) -> Found:
         )
     codec()
     cluster = Cluster(settings)
-    cluster_id = cluster.wait()
-    client = redis.connect(settings)
-    redis.wait(client, settings)
-    try:
-        found = topics.describe_topics(settings, cluster)
-        topics.check_facts_topic(settings, cluster)
-        topics.check_rejected_topic(settings, cluster)
-        batch_bytes = topics.batch_bytes(settings, cluster)
-    except RetryError as error:
-        raise UnreachableError(f"{error}; Kafka answered at first, then not") from error
+    deadline = time.monotonic() + settings.startup_timeout_s
+    while True:
+        cluster_id = cluster.wait()
+        client = redis.connect(settings)
+        redis.wait(client, settings)
+        try:
+            return _found(settings, cluster, cluster_id, client)
+        except RetryError as error:  # a broker that answered and went away is one that did not answer yet
+            client.close()
+            if time.monotonic() >= deadline:
+                raise UnreachableError(f"{error}; Kafka answered at first, then not") from error
+            time.sleep(_PACE_S)
+
+
+def _found(settings: Settings, cluster: Cluster, cluster_id: str, client: redis.Client) -> Found:
+    found = topics.describe_topics(settings, cluster)
+    topics.check_facts_topic(settings, cluster)
+    topics.check_rejected_topic(settings, cluster)
     lineage = Lineage(cluster_id, settings.group_id, found.events.topic_id, found.facts.topic_id)
     check_metadata_fits(lineage, found.contacts.partitions)
     index = ContactIndex(client, settings, lineage_of(cluster_id, settings.contacts_topic), found.contacts)
-    return Found(cluster, client, found, lineage, index, batch_bytes)
+    return Found(cluster, client, found, lineage, index, topics.batch_bytes(settings, cluster))
