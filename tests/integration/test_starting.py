@@ -16,10 +16,14 @@ def test_broker_killed_in_the_midst_of_a_start_delays_it(settings, tmp_path, mon
     restarts = []
     describe = topics.describe_topics
 
+    def restart():
+        kafka.kill()
+        kafka.start()
+
     def kill_first(*arguments):
         if not restarts:
-            kafka.kill()
-            restarts.append(threading.Thread(target=kafka.start))
+            kafka.pause()  # so that the question is on its way, unanswered, when the broker dies
+            restarts.append(threading.Timer(1, restart))
             restarts[0].start()
         return describe(*arguments)
 
@@ -31,7 +35,7 @@ def test_broker_killed_in_the_midst_of_a_start_delays_it(settings, tmp_path, mon
         found = startup.check(own)
         assert found.topics.events.partitions == 3
     finally:
-        for restart in restarts:
-            restart.join()
+        for timer in restarts:
+            timer.join()
         kafka.stop()
     assert len(restarts) == 1
