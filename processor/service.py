@@ -112,9 +112,10 @@ class Service:
         parsed = self._timed("decode_ms", lambda: self.decode(records))  # 2
         known = self._timed("lookup_ms", lambda: self.look_up(parsed))  # 3
         folded = self._timed("fold_ms", lambda: self.fold(parsed, known))  # 4
+        self._group.give_back(records[len(folded.outputs) :])
         watermarks = self._timed("commit_ms", lambda: self.commit(folded))  # 5
         self._timed("mirror_ms", lambda: self.mirror(folded, known, watermarks))  # 6
-        self._committed(folded, records[len(folded.outputs) :])
+        self._committed(folded, is_whole=len(folded.outputs) == len(records))
 
     def poll(self) -> list[Record]:
         """Step 1. What the last batch's byte budget left over comes first."""
@@ -127,7 +128,8 @@ class Service:
     def look_up(self, parsed: list[Parsed]) -> Known:
         """Step 3. One round trip; within it a partition, and an index shard, is read by one atomic command."""
         wanted = needs(parsed)
-        order_ids = {partition: list(names) for partition, names in wanted.order_ids.items()}
+        order_ids: dict[int, list[str]] = {partition: [] for partition in self._group.ends()}
+        order_ids |= {partition: list(names) for partition, names in wanted.order_ids.items()}
         pipeline = self._redis.pipeline(transaction=False)
         self._mirror.add_lookups(pipeline, order_ids)
         plan = self._index.add_lookups(pipeline, wanted.identifiers)
@@ -144,10 +146,11 @@ class Service:
 
     def commit(self, folded: Folded) -> dict[int, Watermark]:
         """Step 5. On return the batch is in Kafka for good, and nothing of it will be done again."""
-        before = {partition: self._group.placed[partition].watermark for partition in folded.next_offsets}
-        after = self._ledger.commit(
-            folded.outputs, before, folded.next_offsets, self._index.used, self._group.generation
-        )
+        next_offsets = folded.next_offsets | {
+            partition: max(end, folded.next_offsets.get(partition, 0)) for partition, end in self._group.ends().items()
+        }
+        before = {partition: self._group.placed[partition].watermark for partition in next_offsets}
+        after = self._ledger.commit(folded.outputs, before, next_offsets, self._index.used, self._group.generation)
         self._group.advance(after)
         return after
 
@@ -232,17 +235,20 @@ class Service:
             self._telemetry.tell(self._group.lag_records(), sorted(self._group.assigned))
 
     def _probe(self) -> None:
-        """While no events come, ask every few seconds whether what a batch needs is there."""
+        """While no events come, ask every few seconds whether what a batch needs is there, and commit idle ends."""
         now_s = time.monotonic()
-        if now_s >= self._probe_due_s:
-            self._probe_due_s = now_s + PROBE_EVERY_S
-            self.look_up([])
-            self._group.ping(PROBE_TIMEOUT_S)
+        if now_s < self._probe_due_s:
+            return
+        self._probe_due_s = now_s + PROBE_EVERY_S
+        known = self.look_up([])
+        self._group.ping(PROBE_TIMEOUT_S)
+        if self._group.ends():
+            nothing = self.fold([], known)
+            self.mirror(nothing, known, self.commit(nothing))
 
-    def _committed(self, folded: Folded, left_over: list[Record]) -> None:
+    def _committed(self, folded: Folded, *, is_whole: bool) -> None:
         """Tell of a committed batch, and have the breaker judge it; what its budget left over comes next."""
-        self._group.give_back(left_over)
-        self._most = len(folded.outputs) if left_over else min(self._settings.max_batch, self._most * 2)
+        self._most = min(self._settings.max_batch, self._most * 2) if is_whole else len(folded.outputs)
         self._probe_due_s = time.monotonic() + PROBE_EVERY_S
         self._telemetry.committed(folded, self._times_ms)
         cause = self._breaker.trips(output.is_invalid for output in folded.outputs)

@@ -13,10 +13,11 @@ first record must be the dropped batch's first one.
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from msgspec.structs import replace
 
 from processor.adapters import kafka
 from processor.adapters.cluster import Cluster
@@ -32,10 +33,15 @@ log = get_logger()
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """Where a partition is: its watermark, and the one that its mirror must hold (None before the first batch)."""
+    """Where a partition is: its watermark, and the one that its mirror must hold (None before the first batch).
+
+    `end` is the offset up to which it was read when it had no more: beyond the last record stand only the
+    markers of the transactions that records were written in.
+    """
 
     watermark: Watermark
     mark: Watermark | None
+    end: int = 0
 
 
 class Group:
@@ -101,11 +107,11 @@ class Group:
         changes = self._changes
         with kafka.failures(f"reading {self._topic}", self._failed):
             first = self._consumer.poll(0.0 if self._held else wait_s)
+            self.generation = self._consumer.consumer_group_metadata()
             if first is None and not self._held:
                 return []
-            self.generation = self._consumer.consumer_group_metadata()
             further = self._consumer.consume(most - 1, 0) if most > 1 and not self._held else []
-        messages = [message for message in (first, *further) if message is not None]
+        messages = self._without_ends(message for message in (first, *further) if message is not None)
         fresh = [kafka.record_of(message) for message in messages if message.error() is None]
         is_disturbed = bool(self._held and fresh)  # all is paused then: whatever comes is not in its place
         records, self._held = self._held + fresh, []
@@ -130,12 +136,11 @@ class Group:
         """Go on polling while every partition is owed a place; callbacks are served, no record is taken."""
         with kafka.failures(f"reading {self._topic}", self._failed):
             message: Message | None = self._consumer.poll(wait_s)
-        if message is None:
-            return
-        failed = message.error()
-        if failed is not None:
-            raise self._failed(failed, f"reading {self._topic}")
-        self.rewind([kafka.record_of(message)])
+        for record in self._without_ends([message] if message is not None else []):
+            failed = record.error()
+            if failed is not None:
+                raise self._failed(failed, f"reading {self._topic}")
+            self.rewind([kafka.record_of(record)])
 
     def committed(self, partitions: Collection[int], wait_s: float) -> list[TopicPartition] | None:
         """Return the committed offsets; None where they are not stable within `wait_s`.
@@ -168,7 +173,20 @@ class Group:
     def advance(self, watermarks: dict[int, Watermark]) -> None:
         """Note what a batch committed; its mirror must hold the same from now on."""
         for partition, watermark in watermarks.items():
-            self.placed[partition] = Placed(watermark, watermark)
+            self.placed[partition] = Placed(watermark, watermark, self.placed[partition].end)
+
+    def ends(self) -> dict[int, int]:
+        """Return the next offset of each partition that was read to its end, where that is beyond its watermark.
+
+        Of the records handed over only the batch in hand may be below it, nothing held. It is committed too: a
+        committed offset that points at a transaction's marker looks like loss once retention removes the marker.
+        """
+        held = {record.partition for record in self._held}
+        return {
+            partition: placed.end
+            for partition, placed in self.placed.items()
+            if placed.end > placed.watermark.source and partition not in held
+        }
 
     def rewind(self, in_hand: Iterable[Record] = (), *, everything: bool = False) -> None:
         """Owe the partitions of the records in hand, or all, a new position; pause them until then."""
@@ -213,6 +231,19 @@ class Group:
                     self._consumer.poll(0.05)
         finally:
             self._consumer.close()
+
+    def _without_ends(self, messages: Iterable[Message]) -> list[Message]:
+        """Note the ends of partitions among what was read; return the rest."""
+        kept = []
+        for message in messages:
+            error = message.error()
+            if error is None or error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                kept.append(message)
+                continue
+            partition, end = cast("int", message.partition()), cast("int", message.offset())
+            if partition in self.placed:
+                self.placed[partition] = replace(self.placed[partition], end=end)
+        return kept
 
     def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
         """Return what an error asks for; note that the consumer is of no use any more, if so."""

@@ -226,7 +226,7 @@ def group_consumer(settings: Settings) -> Consumer:
             "partition.assignment.strategy": "cooperative-sticky",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "enable.partition.eof": False,
+            "enable.partition.eof": True,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
         },

@@ -39,6 +39,15 @@ def indexed(services, tmp_path_factory):
 
 
 @pytest.fixture
+def deployment(settings, tmp_path):
+    """Give a deployment with contacts, its index complete."""
+    with deployed(settings, tmp_path) as running:
+        running.send_contacts(contacts())
+        running.index()
+        yield running
+
+
+@pytest.fixture
 def single(settings, indexed, tmp_path):
     """Give a deployment of one partition with a complete contact index."""
     with deployed(replace(settings, contacts_topic=indexed.settings.contacts_topic), tmp_path, partitions=1) as running:

@@ -15,15 +15,6 @@ from tests.support.traffic import contacts, created, traffic
 KILLED = -signal.SIGKILL
 
 
-@pytest.fixture
-def deployment(settings, tmp_path):
-    """Give a deployment with contacts, its index complete."""
-    with deployed(settings, tmp_path) as running:
-        running.send_contacts(contacts())
-        running.index()
-        yield running
-
-
 @pytest.mark.parametrize(
     "moment",
     ["before decode", "before commit", "after flush", "before end", "after commit", "before mirror", "after mirror"],

@@ -2,23 +2,13 @@
 
 import random
 
-import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from tests.support.deployment import UNDECODABLE, deployed
-from tests.support.traffic import contacts, created, traffic
+from tests.support.deployment import UNDECODABLE
+from tests.support.traffic import created, traffic
 
 CUT_BYTES = 64 << 10
-
-
-@pytest.fixture
-def deployment(settings, tmp_path):
-    """Give a deployment with contacts, its index complete."""
-    with deployed(settings, tmp_path) as running:
-        running.send_contacts(contacts())
-        running.index()
-        yield running
 
 
 def limit_topic(deployment, topic, limit):

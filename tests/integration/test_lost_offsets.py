@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from msgspec.structs import replace
 
+from tests.support.audits import send_in_transaction
 from tests.support.deployment import await_condition
 from tests.support.refusals import (
     REQUEST_S,
@@ -223,3 +224,27 @@ def test_offsets_moved_back_while_the_mirror_is_gone(single):
     line = refused_run(single)
     assert "the committed offset 2 is below 5" in line
     assert "state recover" in line
+
+
+def test_end_of_an_idle_partition_is_committed(deployment):
+    """Events written in transactions: the markers behind them may go to retention, and nothing looks lost."""
+    topic, partitions = deployment.settings.events_topic, range(3)
+    replica = deployment.replica("a")
+    send_in_transaction(deployment.settings, facts(30))
+    ends = deployment.cluster.ends(topic, partitions)
+    assert sum(ends.values()) == 30 + len(partitions), "a marker in each partition"
+    await_condition(
+        lambda: {number: offset for number, (offset, _) in offsets(deployment).items()} == ends,
+        lambda: f"{offsets(deployment)} are not {ends}\n{replica.tail('replica')}",
+    )
+    deployment.sent += 30
+    deployment.require_right_outputs()
+    replica.stop()
+    for partition in partitions:
+        delete_records(deployment, topic, ends[partition], partition)
+    again = deployment.replica("a")
+    again.await_line("partition.positioned", count=len(partitions), mirror="equal")
+    deployment.send(facts(6, first=30))
+    deployment.await_accounted()
+    again.stop()
+    assert len(deployment.read(deployment.settings.facts_topic)) == 36

@@ -7,17 +7,7 @@ import confluent_kafka
 import pytest
 from msgspec.structs import replace
 
-from tests.support.deployment import deployed
-from tests.support.traffic import contacts, created, poison, traffic
-
-
-@pytest.fixture
-def deployment(settings, tmp_path):
-    """Give a deployment with contacts, its index complete."""
-    with deployed(settings, tmp_path) as running:
-        running.send_contacts(contacts())
-        running.index()
-        yield running
+from tests.support.traffic import created, poison, traffic
 
 
 @pytest.mark.parametrize("max_batch", [1, 7, 5000])
