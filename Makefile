@@ -3,7 +3,7 @@
 # ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check chaos lock clean
+.PHONY: help install run test check chaos codec lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first interpreter that is new enough; deploy/install.py says what is missing if none is.
@@ -34,6 +34,9 @@ check: install ## lint, format, types and layers
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
 	@$(VENV_PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-logo
+
+codec: install ## write the codec of the newest schemas anew (after a change in schemas/)
+	@exec $(VENV_PYTHON) -m deploy.codegen
 
 lock: ## resolve requirements.txt anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest of all)
 	@command -v uv >/dev/null || { echo "missing: uv. Anywhere: python3 -m pip install --user uv;" \

@@ -7,17 +7,17 @@ ones of the batch did to its order. For any input, facts + rejections = records 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from processor.domain.events import Parsing, parse
 from processor.domain.identifiers import Identifier, find_owner
 from processor.domain.orders import Command, Order, Policy, Source, decide
-from processor.domain.records import Record, UndecodableError
+from processor.domain.records import Event, Record, UndecodableError
 from processor.domain.rejections import Outcome, Reason, Rejection
 
-DecodeEvent = Callable[[bytes], Mapping[str, Any]]
+DecodeEvent = Callable[[bytes], Event]
 EncodeFact = Callable[[Order], bytes]
 OrderKey = tuple[int, str]  # partition, externalOrderId: an order lives in its partition
 
@@ -31,7 +31,7 @@ class Rules(msgspec.Struct, frozen=True):
     max_fact_bytes: int = 900_000
 
 
-class Parsed(msgspec.Struct, frozen=True):
+class Parsed(msgspec.Struct, frozen=True, gc=False):
     """A record with what it asks for, or why it is refused."""
 
     record: Record
@@ -45,14 +45,14 @@ class Needs(msgspec.Struct, frozen=True):
     identifiers: set[Identifier]
 
 
-class Fact(msgspec.Struct, frozen=True):
+class Fact(msgspec.Struct, frozen=True, gc=False):
     """An accepted change: the record's key and value for the facts topic."""
 
     key: bytes
     value: bytes
 
 
-class Output(msgspec.Struct, frozen=True):
+class Output(msgspec.Struct, frozen=True, gc=False):
     """What became of one record."""
 
     record: Record

@@ -123,7 +123,7 @@ class Service:
 
     def decode(self, records: list[Record]) -> list[Parsed]:
         """Step 2. Pure."""
-        return read(records, self._codec.decode_event, self._rules)
+        return read(records, self._codec.read_event, self._rules)
 
     def look_up(self, parsed: list[Parsed]) -> Known:
         """Step 3. One round trip; within it a partition, and an index shard, is read by one atomic command."""

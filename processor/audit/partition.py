@@ -189,7 +189,7 @@ class PartitionAudit:
 
     def _compare(self, event: Record, fact: Output | None, rejection: Output | None) -> None:
         """Compare an event with its outputs."""
-        parsed = read([event], codec().decode_event, self._standards.rules)[0]
+        parsed = read([event], codec().read_event, self._standards.rules)[0]
         if fact is None and rejection is None:
             self._without_output(event)
             return

@@ -6,11 +6,12 @@ reasons (see `rejections`), and the first that fails is the reason.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from processor.domain.identifiers import Identification, candidates, identification
+from processor.domain.identifiers import Candidate, Identification, Ranks, identification, in_order
 from processor.domain.instants import parse_date
 from processor.domain.items import InvalidItems, parse_items
 from processor.domain.orders import (
@@ -23,6 +24,7 @@ from processor.domain.orders import (
     SetStatus,
     Update,
 )
+from processor.domain.records import Event
 from processor.domain.rejections import Reason, Rejection, shown
 from processor.domain.values import InvalidValue, Scalar, finite, is_filled, json_text, money, number_text
 
@@ -31,78 +33,95 @@ MAX_EVENT_TYPE_CHARACTERS: Final = 100
 MAX_KEY_VALUE_CHARACTERS: Final = 300
 MAX_NAME_CHARACTERS: Final = 100
 MAX_ORDER_ID_CHARACTERS: Final = 300
+_TOO_LONG: Final = f"expected at most {MAX_ORDER_ID_CHARACTERS} characters"
+_KEPT_NAMES: Final = 4_096  # names are the producers' to choose: of more than this none is remembered
 
 _CREATED: Final = "orderCreated"
 _UPDATED: Final = "orderUpdated"
 _STATUS_OF: Final = {"orderDelivered": DELIVERED, "orderCancelled": CANCELLED}  # D20
 _TYPES: Final = frozenset({_CREATED, _UPDATED, *_STATUS_OF})  # D2
 
-# One parameter as Avro gives it: {"name": str, "value": ...}
-Param = Mapping[str, Any]
+
+class Role(NamedTuple):
+    """What parameters of one name are: `read` gives the value of the order's `field`, of a custom one without a field.
+
+    `read` is None where the parameter only says whose order it is; `ranks` are D12's.
+    """
+
+    field: str | None
+    read: Callable[[Any], object] | None
+    ranks: Ranks
 
 
 class Parsing(msgspec.Struct, frozen=True):
-    """The settings that change how an event is read (D8, D10, D14)."""
+    """The settings that change how an event is read (D8, D10, D14). `roles` are those of the names seen so far."""
 
     zone: tzinfo = UTC
     lenient_items: bool = False
     identification: Identification = identification()
+    roles: dict[str, Role] = {}
+
+
+class _Read(NamedTuple):
+    """What an event's filled parameters say."""
+
+    changes: dict[str, Any]
+    custom: dict[str, Scalar]
+    tried: tuple[Candidate, ...]
 
 
 class _BadParameterError(ValueError):
     """A parameter that a rule refuses; the text names it."""
 
 
-def parse(event: Mapping[str, Any], key: bytes | None, parsing: Parsing) -> Command | Rejection:
-    """Return what the event asks for, or why it is refused.
-
-    `event` is an OrderEvent as Avro decodes it, `key` the record's key.
-    """
-    event_type: str = event["eventTypeKey"]
-    params: list[Param] = event["params"]
-    if fault := _event_fault(event_type, event["keyValue"], params):
+def parse(event: Event, key: bytes | None, parsing: Parsing) -> Command | Rejection:
+    """Return what the event asks for, or why it is refused; `key` is the record's key."""
+    event_type = event.event_type
+    values = dict(event.params)
+    if fault := _event_fault(event, values):
         return Rejection(Reason.INVALID_EVENT, fault)
     if event_type not in _TYPES:
         return Rejection(Reason.UNSUPPORTED_EVENT_TYPE, f"eventTypeKey {shown(event_type)}")
-    filled = [(param["name"], param["value"]) for param in params if is_filled(param["value"])]
-    order_id = _order_id(filled, key)
+    order_id = _order_id(values.get(ORDER_ID), key)
     if isinstance(order_id, Rejection):
         return order_id
     try:
         if event_type in _STATUS_OF:
-            _check_length(order_id)
-            tried = candidates(filled, parsing.identification)
-            return SetStatus(order_id, event_type, tried, _STATUS_OF[event_type])
-        changes, custom = _read(filled, parsing)
+            if len(order_id) > MAX_ORDER_ID_CHARACTERS:
+                return Rejection(Reason.INVALID_PARAMETER, f"{ORDER_ID}: {_TOO_LONG}")
+            return SetStatus(order_id, event_type, _tried(event.params, parsing), _STATUS_OF[event_type])
+        changes, custom, tried = _read(event.params, parsing)
     except _BadParameterError as error:
         return Rejection(Reason.INVALID_PARAMETER, str(error))
     except InvalidItems as error:
         return Rejection(Reason.INVALID_ITEMS, str(error))
     kind = Create if event_type == _CREATED else Update
-    return kind(order_id, event_type, candidates(filled, parsing.identification), changes, custom)
+    return kind(order_id, event_type, tried, cast("Changes", changes), custom)
 
 
-def _event_fault(event_type: str, key_value: str, params: list[Param]) -> str | None:
-    """Return what breaks D1, or None."""
-    if len(event_type) > MAX_EVENT_TYPE_CHARACTERS or not event_type.strip():
+def _event_fault(event: Event, values: Mapping[str, object]) -> str | None:
+    """Return what breaks D1, or None. `values` are the parameters by name."""
+    event_type = event.event_type
+    if event_type not in _TYPES and (len(event_type) > MAX_EVENT_TYPE_CHARACTERS or not event_type.strip()):
         return f"eventTypeKey: expected 1 to {MAX_EVENT_TYPE_CHARACTERS} characters, not blank"
-    if len(key_value) > MAX_KEY_VALUE_CHARACTERS:
+    if len(event.key_value) > MAX_KEY_VALUE_CHARACTERS:
         return f"keyValue: expected at most {MAX_KEY_VALUE_CHARACTERS} characters"
+    is_each_once = len(values) == len(event.params)
+    if is_each_once and "" not in values and max(map(len, values), default=1) <= MAX_NAME_CHARACTERS:
+        return None
     names: set[str] = set()
-    for position, param in enumerate(params):
-        name: str = param["name"]
+    for position, (name, _) in enumerate(event.params):
         if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
             return f"params[{position}].name: expected 1 to {MAX_NAME_CHARACTERS} characters"
         if name in names:
             return f"params[{position}].name: {shown(name)} stands twice"
         names.add(name)
-    return None
+    raise AssertionError(names)
 
 
-def _order_id(filled: list[tuple[str, Any]], key: bytes | None) -> str | Rejection:
-    """Return the order's id (D5); its length is checked in its turn, by `_check_length`."""
-    value = next((value for name, value in filled if name == ORDER_ID), None)
-    if value is None:
+def _order_id(value: object, key: bytes | None) -> str | Rejection:
+    """Return the order's id (D5); its length is checked in its turn, by `_short_id`."""
+    if not is_filled(value):
         return Rejection(Reason.MISSING_PARAMETER, f"missing: {ORDER_ID}")
     if isinstance(value, bool) or not isinstance(value, str | int):
         return Rejection(Reason.INVALID_PARAMETER, f"{ORDER_ID}: expected a text or an integer")
@@ -112,37 +131,75 @@ def _order_id(filled: list[tuple[str, Any]], key: bytes | None) -> str | Rejecti
     return order_id
 
 
-def _check_length(order_id: str) -> None:
-    if len(order_id) > MAX_ORDER_ID_CHARACTERS:
-        raise _BadParameterError(f"{ORDER_ID}: expected at most {MAX_ORDER_ID_CHARACTERS} characters")
+def _tried(params: list[tuple[str, Any]], parsing: Parsing) -> tuple[Candidate, ...]:
+    """Return what the filled parameters say of the order's owner."""
+    roles = parsing.roles
+    found = []
+    for name, value in params:
+        ranks = (roles.get(name) or _role(name, parsing)).ranks
+        if ranks and is_filled(value):
+            found.append((ranks, value))
+    return in_order(found)
 
 
-def _read(filled: list[tuple[str, Any]], parsing: Parsing) -> tuple[Changes, dict[str, Scalar]]:
-    """Read the order parameters of orderCreated and orderUpdated, items last (D6 to D11)."""
-    changes: dict[str, object] = {}
+def _read(params: list[tuple[str, Any]], parsing: Parsing) -> _Read:
+    """Read the parameters of orderCreated and orderUpdated, items last (D6 to D13)."""
+    roles = parsing.roles
+    changes: dict[str, Any] = {}
     custom: dict[str, Scalar] = {}
-    items = None
-    for name, value in filled:
-        try:
-            if name in _COLUMNS:
-                field, read = _COLUMNS[name]
+    found = []
+    name = ""
+    try:
+        for name, value in params:
+            if not is_filled(value):
+                continue
+            field, read, ranks = roles.get(name) or _role(name, parsing)
+            if ranks:
+                found.append((ranks, value))
+            if field is not None and read is not None:
                 changes[field] = read(value)
-            elif name == "date":
-                changes["date_ms"] = parse_date(value, parsing.zone)
-            elif name == "items":
-                items = value
-            elif name == ORDER_ID:
-                _check_length(str(value))
-            elif name.lower() not in parsing.identification.names:
-                custom[name] = _custom(value)
-        except InvalidValue as error:
-            raise _BadParameterError(f"{shown(name)}: {error}") from error
-    alias = changes.pop(_CURRENCY_ALIAS, None)
-    if alias is not None:
+            elif read is not None:
+                custom[name] = cast("Scalar", read(value))
+    except InvalidValue as error:
+        raise _BadParameterError(f"{shown(name)}: {error}") from error
+    del changes[_ORDER_ID_FIELD]
+    if _CURRENCY_ALIAS in changes:
+        alias = changes.pop(_CURRENCY_ALIAS)
         changes.setdefault("currency", alias)  # D9: where both are filled, currency wins
-    if items is not None:
-        changes["items"] = parse_items(items, lenient=parsing.lenient_items)
-    return cast("Changes", changes), custom
+    if "items" in changes:
+        changes["items"] = parse_items(changes["items"], lenient=parsing.lenient_items)
+    return _Read(changes, custom, in_order(found))
+
+
+def _role(name: str, parsing: Parsing) -> Role:
+    """Work out what parameters of a name are, and remember it."""
+    lower = name.lower()
+    ranks = parsing.identification.ranks.get(lower, ())
+    if name == "date":
+        role = Role("date_ms", partial(parse_date, zone=parsing.zone), ranks)
+    elif name in _COLUMNS:
+        role = Role(*_COLUMNS[name], ranks)
+    elif lower in parsing.identification.names:
+        role = Role(None, None, ranks)
+    else:
+        role = Role(None, _custom, ranks)
+    if len(parsing.roles) >= _KEPT_NAMES:
+        parsing.roles.clear()
+    parsing.roles[name] = role
+    return role
+
+
+def _short_id(value: str | int) -> str:
+    """Read the order id, which `_order_id` checked but for its length (D5)."""
+    order_id = str(value)
+    if len(order_id) > MAX_ORDER_ID_CHARACTERS:
+        raise InvalidValue(_TOO_LONG)
+    return order_id
+
+
+def _as_it_is(value: object) -> object:
+    """Keep the items for last: their reason comes after those of all other parameters."""
+    return value
 
 
 def _status(value: object) -> str:
@@ -183,8 +240,11 @@ def _custom(value: object) -> Scalar:
             return json_text(value)
 
 
+_ORDER_ID_FIELD: Final = "order_id"
 _CURRENCY_ALIAS: Final = "currencyCode"
 _COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {
+    ORDER_ID: (_ORDER_ID_FIELD, _short_id),
+    "items": ("items", _as_it_is),
     "totalCost": ("total_cost", money),
     "shipping": ("shipping", money),
     "discount": ("discount", money),

@@ -4,7 +4,7 @@ An identifier is a contact's field and a value in the form in which values are c
 indexed by the same form (C2), so that `comparable` is the one place that decides what equals what.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -40,18 +40,21 @@ class Identifier(NamedTuple):
     value: str
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One parameter that may say whose order it is; `identifier` is None where it can match nobody."""
 
     field: str
     identifier: Identifier | None
 
 
-class Owner(msgspec.Struct, frozen=True):
+class Owner(msgspec.Struct, frozen=True, gc=False):
     """A found contact, and the field that found it."""
 
     contact_id: str
     identified_by: str
+
+
+Ranks = tuple[tuple[int, str], ...]
 
 
 class Identification(msgspec.Struct, frozen=True):
@@ -62,7 +65,7 @@ class Identification(msgspec.Struct, frozen=True):
     `custom_fields` are the contact fields beyond the built-in ones that the index must know (C2).
     """
 
-    ranks: Mapping[str, tuple[tuple[int, str], ...]]
+    ranks: Mapping[str, Ranks]
     names: frozenset[str]
     custom_fields: frozenset[str]
 
@@ -70,7 +73,7 @@ class Identification(msgspec.Struct, frozen=True):
 def identification(configured: Iterable[tuple[str, str]] = ()) -> Identification:
     """Compile the configured rules, (event parameter, contact field) pairs, or without any the defaults (D14)."""
     rules = tuple(configured)
-    ranks: dict[str, tuple[tuple[int, str], ...]] = {}
+    ranks: dict[str, Ranks] = {}
     for rank, (parameter, field) in enumerate(rules or DEFAULT_RULES):
         name = parameter.lower()
         ranks[name] = (*ranks.get(name, ()), (rank, field))
@@ -103,13 +106,20 @@ def candidates(filled: Iterable[tuple[str, object]], rules: Identification) -> t
 
     In the order they are tried: the rule's, then the event's (D12). An empty tuple: no identifier.
     """
-    found = [
-        (rank, position, field, value)
-        for position, (name, value) in enumerate(filled)
-        for rank, field in rules.ranks.get(name.lower(), ())
-    ]
-    found.sort(key=lambda entry: entry[:2])
-    return tuple(Candidate(field, comparable(field, value)) for _, _, field, value in found)
+    ranks = rules.ranks
+    return in_order([(ranks[lower], value) for name, value in filled if (lower := name.lower()) in ranks])
+
+
+def in_order(found: Sequence[tuple[Ranks, object]]) -> tuple[Candidate, ...]:
+    """Return the candidates of identifying parameters, each with its ranks, in the event's order."""
+    if not found:
+        return ()
+    if len(found) == 1 and len(found[0][0]) == 1:
+        ((((_, field),), value),) = found
+        return (Candidate(field, comparable(field, value)),)
+    tried = [(rank, position, field, value) for position, (ranks, value) in enumerate(found) for rank, field in ranks]
+    tried.sort(key=lambda entry: entry[:2])
+    return tuple([Candidate(field, comparable(field, value)) for _, _, field, value in tried])
 
 
 def find_owner(tried: Iterable[Candidate], contacts: Mapping[Identifier, str]) -> Owner | None:

@@ -4,7 +4,8 @@ Raises `InvalidItems` with the path of the first fault, such as `items[2].quanti
 """
 
 import re
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -27,18 +28,11 @@ from processor.domain.values import (
 MAX_NESTING: Final = 100  # the items array is level 1
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET: Final = re.compile(r"[\[\]{}]")
-_TEXTS: Final = {
-    "name": "name",
-    "url": "url",
-    "imageUrl": "image_url",
-    "category": "category",
-    "description": "description",
-}
 _REQUIRED: Final = ("externalItemId", "name", "quantity", "cost", "url", "imageUrl")
 _REQUIRED_LENIENT: Final = ("externalItemId", "quantity")
 
 
-class Item(msgspec.Struct, frozen=True, array_like=True):
+class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One line of an order. `cost` in units of 0.0001; `custom` holds all further attributes by name."""
 
     external_item_id: str
@@ -75,7 +69,7 @@ def parse_items(value: object, *, lenient: bool) -> tuple[Item, ...]:
     if not isinstance(value, list):
         raise InvalidItems("items", "expected an array of objects")
     required = _REQUIRED_LENIENT if lenient else _REQUIRED
-    return tuple([_item(f"items[{index}]", element, required) for index, element in enumerate(value)])
+    return tuple([_item(index, element, required) for index, element in enumerate(value)])
 
 
 def same_items(one: tuple[Item, ...], other: tuple[Item, ...]) -> bool:
@@ -83,35 +77,26 @@ def same_items(one: tuple[Item, ...], other: tuple[Item, ...]) -> bool:
     return one == other and all(same_values(a.custom, b.custom) for a, b in zip(one, other, strict=True))
 
 
-def _item(path: str, element: object, required: tuple[str, ...]) -> Item:
+def _item(index: int, element: object, required: tuple[str, ...]) -> Item:
     if not isinstance(element, dict):
-        raise InvalidItems(path, "expected an object")
+        raise InvalidItems(f"items[{index}]", "expected an object")
+    filled = {name: value for name, value in element.items() if is_filled(value)}
     for name in required:
-        if not is_filled(element.get(name)):
-            raise InvalidItems(f"{path}.{name}", "is missing")
-    fields: dict[str, object] = {}
+        if name not in filled:
+            raise InvalidItems(f"items[{index}].{name}", "is missing")
+    fields: dict[str, Any] = {}
     custom: dict[str, Scalar] = {}
-    for name, value in element.items():
-        if not is_filled(value):
-            continue
+    for name, value in filled.items():
         try:
-            _place(name, value, fields, custom)
+            if name in _ATTRIBUTES:
+                field, read = _ATTRIBUTES[name]
+                fields[field] = read(value)
+            else:
+                custom[sound(name)] = _attribute(value)
         except InvalidValue as error:
+            path = f"items[{index}]"
             raise InvalidItems(f"{path}.{shown(name)}" if _is_sound(name) else path, str(error)) from error
-    return Item(**fields, custom=custom)  # type: ignore[arg-type]
-
-
-def _place(name: str, value: object, fields: dict[str, object], custom: dict[str, Scalar]) -> None:
-    if name in _TEXTS:
-        fields[_TEXTS[name]] = _text(value)
-    elif name == "externalItemId":
-        fields["external_item_id"] = _item_id(value)
-    elif name == "quantity":
-        fields["quantity"] = _quantity(value)
-    elif name == "cost":
-        fields["cost"] = money(value)
-    else:
-        custom[sound(name)] = _attribute(value)
+    return Item(**fields, custom=custom)
 
 
 def _text(value: object) -> str:
@@ -170,3 +155,15 @@ def _nesting(text: str) -> int:
         level += 1 if bracket in "[{" else -1
         deepest = max(deepest, level)
     return deepest
+
+
+_ATTRIBUTES: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {
+    "externalItemId": ("external_item_id", _item_id),
+    "quantity": ("quantity", _quantity),
+    "cost": ("cost", money),
+    "name": ("name", _text),
+    "url": ("url", _text),
+    "imageUrl": ("image_url", _text),
+    "category": ("category", _text),
+    "description": ("description", _text),
+}

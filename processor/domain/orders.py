@@ -12,7 +12,8 @@ field as it was is no change (D22); any other is revision + 1, and the new order
 `decide` is the whole of it. It never raises for any command, and changes nothing it is given.
 """
 
-from typing import Final, TypedDict, assert_never
+from collections.abc import Mapping
+from typing import Any, Final, TypedDict, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -54,7 +55,7 @@ class Changes(TypedDict, total=False):
     cart_id: str
 
 
-class Create(msgspec.Struct, frozen=True):
+class Create(msgspec.Struct, frozen=True, gc=False):
     """orderCreated, checked. `custom` holds the parameters without a field of their own."""
 
     order_id: str
@@ -64,7 +65,7 @@ class Create(msgspec.Struct, frozen=True):
     custom: dict[str, Scalar]
 
 
-class Update(msgspec.Struct, frozen=True):
+class Update(msgspec.Struct, frozen=True, gc=False):
     """orderUpdated, checked; or orderCreated, where a duplicate counts as an update (D17)."""
 
     order_id: str
@@ -74,7 +75,7 @@ class Update(msgspec.Struct, frozen=True):
     custom: dict[str, Scalar]
 
 
-class SetStatus(msgspec.Struct, frozen=True):
+class SetStatus(msgspec.Struct, frozen=True, gc=False):
     """orderDelivered or orderCancelled, checked."""
 
     order_id: str
@@ -86,7 +87,7 @@ class SetStatus(msgspec.Struct, frozen=True):
 Command = Create | Update | SetStatus
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """The record an event came in: where it stands, and its timestamp in ms since the epoch."""
 
     partition: int
@@ -94,7 +95,7 @@ class Source(msgspec.Struct, frozen=True):
     timestamp_ms: int
 
 
-class Order(msgspec.Struct, frozen=True, array_like=True):
+class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A whole order, which is also the fact of its latest change.
 
     Amounts are integers in units of 0.0001; names ending in `_ms` are ms since the epoch, UTC.
@@ -143,12 +144,6 @@ class Policy(msgspec.Struct, frozen=True):
     update_on_duplicate_create: bool = False
 
 
-# The order fields that D22 compares as they are; items and custom are compared with their types.
-_COMPARED: Final = tuple(
-    name
-    for name in Order.__struct_fields__
-    if name in {"contact_id", "status", "date_ms", "total_cost"} or name in Changes.__optional_keys__ - {"items"}
-)
 # D16, in the order in which a rejection names them
 _REQUIRED_AT_CREATION: Final = (("totalCost", "total_cost"), ("status", "status"), ("date", "date_ms"))
 
@@ -199,31 +194,32 @@ def _create(command: Create | Update, owner: Owner | None, source: Source, polic
 
 
 def _change(order: Order, command: Command, owner: Owner | None, source: Source, policy: Policy) -> Order | Rejection:
+    changes = _replacements(order, command)
     if owner is None:
         if command.candidates:
             return _nobody(command)
-        owner = Owner(order.contact_id, order.identified_by)
-    elif owner.contact_id == order.contact_id:
-        owner = Owner(order.contact_id, order.identified_by)
-    elif not policy.reassign_on_owner_conflict:
-        return Rejection(Reason.CONTACT_MISMATCH, "the order belongs to another contact")
-    changed = replace(
-        order, contact_id=owner.contact_id, identified_by=owner.identified_by, **_replacements(order, command)
-    )
-    if not _differs(order, changed):
+    elif owner.contact_id != order.contact_id:
+        if not policy.reassign_on_owner_conflict:
+            return Rejection(Reason.CONTACT_MISMATCH, "the order belongs to another contact")
+        changes["contact_id"] = owner.contact_id
+        changes["identified_by"] = owner.identified_by
+    if not _differs(order, changes):
         return Rejection(Reason.NO_CHANGE, "the order is so already")
+    status_changed = "status" in changes and changes["status"] != order.status
     return replace(
-        changed,
+        order,
         event_type=command.event_type,
         updated_at_ms=source.timestamp_ms,
-        status_changed_at_ms=(order.status_changed_at_ms if changed.status == order.status else source.timestamp_ms),
+        status_changed_at_ms=source.timestamp_ms if status_changed else order.status_changed_at_ms,
         revision=order.revision + 1,
         source_partition=source.partition,
         source_offset=source.offset,
+        **changes,
     )
 
 
-def _replacements(order: Order, command: Command) -> dict[str, object]:
+def _replacements(order: Order, command: Command) -> dict[str, Any]:
+    """Return the fields that the command fills, with the values that the order would have."""
     match command:
         case SetStatus(status=status):
             return {"status": status}
@@ -235,12 +231,18 @@ def _replacements(order: Order, command: Command) -> dict[str, object]:
             assert_never(command)
 
 
-def _differs(one: Order, other: Order) -> bool:
-    return not (
-        all(getattr(one, name) == getattr(other, name) for name in _COMPARED)
-        and same_values(one.custom, other.custom)
-        and same_items(one.items, other.items)
-    )
+def _differs(order: Order, changes: Mapping[str, Any]) -> bool:
+    """Tell whether any replacement is another value than the order's; items and custom count with their types."""
+    for name, value in changes.items():
+        if name == "items":
+            if not same_items(order.items, value):
+                return True
+        elif name == "custom":
+            if not same_values(order.custom, value):
+                return True
+        elif getattr(order, name) != value:
+            return True
+    return False
 
 
 def _nobody(command: Command) -> Rejection:

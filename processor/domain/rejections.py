@@ -40,7 +40,7 @@ class Reason(StrEnum):
 _IGNORED = frozenset({Reason.UNSUPPORTED_EVENT_TYPE, Reason.ORDER_EXISTS, Reason.ORDER_UNKNOWN, Reason.NO_CHANGE})
 
 
-class Rejection(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True, gc=False):
     """An event that became no fact. `detail` is one line without personal data."""
 
     reason: Reason

@@ -7,7 +7,7 @@ import json
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from json.encoder import encode_basestring as json_string
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,8 @@ _LONG: Final = range(-(1 << 63), 1 << 63)
 
 MONEY_PLACES: Final = 4
 MONEY_LIMIT: Final = 10**14  # D6: an amount is below this, before and after rounding
+_UNITS: Final = 10**MONEY_PLACES
+_EXACT_BELOW: Final = 10.0**11  # 15 digits with four places
 _PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _FOUR_PLACES = Decimal("0.0001")
 _ROUNDING = Context(prec=40, rounding=ROUND_HALF_EVEN)
@@ -37,12 +39,10 @@ def is_filled(value: object) -> bool:
 
     Not filled: null, and a string that is blank or `null` in any case after trimming Unicode white space.
     """
-    if value is None:
-        return False
     if isinstance(value, str):
         trimmed = value.strip()
-        return bool(trimmed) and trimmed.lower() != "null"
-    return True
+        return len(trimmed) > 4 or (trimmed != "" and trimmed.lower() != "null")
+    return value is not None
 
 
 def is_plain_number(text: str) -> bool:
@@ -50,12 +50,25 @@ def is_plain_number(text: str) -> bool:
     return _PLAIN_NUMBER.fullmatch(text) is not None
 
 
-def money(value: object) -> int:
+def money(value: Any) -> int:
     """Return an amount in units of 0.0001, rounded half-even (D6).
 
     Takes a string of digits, an integer or a double (the number its shortest text says).
     Raises InvalidValue for anything else, a negative or non-finite number, and 10^14 or more.
     """
+    # Nearly all amounts are such doubles or integers. Decimals of up to 15 digits are told apart by doubles, so
+    # a double that equals one of four places is the number that its shortest text says. 0.2 us instead of 2.2.
+    if value.__class__ is float:
+        if 0 <= value < _EXACT_BELOW:
+            units = round(value * _UNITS)
+            if units / _UNITS == value:
+                return units
+    elif value.__class__ is int and 0 <= value < MONEY_LIMIT:
+        return value * _UNITS
+    return _rounded(value)
+
+
+def _rounded(value: object) -> int:
     amount = _amount(value)
     if not amount.is_finite():
         raise InvalidValue("expected a finite number")
@@ -64,7 +77,7 @@ def money(value: object) -> int:
     if amount >= MONEY_LIMIT:
         raise InvalidValue("expected a number below 10^14")
     units = int(amount.quantize(_FOUR_PLACES, context=_ROUNDING).scaleb(MONEY_PLACES))
-    if units >= MONEY_LIMIT * 10**MONEY_PLACES:
+    if units >= MONEY_LIMIT * _UNITS:
         raise InvalidValue("expected a number below 10^14")
     return units
 

@@ -63,7 +63,7 @@ def run(sent, contacts, reference_rules, batch=10**9, budget_bytes=1 << 62):
     index = claims_of(contacts, rules.parsing.identification.custom_fields)
     waiting, orders, outputs = [s.record for s in sent], {}, []
     while waiting:
-        parsed = read(waiting[:batch], codec().decode_event, rules)
+        parsed = read(waiting[:batch], codec().read_event, rules)
         needed = needs(parsed)
         found = {identifier: winner(index[identifier]) for identifier in needed.identifiers if identifier in index}
         known = {(p, n): orders[p, n] for p, ids in needed.order_ids.items() for n in ids if (p, n) in orders}
@@ -124,7 +124,7 @@ def assert_one_clean_line(detail):
 def test_any_event_is_a_command_or_a_rejection_with_a_clean_line(event, reference_rules, key):
     """Parsing never raises, with the right key or a wrong one, and its details hold one line and no value (D24)."""
     parsing = rules_of(settings_of(reference_rules)).parsing
-    decoded = codec().decode_event(codec().encode_event(event))
+    decoded = codec().read_event(codec().encode_event(event))
     for any_key in (key_of(event), key):
         result = parse(decoded, any_key, parsing)
         if isinstance(result, Rejection):
@@ -151,7 +151,7 @@ def test_an_event_without_any_sense_is_a_command_or_a_rejection(event_type, key_
         "keyValue": key_value,
         "params": [{"name": name, "value": value} for name, value in params],
     }
-    result = parse(codec().decode_event(codec().encode_event(event)), key_of(event), Rules().parsing)
+    result = parse(codec().read_event(codec().encode_event(event)), key_of(event), Rules().parsing)
     assert isinstance(result, Rejection | Create | Update | SetStatus)
     if isinstance(result, Rejection):
         assert result.detail.isprintable()

@@ -4,7 +4,7 @@ import pytest
 
 from processor.adapters.avro import codec
 from processor.domain.orders import Order
-from processor.domain.records import Record, UndecodableError
+from processor.domain.records import Event, Record, UndecodableError
 from processor.domain.rejections import Rejection
 from processor.pipeline import fold, needs, read
 from processor.settings import IdentificationRule, Settings
@@ -31,7 +31,8 @@ class Events:
         event = self.events[int(value)]
         if event is None:
             raise UndecodableError("not an event")
-        return event
+        params = [(param["name"], param["value"]) for param in event["params"]]
+        return Event(event["eventTypeKey"], event["keyValue"], params)
 
 
 def settings_of(rules):
