@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from processor.adapters.avro import AMOUNTS, EVENT, FACT, ITEM_FIELDS, PLAIN_FIELDS, newest_headers, newest_schemas
-from processor.domain.items import Item
-from processor.domain.orders import Order
+from processor.domain.records import Item, Order
 
 TARGET: Final = Path(__file__).parents[1] / "processor" / "adapters" / "generated.py"
 FIELDS: Final = {
@@ -39,9 +38,7 @@ from processor.adapters.varints import (
     long_at,
     long_bytes,
 )
-from processor.domain.items import Item
-from processor.domain.orders import Order
-from processor.domain.records import Event
+from processor.domain.records import Event, Item, Order
 
 EVENT_HEADER: Final = {event_header!r}
 FACT_HEADER: Final = {fact_header!r}

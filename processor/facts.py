@@ -5,8 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from processor.domain.instants import instant_text
-from processor.domain.items import Item
-from processor.domain.orders import Order
+from processor.domain.records import Item, Order
 from processor.domain.values import money_text
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -11,10 +11,20 @@ from typing import Final
 
 import msgspec
 
-from processor.domain.events import Parsing, parse
-from processor.domain.identifiers import Identifier, find_owner
-from processor.domain.orders import Command, Order, Policy, Source, decide
-from processor.domain.records import Event, Record, UndecodableError
+from processor.domain.events import parse
+from processor.domain.identifiers import find_owner, identification
+from processor.domain.orders import decide
+from processor.domain.records import (
+    Command,
+    Event,
+    Identifier,
+    Order,
+    Parsing,
+    Policy,
+    Record,
+    Source,
+    UndecodableError,
+)
 from processor.domain.rejections import Outcome, Reason, Rejection
 
 DecodeEvent = Callable[[bytes], Event]
@@ -25,7 +35,7 @@ OrderKey = tuple[int, str]  # partition, externalOrderId: an order lives in its 
 class Rules(msgspec.Struct, frozen=True):
     """Everything configured that changes what becomes of an event. Limits in bytes."""
 
-    parsing: Parsing = Parsing()
+    parsing: Parsing = msgspec.field(default_factory=lambda: Parsing(identification()))
     policy: Policy = Policy()
     max_event_bytes: int = 1 << 20
     max_fact_bytes: int = 900_000

@@ -29,9 +29,7 @@ from processor.adapters.group import Group
 from processor.adapters.ledger import TRANSACTION_TIMEOUT_S, Ledger, Watermark
 from processor.adapters.mirror import Mirror, MirrorWrite
 from processor.breaker import Breaker
-from processor.domain.identifiers import Identifier
-from processor.domain.orders import Order
-from processor.domain.records import Record
+from processor.domain.records import Identifier, Order, Record
 from processor.errors import MirrorMovedError, OrderFactsError, ProducerLostError, RedisError, RetryError
 from processor.logs import get_logger
 from processor.pipeline import Folded, OrderKey, Parsed, fold, needs, read

@@ -22,9 +22,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from processor.adapters import generated
 from processor.adapters.strict_avro import Decoder, MalformedAvro, compile_decoder
-from processor.domain.items import Item
-from processor.domain.orders import Order
-from processor.domain.records import Event, UndecodableError
+from processor.domain.records import Event, Item, Order, UndecodableError
 from processor.errors import StopError
 
 EVENT: Final = "order-event"

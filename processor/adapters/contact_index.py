@@ -23,7 +23,8 @@ from processor.adapters.cluster import Topic
 from processor.adapters.ledger import ContactsPosition
 from processor.adapters.redis import Client, execute
 from processor.domain.contacts import Claim, winner
-from processor.domain.identifiers import BUILT_IN_FIELDS, Identifier, identification
+from processor.domain.identifiers import BUILT_IN_FIELDS, identification
+from processor.domain.records import Identifier
 from processor.errors import RetryError, UsageError
 from processor.settings import Settings
 

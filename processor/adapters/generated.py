@@ -15,9 +15,7 @@ from processor.adapters.varints import (
     long_at,
     long_bytes,
 )
-from processor.domain.items import Item
-from processor.domain.orders import Order
-from processor.domain.records import Event
+from processor.domain.records import Event, Item, Order
 
 EVENT_HEADER: Final = b"\xc3\x01\xb4\xa6vP\xbdA\x90,"
 FACT_HEADER: Final = b"\xc3\x01GE\xbd\x1b\xab\xb2\x0e\xc1"

@@ -19,8 +19,7 @@ import redis
 from processor.adapters.avro import FRAMING, Codec
 from processor.adapters.ledger import Lineage, Watermark
 from processor.adapters.redis import Client, classify, execute
-from processor.domain.orders import Order
-from processor.domain.records import UndecodableError
+from processor.domain.records import Order, UndecodableError
 from processor.errors import MirrorMovedError, StopError
 
 _FORMAT: Final = b"1"  # part of the key: another form of state is another mirror, rebuilt from the facts

@@ -8,9 +8,9 @@ that the index can have given is tried.
 from collections.abc import Mapping
 from typing import Final
 
-from processor.domain.identifiers import CONTACT_ID, Identifier
+from processor.domain.identifiers import CONTACT_ID
 from processor.domain.items import same_items
-from processor.domain.orders import Create, Order
+from processor.domain.records import Create, Identifier, Order
 from processor.domain.rejections import Reason, Rejection
 from processor.domain.values import same_values
 from processor.facts import fact_object

@@ -19,8 +19,7 @@ from processor.audit.derivation import differing_fields, same_order
 from processor.audit.findings import Findings, Kind, order_name
 from processor.audit.orders import Orders
 from processor.audit.reading import Reading
-from processor.domain.orders import Order
-from processor.domain.records import UndecodableError
+from processor.domain.records import Order, UndecodableError
 
 _META: Final = (b"", b" ")  # the watermark and the claim, beside the orders (see `adapters.mirror`)
 _AVRO_MARKER: Final = b"\xc3\x01"

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from processor.adapters.avro import codec
-from processor.domain.orders import Order
+from processor.domain.records import Order
 
 _CACHE_KBYTES: Final = 64 << 10
 _HELD_BYTES: Final = 16 << 20  # of facts not yet written to the database

@@ -11,7 +11,8 @@ import click
 from processor import startup
 from processor.adapters.contact_index import IndexNotReadyError
 from processor.cli.options import CONNECTION, REDIS, with_settings
-from processor.domain.identifiers import CONTACT_ID, Identifier
+from processor.domain.identifiers import CONTACT_ID
+from processor.domain.records import Identifier
 from processor.errors import OrderFactsError, RetryError, UsageError
 from processor.logs import get_logger, show_kafka_client
 from processor.service import Service

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from processor.domain.identifiers import BUILT_IN_FIELDS, CONTACT_ID, PUSH_TOKEN, Identifier, comparable
+from processor.domain.identifiers import BUILT_IN_FIELDS, CONTACT_ID, PUSH_TOKEN, comparable
+from processor.domain.records import Identifier
 
 _SINGLE_FIELDS: Final = tuple(field for field in BUILT_IN_FIELDS if field not in {CONTACT_ID, PUSH_TOKEN})
 

@@ -5,28 +5,27 @@ reasons (see `rejections`), and the first that fails is the reason.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, tzinfo
 from functools import partial
 from typing import Any, Final, NamedTuple, cast
 
-import msgspec
-
-from processor.domain.identifiers import Candidate, Identification, Ranks, identification, in_order
+from processor.domain.identifiers import in_order
 from processor.domain.instants import parse_date
 from processor.domain.items import InvalidItems, parse_items
-from processor.domain.orders import (
-    CANCELLED,
-    DELIVERED,
-    STATUSES,
+from processor.domain.orders import CANCELLED, DELIVERED, STATUSES
+from processor.domain.records import (
+    Candidate,
     Changes,
     Command,
     Create,
+    Event,
+    Parsing,
+    Role,
+    Scalar,
     SetStatus,
     Update,
 )
-from processor.domain.records import Event
 from processor.domain.rejections import Reason, Rejection, shown
-from processor.domain.values import InvalidValue, Scalar, finite, is_filled, json_text, money, number_text
+from processor.domain.values import InvalidValue, finite, is_filled, json_text, money, number_text
 
 ORDER_ID: Final = "externalOrderId"
 MAX_EVENT_TYPE_CHARACTERS: Final = 100
@@ -40,26 +39,6 @@ _CREATED: Final = "orderCreated"
 _UPDATED: Final = "orderUpdated"
 _STATUS_OF: Final = {"orderDelivered": DELIVERED, "orderCancelled": CANCELLED}  # D20
 _TYPES: Final = frozenset({_CREATED, _UPDATED, *_STATUS_OF})  # D2
-
-
-class Role(NamedTuple):
-    """What parameters of one name are: `read` gives the value of the order's `field`, of a custom one without a field.
-
-    `read` is None where the parameter only says whose order it is; `ranks` are D12's.
-    """
-
-    field: str | None
-    read: Callable[[Any], object] | None
-    ranks: Ranks
-
-
-class Parsing(msgspec.Struct, frozen=True):
-    """The settings that change how an event is read (D8, D10, D14). `roles` are those of the names seen so far."""
-
-    zone: tzinfo = UTC
-    lenient_items: bool = False
-    identification: Identification = identification()
-    roles: dict[str, Role] = {}
 
 
 class _Read(NamedTuple):

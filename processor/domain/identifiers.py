@@ -5,9 +5,9 @@ indexed by the same form (C2), so that `comparable` is the one place that decide
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-import msgspec
+from processor.domain.records import Candidate, Identification, Identifier, Owner, Ranks
 
 CONTACT_ID: Final = "contactId"
 EMAIL: Final = "email"
@@ -31,43 +31,6 @@ DEFAULT_RULES: Final = (
     ("Contact_key", "contactKey"),
 )
 MAX_IDENTIFIER_CHARACTERS: Final = 300
-
-
-class Identifier(NamedTuple):
-    """A contact's field and a value in the form in which it is compared."""
-
-    field: str
-    value: str
-
-
-class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """One parameter that may say whose order it is; `identifier` is None where it can match nobody."""
-
-    field: str
-    identifier: Identifier | None
-
-
-class Owner(msgspec.Struct, frozen=True, gc=False):
-    """A found contact, and the field that found it."""
-
-    contact_id: str
-    identified_by: str
-
-
-Ranks = tuple[tuple[int, str], ...]
-
-
-class Identification(msgspec.Struct, frozen=True):
-    """Which parameters identify a contact.
-
-    `ranks` maps a lower-cased parameter name to its (rank, contact field) pairs; the lowest rank is tried
-    first. `names` are all lower-cased names that only identify and are not copied into a fact (D11).
-    `custom_fields` are the contact fields beyond the built-in ones that the index must know (C2).
-    """
-
-    ranks: Mapping[str, Ranks]
-    names: frozenset[str]
-    custom_fields: frozenset[str]
 
 
 def identification(configured: Iterable[tuple[str, str]] = ()) -> Identification:

@@ -7,13 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import msgspec
-
+from processor.domain.records import Digits, Item, Scalar
 from processor.domain.rejections import shown
 from processor.domain.values import (
-    Digits,
     InvalidValue,
-    Scalar,
     finite,
     is_filled,
     is_plain_number,
@@ -26,24 +23,11 @@ from processor.domain.values import (
 )
 
 MAX_NESTING: Final = 100  # the items array is level 1
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 _REQUIRED: Final = ("externalItemId", "name", "quantity", "cost", "url", "imageUrl")
 _REQUIRED_LENIENT: Final = ("externalItemId", "quantity")
-
-
-class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One line of an order. `cost` in units of 0.0001; `custom` holds all further attributes by name."""
-
-    external_item_id: str
-    quantity: float
-    name: str | None = None
-    category: str | None = None
-    url: str | None = None
-    image_url: str | None = None
-    description: str | None = None
-    cost: int | None = None
-    custom: dict[str, Scalar] = {}
 
 
 class InvalidItems(ValueError):  # noqa: N818
@@ -143,7 +127,7 @@ def _attribute(value: object) -> Scalar:
 
 
 def _is_sound(name: str) -> bool:
-    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
+    return name.isascii() or not _SURROGATE.search(name)
 
 
 def _nesting(text: str) -> int:

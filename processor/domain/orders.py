@@ -13,135 +13,27 @@ field as it was is no change (D22); any other is revision + 1, and the new order
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypedDict, assert_never
+from typing import Any, Final, assert_never
 
-import msgspec
 from msgspec.structs import replace
 
-from processor.domain.identifiers import Candidate, Owner
-from processor.domain.items import Item, same_items
+from processor.domain.items import same_items
+from processor.domain.records import (
+    Command,
+    Create,
+    Order,
+    Owner,
+    Policy,
+    SetStatus,
+    Source,
+    Update,
+)
 from processor.domain.rejections import Reason, Rejection, shown
-from processor.domain.values import Scalar, same_values
+from processor.domain.values import same_values
 
 DELIVERED: Final = "DELIVERED"
 CANCELLED: Final = "CANCELLED"
 STATUSES: Final = ("INITIALIZED", "IN_PROGRESS", DELIVERED, CANCELLED, "ABANDONED_SHOPPING_CART")
-
-
-class Changes(TypedDict, total=False):
-    """The order fields that an event fills. Amounts in units of 0.0001, the date in ms since the epoch."""
-
-    status: str
-    date_ms: int
-    total_cost: int
-    currency: str
-    items: tuple[Item, ...]
-    external_customer_id: str
-    email: str
-    phone: str
-    first_name: str
-    last_name: str
-    shipping: int
-    discount: int
-    taxes: int
-    status_description: str
-    restore_url: str
-    store_id: str
-    source: str
-    delivery_method: str
-    payment_method: str
-    delivery_address: str
-    additional_info: str
-    cart_id: str
-
-
-class Create(msgspec.Struct, frozen=True, gc=False):
-    """orderCreated, checked. `custom` holds the parameters without a field of their own."""
-
-    order_id: str
-    event_type: str
-    candidates: tuple[Candidate, ...]
-    changes: Changes
-    custom: dict[str, Scalar]
-
-
-class Update(msgspec.Struct, frozen=True, gc=False):
-    """orderUpdated, checked; or orderCreated, where a duplicate counts as an update (D17)."""
-
-    order_id: str
-    event_type: str
-    candidates: tuple[Candidate, ...]
-    changes: Changes
-    custom: dict[str, Scalar]
-
-
-class SetStatus(msgspec.Struct, frozen=True, gc=False):
-    """orderDelivered or orderCancelled, checked."""
-
-    order_id: str
-    event_type: str
-    candidates: tuple[Candidate, ...]
-    status: str
-
-
-Command = Create | Update | SetStatus
-
-
-class Source(msgspec.Struct, frozen=True, gc=False):
-    """The record an event came in: where it stands, and its timestamp in ms since the epoch."""
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-
-
-class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A whole order, which is also the fact of its latest change.
-
-    Amounts are integers in units of 0.0001; names ending in `_ms` are ms since the epoch, UTC.
-    """
-
-    external_order_id: str
-    contact_id: str
-    identified_by: str
-    status: str
-    date_ms: int
-    total_cost: int
-    event_type: str
-    created_at_ms: int
-    updated_at_ms: int
-    status_changed_at_ms: int
-    revision: int
-    source_partition: int
-    source_offset: int
-    items: tuple[Item, ...] = ()
-    custom: dict[str, Scalar] = {}
-    currency: str | None = None
-    external_customer_id: str | None = None
-    email: str | None = None
-    phone: str | None = None
-    first_name: str | None = None
-    last_name: str | None = None
-    shipping: int | None = None
-    discount: int | None = None
-    taxes: int | None = None
-    status_description: str | None = None
-    restore_url: str | None = None
-    store_id: str | None = None
-    source: str | None = None
-    delivery_method: str | None = None
-    payment_method: str | None = None
-    delivery_address: str | None = None
-    additional_info: str | None = None
-    cart_id: str | None = None
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """The settings that change what happens to an order (D9, D15, D17)."""
-
-    default_currency: str | None = None
-    reassign_on_owner_conflict: bool = False
-    update_on_duplicate_create: bool = False
 
 
 # D16, in the order in which a rejection names them

@@ -1,10 +1,13 @@
-"""One record of the order events topic, as it was read, and the event that its value holds.
+"""The domain's records: what the rules take, pass on and give. Frozen, and nothing but data.
 
 What is made by the thousand in a batch is not tracked by the garbage collector (`gc=False`): none of it can
-be part of a cycle, and the collector's passes over a batch cost more than many a step.
+be part of a cycle, and the collector's passes over a batch cost more than many a step. This module is never
+compiled, as the compiler would not see how a record is made (`frozen`, `array_like`).
 """
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import UTC, tzinfo
+from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 
@@ -31,6 +34,202 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     event_type: str
     key_value: str
     params: list[tuple[str, Any]]
+
+
+class Digits(msgspec.Struct, frozen=True):
+    """A JSON integer beyond 64 bits, of any length, kept by its digits (D10)."""
+
+    text: str
+
+
+Scalar = str | bool | int | float
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One line of an order. `cost` in units of 0.0001; `custom` holds all further attributes by name."""
+
+    external_item_id: str
+    quantity: float
+    name: str | None = None
+    category: str | None = None
+    url: str | None = None
+    image_url: str | None = None
+    description: str | None = None
+    cost: int | None = None
+    custom: dict[str, Scalar] = {}
+
+
+class Identifier(NamedTuple):
+    """A contact's field and a value in the form in which it is compared."""
+
+    field: str
+    value: str
+
+
+class Candidate(msgspec.Struct, frozen=True, gc=False):
+    """One parameter that may say whose order it is; `identifier` is None where it can match nobody."""
+
+    field: str
+    identifier: Identifier | None
+
+
+class Owner(msgspec.Struct, frozen=True, gc=False):
+    """A found contact, and the field that found it."""
+
+    contact_id: str
+    identified_by: str
+
+
+Ranks = tuple[tuple[int, str], ...]
+
+
+class Identification(msgspec.Struct, frozen=True):
+    """Which parameters identify a contact.
+
+    `ranks` maps a lower-cased parameter name to its (rank, contact field) pairs; the lowest rank is tried
+    first. `names` are all lower-cased names that only identify and are not copied into a fact (D11).
+    `custom_fields` are the contact fields beyond the built-in ones that the index must know (C2).
+    """
+
+    ranks: Mapping[str, Ranks]
+    names: frozenset[str]
+    custom_fields: frozenset[str]
+
+
+class Role(NamedTuple):
+    """What parameters of one name are: `read` gives the value of the order's `field`, of a custom one without a field.
+
+    `read` is None where the parameter only says whose order it is; `ranks` are D12's.
+    """
+
+    field: str | None
+    read: Callable[[Any], object] | None
+    ranks: Ranks
+
+
+class Parsing(msgspec.Struct, frozen=True):
+    """The settings that change how an event is read (D8, D10, D14). `roles` are those of the names seen so far."""
+
+    identification: Identification
+    zone: tzinfo = UTC
+    lenient_items: bool = False
+    roles: dict[str, Role] = {}
+
+
+class Changes(TypedDict, total=False):
+    """The order fields that an event fills. Amounts in units of 0.0001, the date in ms since the epoch."""
+
+    status: str
+    date_ms: int
+    total_cost: int
+    currency: str
+    items: tuple[Item, ...]
+    external_customer_id: str
+    email: str
+    phone: str
+    first_name: str
+    last_name: str
+    shipping: int
+    discount: int
+    taxes: int
+    status_description: str
+    restore_url: str
+    store_id: str
+    source: str
+    delivery_method: str
+    payment_method: str
+    delivery_address: str
+    additional_info: str
+    cart_id: str
+
+
+class Create(msgspec.Struct, frozen=True, gc=False):
+    """orderCreated, checked. `custom` holds the parameters without a field of their own."""
+
+    order_id: str
+    event_type: str
+    candidates: tuple[Candidate, ...]
+    changes: Changes
+    custom: dict[str, Scalar]
+
+
+class Update(msgspec.Struct, frozen=True, gc=False):
+    """orderUpdated, checked; or orderCreated, where a duplicate counts as an update (D17)."""
+
+    order_id: str
+    event_type: str
+    candidates: tuple[Candidate, ...]
+    changes: Changes
+    custom: dict[str, Scalar]
+
+
+class SetStatus(msgspec.Struct, frozen=True, gc=False):
+    """orderDelivered or orderCancelled, checked."""
+
+    order_id: str
+    event_type: str
+    candidates: tuple[Candidate, ...]
+    status: str
+
+
+Command = Create | Update | SetStatus
+
+
+class Source(msgspec.Struct, frozen=True, gc=False):
+    """The record an event came in: where it stands, and its timestamp in ms since the epoch."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A whole order, which is also the fact of its latest change.
+
+    Amounts are integers in units of 0.0001; names ending in `_ms` are ms since the epoch, UTC.
+    """
+
+    external_order_id: str
+    contact_id: str
+    identified_by: str
+    status: str
+    date_ms: int
+    total_cost: int
+    event_type: str
+    created_at_ms: int
+    updated_at_ms: int
+    status_changed_at_ms: int
+    revision: int
+    source_partition: int
+    source_offset: int
+    items: tuple[Item, ...] = ()
+    custom: dict[str, Scalar] = {}
+    currency: str | None = None
+    external_customer_id: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    shipping: int | None = None
+    discount: int | None = None
+    taxes: int | None = None
+    status_description: str | None = None
+    restore_url: str | None = None
+    store_id: str | None = None
+    source: str | None = None
+    delivery_method: str | None = None
+    payment_method: str | None = None
+    delivery_address: str | None = None
+    additional_info: str | None = None
+    cart_id: str | None = None
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The settings that change what happens to an order (D9, D15, D17)."""
+
+    default_currency: str | None = None
+    reassign_on_owner_conflict: bool = False
+    update_on_duplicate_create: bool = False
 
 
 class UndecodableError(ValueError):

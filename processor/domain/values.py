@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from json.encoder import encode_basestring as json_string
 from typing import Any, Final
 
-import msgspec
+from processor.domain.records import Digits, Scalar
 
 _LONG: Final = range(-(1 << 63), 1 << 63)
 
@@ -21,17 +21,9 @@ _PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _FOUR_PLACES = Decimal("0.0001")
 _ROUNDING = Context(prec=40, rounding=ROUND_HALF_EVEN)
 
-Scalar = str | bool | int | float
-
 
 class InvalidValue(ValueError):  # noqa: N818
     """A value that a rule refuses; the text says what is expected, never the value itself."""
-
-
-class Digits(msgspec.Struct, frozen=True):
-    """A JSON integer beyond 64 bits, of any length, kept by its digits (D10)."""
-
-    text: str
 
 
 def is_filled(value: object) -> bool:

@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 
 from processor.adapters.avro import codec
 from processor.adapters.contact_index import HASH_BYTES, MARK, ContactIndex, Hashes, IndexNotReadyError, read_mark
-from processor.domain.identifiers import Identifier
+from processor.domain.records import Identifier
 from processor.settings import IdentificationRule
 from tests.reference import ContactRecord, contact_lookup
 from tests.support.deployment import await_condition

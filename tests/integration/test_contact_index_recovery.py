@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis
 from processor.adapters.contact_index import POSITION, IndexNotReadyError, Position
-from processor.domain.identifiers import Identifier
+from processor.domain.records import Identifier
 from processor.errors import StopError
 from processor.logs import EVENTS
 from processor.settings import IdentificationRule

@@ -9,7 +9,8 @@ from processor.adapters.contact_index import FORMAT, HASH_BYTES, Mark, Position,
 from processor.adapters.contact_index_writer import IndexWriter, standing, why_build
 from processor.adapters.redis import classify
 from processor.domain.contacts import ContactChange
-from processor.domain.identifiers import CONTACT_ID, Identifier
+from processor.domain.identifiers import CONTACT_ID
+from processor.domain.records import Identifier
 from processor.errors import RetryError
 
 PARTITIONS = 2

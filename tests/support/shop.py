@@ -12,7 +12,7 @@ from processor.adapters.cluster import Cluster
 from processor.adapters.contact_index import ContactIndex, IndexNotReadyError, lineage_of, shard_keys
 from processor.adapters.redis import connect
 from processor.contacts import keep_index
-from processor.domain.identifiers import Identifier
+from processor.domain.records import Identifier
 from processor.errors import RetryError
 from tests.support.deployment import await_condition
 

@@ -9,8 +9,8 @@ from processor.adapters.contact_index import SHARDS, Hashes, Mark, Position, cla
 from processor.adapters.contact_index_writer import ShardState, standing, why_build
 from processor.adapters.contact_topic import change_of
 from processor.domain.contacts import Claim, identifiers_of, winner
-from processor.domain.identifiers import BUILT_IN_FIELDS, Identifier
-from processor.domain.records import Record
+from processor.domain.identifiers import BUILT_IN_FIELDS
+from processor.domain.records import Identifier, Record
 from processor.errors import UsageError
 from processor.settings import Settings
 

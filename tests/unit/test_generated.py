@@ -9,9 +9,7 @@ from deploy import codegen
 from processor.adapters import generated
 from processor.adapters.avro import codec
 from processor.adapters.varints import long_at, long_bytes
-from processor.domain.items import Item
-from processor.domain.orders import Order
-from processor.domain.records import UndecodableError
+from processor.domain.records import Item, Order, UndecodableError
 from tests.support.avro_writer import cuts, varint, write
 from tests.support.events import exact
 from tests.support.hostile import examples

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from processor.adapters.avro import codec
 from processor.domain.contacts import Claim, identifiers_of, winner
 from processor.domain.events import parse
-from processor.domain.items import Item
-from processor.domain.orders import STATUSES, Create, Order, SetStatus, Update
+from processor.domain.orders import STATUSES
+from processor.domain.records import Create, Item, Order, SetStatus, Update
 from processor.domain.rejections import Outcome, Reason, Rejection
 from processor.pipeline import Rules, fold, needs, read
 from processor.startup import rules_of

@@ -3,8 +3,7 @@
 import pytest
 
 from processor.adapters.avro import codec
-from processor.domain.orders import Order
-from processor.domain.records import Event, Record, UndecodableError
+from processor.domain.records import Event, Order, Record, UndecodableError
 from processor.domain.rejections import Rejection
 from processor.pipeline import fold, needs, read
 from processor.settings import IdentificationRule, Settings

@@ -5,19 +5,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from processor.domain.identifiers import (
-    Candidate,
-    Identifier,
-    Owner,
-    candidates,
-    comparable,
-    find_owner,
-    identification,
-)
+from processor.domain.identifiers import candidates, comparable, find_owner, identification
 from processor.domain.instants import instant_text, parse_date
 from processor.domain.items import InvalidItems, parse_items
+from processor.domain.records import Candidate, Digits, Identifier, Owner
 from processor.domain.rejections import Outcome, Reason, shown
-from processor.domain.values import Digits, InvalidValue, json_text, money, money_text, parse_json
+from processor.domain.values import InvalidValue, json_text, money, money_text, parse_json
 from tests.reference.items import read_items
 from tests.reference.model import RefusedError
 from tests.reference.values import date_ms
