@@ -17,6 +17,7 @@ MONEY_PLACES: Final = 4
 MONEY_LIMIT: Final = 10**14  # D6: an amount is below this, before and after rounding
 _UNITS: Final = 10**MONEY_PLACES
 _EXACT_BELOW: Final = 10.0**11  # 15 digits with four places
+_SHORT: Final = 14  # characters: below the limit, whatever they are
 _PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _FOUR_PLACES = Decimal("0.0001")
 _ROUNDING = Context(prec=40, rounding=ROUND_HALF_EVEN)
@@ -48,15 +49,20 @@ def money(value: Any) -> int:
     Takes a string of digits, an integer or a double (the number its shortest text says).
     Raises InvalidValue for anything else, a negative or non-finite number, and 10^14 or more.
     """
-    # Nearly all amounts are such doubles or integers. Decimals of up to 15 digits are told apart by doubles, so
+    # Nearly all amounts are such, with four places at most. Decimals of up to 15 digits are told apart by doubles, so
     # a double that equals one of four places is the number that its shortest text says. 0.2 us instead of 2.2.
     if value.__class__ is float:
         if 0 <= value < _EXACT_BELOW:
             units = round(value * _UNITS)
             if units / _UNITS == value:
                 return units
-    elif value.__class__ is int and 0 <= value < MONEY_LIMIT:
-        return value * _UNITS
+    elif value.__class__ is int:
+        if 0 <= value < MONEY_LIMIT:
+            return value * _UNITS
+    elif value.__class__ is str and len(value) < _SHORT and _PLAIN_NUMBER.fullmatch(value):
+        whole, _, fraction = value.partition(".")
+        if len(fraction) <= MONEY_PLACES:
+            return int(whole) * _UNITS + int(fraction.ljust(MONEY_PLACES, "0"))
     return _rounded(value)
 
 
