@@ -3,7 +3,7 @@
 # ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check chaos codec lock clean
+.PHONY: help install run test check chaos fuzz soak codec compile lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first interpreter that is new enough; deploy/install.py says what is missing if none is.
@@ -25,6 +25,14 @@ run: install ## start Kafka, Redis and the processor, and show orders becoming f
 chaos: install ## break everything while events flow, and compare (SECONDS=600, SEED= to play a run again)
 	@exec $(VENV_PYTHON) -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
+fuzz: install ## send hostile records to decode, parse, fold, encode (SECONDS=300, SEED= to begin alike)
+	@exec $(VENV_PYTHON) -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(LIMIT_MS),--limit-ms $(LIMIT_MS))
+
+soak: install ## let events flow for long, and look for growth (SECONDS=1800, RATE=500 events a second, SEED=)
+	@exec $(VENV_PYTHON) -m tests.soak.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(SEED),--seed $(SEED))
+
 WORKERS ?= 2
 test: install ## run the tests against real services (ARGS= goes to pytest, WORKERS= side by side)
 	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
@@ -37,6 +45,9 @@ check: install ## lint, format, types and layers
 
 codec: install ## write the codec of the newest schemas anew (after a change in schemas/)
 	@exec $(VENV_PYTHON) -m deploy.codegen
+
+compile: install ## compile the hot modules, beside the project (optional; needs a C compiler)
+	@exec $(VENV_PYTHON) -m deploy.compiled
 
 lock: ## resolve requirements.txt anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest of all)
 	@command -v uv >/dev/null || { echo "missing: uv. Anywhere: python3 -m pip install --user uv;" \

@@ -24,7 +24,8 @@ from processor.domain.values import (
 
 MAX_NESTING: Final = 100  # the items array is level 1
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and with a text that never ends: else it is begun anew at each of its quotes, in quadratic time.
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 _REQUIRED: Final = ("externalItemId", "name", "quantity", "cost", "url", "imageUrl")
 _REQUIRED_LENIENT: Final = ("externalItemId", "quantity")
@@ -135,9 +136,12 @@ def _nesting(text: str) -> int:
     if text.count("[") + text.count("{") <= MAX_NESTING:
         return 0  # whatever it is, it is not too deep
     deepest = level = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        level += 1 if bracket in "[{" else -1
-        deepest = max(deepest, level)
+    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
+        level += 1 if bracket[0] in "[{" else -1
+        if level > deepest:
+            deepest = level
+            if deepest > MAX_NESTING:
+                break
     return deepest
 
 

@@ -209,3 +209,11 @@ def test_the_rules_order_comes_before_the_events():
     assert {"a", "b", "email", "contact_key"} <= rules.names
     assert find_owner(tried, {Identifier("email", "x@y"): "c-1"}) == Owner("c-1", "email")
     assert find_owner(tried, {Identifier("email", "X@y"): "c-1"}) is None
+
+
+def test_a_text_without_an_end_is_judged_in_one_pass():
+    """Half a million escaped quotes after many brackets: begun anew at each of them, it would take an hour (D10)."""
+    with pytest.raises(InvalidItems, match="nested deeper than 100 levels"):
+        parse_items("[" * 101 + '"' + '\\"' * 500_000, lenient=False)
+    with pytest.raises(InvalidItems, match="is not JSON"):
+        parse_items("[" + "[]," * 101 + '"' + '\\"' * 500_000, lenient=False)

@@ -1,0 +1,86 @@
+"""One input of the fuzz: records in turn, the rules they are read by, and the contacts that are known."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import fastavro
+import msgspec
+
+from processor.domain.records import Record
+from tests.reference import ContactRecord, Rules
+from tests.support.avro_writer import text, write
+from tests.support.cases import EMPTY_CONTACT
+from tests.support.events import RIGHT, RIGHT_ITEM
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+OLDER_SCHEMA = Path(__file__).parents[1] / "data" / "schemas" / "order-event.0.avsc"
+NEWEST = json.loads((SCHEMAS / "order-event.1.avsc").read_text(encoding="utf-8"))
+OLDER = json.loads(OLDER_SCHEMA.read_text(encoding="utf-8"))
+MAX_EVENT_BYTES = Rules().max_event_bytes
+KEY = RIGHT["externalOrderId"].encode()
+CONTACTS = (
+    ContactRecord(0, 0, 0, "c-1", {**EMPTY_CONTACT, "email": RIGHT["email"], "phone": "+999000001"}),
+    ContactRecord(0, 1, 0, "c-2", {**EMPTY_CONTACT, "externalCustomerId": "77", "contactKey": "key-2"}),
+)
+
+
+class Case(msgspec.Struct, frozen=True):
+    """Records that follow each other in one topic; `name` says where the case comes from."""
+
+    records: tuple[Record, ...]
+    rules: Rules = Rules()
+    contacts: tuple[ContactRecord, ...] = CONTACTS
+    name: str = ""
+
+    @property
+    def size(self):
+        """How many bytes the records take."""
+        return sum(record.size_bytes for record in self.records)
+
+
+def header_of(schema):
+    """Give the ten bytes before a value of this schema: C3 01 and the fingerprint, little-endian."""
+    canonical = fastavro.schema.to_parsing_canonical_form(fastavro.parse_schema(schema))
+    return b"\xc3\x01" + bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
+
+
+HEADER = header_of(NEWEST)
+OLDER_HEADER = header_of(OLDER)
+
+
+def value_of(event_type, params, cut=lambda _length: []):
+    """Give an event's value for params, by name or as pairs, in blocks cut as told."""
+    pairs = params.items() if isinstance(params, Mapping) else params
+    named = [{"name": name, "value": value} for name, value in pairs]
+    return HEADER + write(NEWEST, {"eventTypeKey": event_type, "keyValue": "", "params": named}, cut)
+
+
+def records_of(values, key=KEY):
+    """Give one partition's records for these values."""
+    return tuple(Record(0, offset, 1_000 + offset, key, value) for offset, value in enumerate(values))
+
+
+def right(**params):
+    """Give the value of an orderCreated that is right, with more parameters or others."""
+    return value_of("orderCreated", RIGHT | params)
+
+
+def right_item(**attributes):
+    """Give an item that is right, with more attributes or others."""
+    return RIGHT_ITEM | attributes
+
+
+def string(value):
+    """Write the string branch of a value."""
+    return b"\x02" + text(value)
+
+
+def as_json(case):
+    """Write a case as one line of JSON, bytes in base64."""
+    return msgspec.json.encode(case)
+
+
+def of_json(line):
+    """Read a case again."""
+    return msgspec.json.decode(line, type=Case)

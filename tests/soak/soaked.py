@@ -1,0 +1,49 @@
+"""A deployment whose outputs are compared partition by partition: a long run's whole topics would need gigabytes."""
+
+from collections import Counter
+from contextlib import contextmanager
+
+from processor.adapters.kafka import read_range, reader, record_of
+from tests.support.deployment import Deployment
+
+
+class Soaked(Deployment):
+    """A deployment after a long run. An order lives in its partition, so that each can be judged by itself."""
+
+    _partition = None
+
+    def read(self, topic):
+        """Give all committed records of a topic: of the partition in hand, or all of the contacts topic."""
+        if self._partition is None or topic == self.settings.contacts_topic:
+            return super().read(topic)
+        consumer, partitions = reader(self.settings), [self._partition]
+        starts, ends = self.cluster.starts(topic, partitions), self.cluster.ends(topic, partitions)
+        records = [record_of(message) for message in read_range(consumer, topic, starts, ends)]
+        consumer.close()
+        return records
+
+    def require_right_outputs(self):
+        """Compare all partitions in turn, then the mirror; give counts by reason."""
+        counts, self._latest = Counter(), {}
+        topic = self.settings.events_topic
+        for partition in range(self.cluster.topics([topic])[topic].partitions):
+            self._partition = partition
+            counts += super().require_right_outputs()
+        super().require_mirror(self._latest.values())
+        assert counts.total() == self.sent
+        return counts
+
+    def require_mirror(self, facts):
+        """Keep the partition's latest fact of every order: the mirror is compared when all are there."""
+        self._latest |= {(record.partition, record.key): record for record in facts}
+
+
+@contextmanager
+def soaked(settings, folder, partitions):
+    """Give a deployment with its topics made, and end all its processes afterwards."""
+    deployment = Soaked(settings, folder)
+    try:
+        deployment.command("topics", "create", partitions=partitions)
+        yield deployment
+    finally:
+        deployment.end()
