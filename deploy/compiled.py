@@ -29,6 +29,7 @@ MODULES: Final = (
     "processor/domain/identifiers.py",
     "processor/domain/events.py",
     "processor/domain/orders.py",
+    "processor/pipeline.py",
     "processor/adapters/varints.py",
     "processor/adapters/generated.py",
 )

@@ -6,96 +6,15 @@ ones of the batch did to its order. For any input, facts + rejections = records 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import msgspec
-
+from processor.batch import DecodeEvent, EncodeFact, Fact, Folded, Needs, OrderKey, Output, Parsed, Rules
 from processor.domain.events import parse
-from processor.domain.identifiers import find_owner, identification
+from processor.domain.identifiers import find_owner
 from processor.domain.orders import decide
-from processor.domain.records import (
-    Command,
-    Event,
-    Identifier,
-    Order,
-    Parsing,
-    Policy,
-    Record,
-    Source,
-    UndecodableError,
-)
-from processor.domain.rejections import Outcome, Reason, Rejection
-
-DecodeEvent = Callable[[bytes], Event]
-EncodeFact = Callable[[Order], bytes]
-OrderKey = tuple[int, str]  # partition, externalOrderId: an order lives in its partition
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """Everything configured that changes what becomes of an event. Limits in bytes."""
-
-    parsing: Parsing = msgspec.field(default_factory=lambda: Parsing(identification()))
-    policy: Policy = Policy()
-    max_event_bytes: int = 1 << 20
-    max_fact_bytes: int = 900_000
-
-
-class Parsed(msgspec.Struct, frozen=True, gc=False):
-    """A record with what it asks for, or why it is refused."""
-
-    record: Record
-    result: Command | Rejection
-
-
-class Needs(msgspec.Struct, frozen=True):
-    """What step 3 must look up: order ids by partition (every partition of the batch is named), and identifiers."""
-
-    order_ids: dict[int, set[str]]
-    identifiers: set[Identifier]
-
-
-class Fact(msgspec.Struct, frozen=True, gc=False):
-    """An accepted change: the record's key and value for the facts topic."""
-
-    key: bytes
-    value: bytes
-
-
-class Output(msgspec.Struct, frozen=True, gc=False):
-    """What became of one record."""
-
-    record: Record
-    result: Fact | Rejection
-
-    @property
-    def is_invalid(self) -> bool:
-        """Whether the event is wrong: not a fact, and not merely passed over."""
-        return isinstance(self.result, Rejection) and self.result.reason.outcome is Outcome.INVALID
-
-
-class Folded(msgspec.Struct, frozen=True):
-    """What a batch leads to, for as many of its records as fit the byte budget.
-
-    `changed` holds by partition the orders that changed, as they now are; `next_offsets` by partition the
-    offset after the last record consumed. `input_bytes` and `output_bytes` count keys and values.
-    """
-
-    outputs: list[Output]
-    changed: dict[int, dict[str, Order]]
-    next_offsets: dict[int, int]
-    reasons: Counter[Reason]
-    facts: int
-    input_bytes: int
-    output_bytes: int
-
-    @property
-    def outcomes(self) -> Counter[Outcome]:
-        """How many records were ignored, and how many are invalid."""
-        counts: Counter[Outcome] = Counter()
-        for reason, count in self.reasons.items():
-            counts[reason.outcome] += count
-        return counts
+from processor.domain.records import Command, Identifier, Order, Record, Source, UndecodableError
+from processor.domain.rejections import Reason, Rejection
 
 
 def read(records: Iterable[Record], decode: DecodeEvent, rules: Rules) -> list[Parsed]:
@@ -141,7 +60,7 @@ def fold(
     """
     folded = _Folder(orders, contacts, encode, rules)
     for entry in parsed:
-        if folded.count and folded.spent_bytes >= budget_bytes:
+        if folded.spent_bytes >= budget_bytes and folded.count:
             break
         folded.consume(entry)
     return folded.result()
@@ -160,12 +79,14 @@ class _Folder:
         self._before = orders
         self._contacts = contacts
         self._encode = encode
-        self._rules = rules
+        self._policy = rules.policy
+        self._max_fact_bytes = rules.max_fact_bytes
         self._outputs: list[Output] = []
         self._changed: dict[int, dict[str, Order]] = {}
         self._next_offsets: dict[int, int] = {}
         self._reasons: Counter[Reason] = Counter()
-        self._input_bytes = self._output_bytes = 0
+        self._input_bytes = 0
+        self._output_bytes = 0
 
     @property
     def count(self) -> int:
@@ -180,30 +101,37 @@ class _Folder:
     def consume(self, entry: Parsed) -> None:
         """Add what becomes of one record."""
         record = entry.record
-        result = entry.result if isinstance(entry.result, Rejection) else self._apply(record, entry.result)
+        parsed = entry.result
+        size_bytes = record.size_bytes
+        result = parsed if isinstance(parsed, Rejection) else self._apply(record, parsed)
         if isinstance(result, Rejection):
             self._reasons[result.reason] += 1
-            self._output_bytes += record.size_bytes
+            self._output_bytes += size_bytes
         else:
             self._output_bytes += len(result.value)
-        self._input_bytes += record.size_bytes
+        self._input_bytes += size_bytes
         self._next_offsets[record.partition] = record.offset + 1
         self._outputs.append(Output(record, result))
 
     def _apply(self, record: Record, command: Command) -> Fact | Rejection:
-        changed = self._changed.setdefault(record.partition, {})
-        order = changed.get(command.order_id) or self._before.get((record.partition, command.order_id))
+        partition, order_id = record.partition, command.order_id
+        changed = self._changed.get(partition)
+        if changed is None:
+            changed = self._changed[partition] = {}
+        order = changed.get(order_id)
+        if order is None:
+            order = self._before.get((partition, order_id))
         owner = find_owner(command.candidates, self._contacts)
-        source = Source(record.partition, record.offset, _timestamp_ms(record))
-        after = decide(order, command, owner, source, self._rules.policy)
+        source = Source(partition, record.offset, _timestamp_ms(record))
+        after = decide(order, command, owner, source, self._policy)
         if isinstance(after, Rejection):
             return after
         value = self._encode(after)
-        if len(value) > self._rules.max_fact_bytes:
-            limit = self._rules.max_fact_bytes
+        if len(value) > self._max_fact_bytes:
+            limit = self._max_fact_bytes
             return Rejection(Reason.FACT_TOO_LARGE, f"the fact would be {len(value)} bytes, the limit is {limit}")
-        changed[command.order_id] = after
-        return Fact(command.order_id.encode(), value)
+        changed[order_id] = after
+        return Fact(order_id.encode(), value)
 
     def result(self) -> Folded:
         """Return what was consumed so far leads to."""
@@ -223,6 +151,8 @@ REPLAY_TIMESTAMP: Final = "replay.timestamp"
 
 def _timestamp_ms(record: Record) -> int:
     """Return the event's timestamp: of a replayed record the one it had at first (D23)."""
+    if not record.headers:
+        return record.timestamp_ms
     for name, value in record.headers:
         if name == REPLAY_TIMESTAMP and value is not None and value.isdigit() and len(value) < 16:
             return int(value)

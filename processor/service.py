@@ -28,11 +28,12 @@ from processor.adapters.contact_index import ContactIndex
 from processor.adapters.group import Group
 from processor.adapters.ledger import TRANSACTION_TIMEOUT_S, Ledger, Watermark
 from processor.adapters.mirror import Mirror, MirrorWrite
+from processor.batch import Folded, OrderKey, Parsed
 from processor.breaker import Breaker
 from processor.domain.records import Identifier, Order, Record
 from processor.errors import MirrorMovedError, OrderFactsError, ProducerLostError, RedisError, RetryError
 from processor.logs import get_logger
-from processor.pipeline import Folded, OrderKey, Parsed, fold, needs, read
+from processor.pipeline import fold, needs, read
 from processor.positions import Positions
 from processor.settings import Settings
 from processor.telemetry import Telemetry

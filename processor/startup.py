@@ -16,10 +16,10 @@ from processor.adapters.avro import codec
 from processor.adapters.cluster import Cluster
 from processor.adapters.contact_index import ContactIndex, lineage_of
 from processor.adapters.ledger import Lineage, check_metadata_fits
+from processor.batch import Rules
 from processor.domain.identifiers import identification
 from processor.domain.records import Parsing, Policy
 from processor.errors import RetryError, UnreachableError, UsageError
-from processor.pipeline import Rules
 from processor.settings import Settings
 from processor.topics import Topics
 

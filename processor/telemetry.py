@@ -15,9 +15,9 @@ from typing import Final
 
 from processor.adapters import metrics
 from processor.adapters.health import Health, HealthServer
+from processor.batch import Folded
 from processor.domain.rejections import Outcome
 from processor.logs import get_logger
-from processor.pipeline import Folded
 
 STATS_EVERY_S: Final = 10.0
 STEPS: Final = ("poll_ms", "decode_ms", "lookup_ms", "fold_ms", "commit_ms", "mirror_ms")

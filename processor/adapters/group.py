@@ -111,11 +111,9 @@ class Group:
             if first is None and not self._held:
                 return []
             further = self._consumer.consume(most - 1, 0) if most > 1 and not self._held else []
-        messages = self._without_ends(message for message in (first, *further) if message is not None)
-        fresh = [kafka.record_of(message) for message in messages if message.error() is None]
+        fresh, failed = self._sorted_out([first, *further] if first is not None else further)
         is_disturbed = bool(self._held and fresh)  # all is paused then: whatever comes is not in its place
         records, self._held = self._held + fresh, []
-        failed = next((error for message in messages if (error := message.error()) is not None), None)
         if failed is not None:
             self.rewind(records)
             raise self._failed(failed, f"reading {self._topic}")
@@ -136,11 +134,10 @@ class Group:
         """Go on polling while every partition is owed a place; callbacks are served, no record is taken."""
         with kafka.failures(f"reading {self._topic}", self._failed):
             message: Message | None = self._consumer.poll(wait_s)
-        for record in self._without_ends([message] if message is not None else []):
-            failed = record.error()
-            if failed is not None:
-                raise self._failed(failed, f"reading {self._topic}")
-            self.rewind([kafka.record_of(record)])
+        records, failed = self._sorted_out([message] if message is not None else [])
+        if failed is not None:
+            raise self._failed(failed, f"reading {self._topic}")
+        self.rewind(records)
 
     def committed(self, partitions: Collection[int], wait_s: float) -> list[TopicPartition] | None:
         """Return the committed offsets; None where they are not stable within `wait_s`.
@@ -232,18 +229,21 @@ class Group:
         finally:
             self._consumer.close()
 
-    def _without_ends(self, messages: Iterable[Message]) -> list[Message]:
-        """Note the ends of partitions among what was read; return the rest."""
-        kept = []
+    def _sorted_out(self, messages: Iterable[Message]) -> tuple[list[Record], KafkaError | None]:
+        """Return the records among messages, and the first error; note the partitions' ends."""
+        records: list[Record] = []
+        failed = None
         for message in messages:
             error = message.error()
-            if error is None or error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                kept.append(message)
-                continue
-            partition, end = cast("int", message.partition()), cast("int", message.offset())
-            if partition in self.placed:
-                self.placed[partition] = replace(self.placed[partition], end=end)
-        return kept
+            if error is None:
+                records.append(kafka.record_of(message))
+            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                failed = failed or error
+            else:
+                partition, end = cast("int", message.partition()), cast("int", message.offset())
+                if partition in self.placed:
+                    self.placed[partition] = replace(self.placed[partition], end=end)
+        return records, failed
 
     def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
         """Return what an error asks for; note that the consumer is of no use any more, if so."""

@@ -72,15 +72,15 @@ _PRODUCER_LOST: Final = frozenset(
 )
 
 
-def record_of(message: Message) -> Record:
+def record_of(message: Any) -> Record:
     """Return what a message without an error holds."""
     try:
-        headers: Any = message.headers()
+        headers = message.headers()
     except (SystemError, UnicodeDecodeError):
         headers = None  # a header's name is not UTF-8, and the client can show none of them: go on without
     return Record(
-        cast("int", message.partition()),
-        cast("int", message.offset()),
+        message.partition(),
+        message.offset(),
         message.timestamp()[1],
         message.key(),
         message.value(),

@@ -6,7 +6,7 @@ Nothing is retried in here. Whatever fails raises an error whose class says what
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -15,10 +15,10 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from processor.adapters import kafka
 from processor.adapters.bounded import BoundedCalls
+from processor.batch import Fact, Output
 from processor.domain.records import Record
 from processor.domain.rejections import Rejection
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
-from processor.pipeline import Fact, Output
 from processor.settings import Settings
 
 TRANSACTION_TIMEOUT_S: Final = kafka.TRANSACTION_TIMEOUT_MS / 1000
@@ -155,7 +155,7 @@ class Ledger:
 
     def commit(
         self,
-        outputs: Iterable[Output],
+        outputs: Sequence[Output],
         before: Mapping[int, Watermark],
         next_offsets: Mapping[int, int],
         contacts: ContactsPosition | None,
@@ -215,17 +215,19 @@ class Ledger:
     def _call(self, work: Callable[[], None], what: str, timeout_s: float = TRANSACTION_TIMEOUT_S) -> None:
         self._calls.call(work, timeout_s, what)
 
-    def _produce(self, producer: Producer, outputs: Iterable[Output]) -> "_Reports":
-        outputs = list(outputs)
-        last_fact = {output.record.partition: output for output in outputs if not isinstance(output.result, Rejection)}
+    def _produce(self, producer: Producer, outputs: Sequence[Output]) -> "_Reports":
+        topic, produce = self._settings.facts_topic, producer.produce
+        last: dict[int, int] = {}  # by partition: its last fact is asked for its offset, no other is
+        for position, output in enumerate(outputs):
+            if isinstance(output.result, Fact):
+                last[output.record.partition] = position
+        asked = frozenset(last.values())
         reports = _Reports()
-        for output in outputs:
+        for position, output in enumerate(outputs):
             record, result = output.record, output.result
             if isinstance(result, Fact):
-                callback = reports.fact if last_fact[record.partition] is output else None
-                producer.produce(
-                    self._settings.facts_topic, result.value, result.key, record.partition, on_delivery=callback
-                )
+                callback = reports.fact if position in asked else None
+                produce(topic, result.value, result.key, record.partition, on_delivery=callback)
             else:
                 self._produce_rejected(producer, record, result, reports)
         return reports

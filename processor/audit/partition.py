@@ -18,9 +18,10 @@ from processor.adapters.ledger import CUT_BYTES, Watermark
 from processor.audit.derivation import derived, differing_fields, fits, may_be_rejected, same_order
 from processor.audit.findings import Findings, Kind, order_name
 from processor.audit.orders import Known, Orders
+from processor.batch import Parsed, Rules
 from processor.domain.records import Order, Record, UndecodableError
 from processor.domain.rejections import Reason, Rejection
-from processor.pipeline import Parsed, Rules, read
+from processor.pipeline import read
 
 _REASONS: Final = {reason.value: reason for reason in Reason}
 

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.adapters.avro import codec
+from processor.batch import Rules
 from processor.domain.contacts import Claim, identifiers_of, winner
 from processor.domain.events import parse
 from processor.domain.orders import STATUSES
 from processor.domain.records import Create, Item, Order, SetStatus, Update
 from processor.domain.rejections import Outcome, Reason, Rejection
-from processor.pipeline import Rules, fold, needs, read
+from processor.pipeline import fold, needs, read
 from processor.startup import rules_of
 from tests.reference import ContactRecord, Rejected, contact_lookup
 from tests.reference import Rules as ReferenceRules
