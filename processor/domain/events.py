@@ -70,10 +70,10 @@ def parse(event: Event, key: bytes | None, parsing: Parsing) -> Command | Reject
                 return Rejection(Reason.INVALID_PARAMETER, f"{ORDER_ID}: {_TOO_LONG}")
             return SetStatus(order_id, event_type, _tried(event.params, parsing), _STATUS_OF[event_type])
         changes, custom, tried = _read(event.params, parsing)
-    except _BadParameterError as error:
-        return Rejection(Reason.INVALID_PARAMETER, str(error))
-    except InvalidItems as error:
-        return Rejection(Reason.INVALID_ITEMS, str(error))
+    except _BadParameterError as bad:  # one name for each class: the compiler gives a variable one type
+        return Rejection(Reason.INVALID_PARAMETER, str(bad))
+    except InvalidItems as wrong:
+        return Rejection(Reason.INVALID_ITEMS, str(wrong))
     kind = Create if event_type == _CREATED else Update
     return kind(order_id, event_type, tried, cast("Changes", changes), custom)
 
@@ -202,7 +202,9 @@ def _text(value: object) -> str:
             return value
         case list():
             return json_text(value)
-        case bool() | int() | float():
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
             return number_text(value)
         case _:
             raise InvalidValue("expected a text")
@@ -213,7 +215,9 @@ def _custom(value: object) -> Scalar:
     match value:
         case float():
             return finite(value)
-        case str() | bool() | int():
+        case bool():  # apart from int: compiled, a pattern for both would give 1 for true
+            return value
+        case str() | int():
             return value
         case _:
             return json_text(value)

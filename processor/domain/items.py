@@ -117,7 +117,9 @@ def _attribute(value: object) -> Scalar:
     match value:
         case str():
             return sound(value)
-        case bool() | int():
+        case bool():  # apart from int: compiled, a pattern for both would give 1 for true
+            return value
+        case int():
             return value
         case float():
             return finite(value)

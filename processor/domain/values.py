@@ -146,7 +146,9 @@ def json_text(value: object) -> str:
         case dict():
             pairs = [f"{json_string(sound(name))}:{json_text(element)}" for name, element in value.items()]
             return "{" + ",".join(pairs) + "}"
-        case bool() | int() | float() | Digits():
+        case bool():
+            return "true" if value else "false"
+        case int() | float() | Digits():
             return number_text(value)
         case _:
             raise InvalidValue(f"cannot be written as JSON: {type(value).__name__}")
@@ -164,8 +166,8 @@ def parse_json(text: str) -> object:
     """
     try:
         return _JSON.decode(text)
-    except RecursionError as error:
-        raise InvalidValue("is nested too deep") from error
+    except RecursionError as too_deep:
+        raise InvalidValue("is nested too deep") from too_deep
     except ValueError as error:
         raise InvalidValue("is not JSON") from error
 
