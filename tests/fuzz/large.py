@@ -204,7 +204,8 @@ def grown(random):
     comma = random.choice(("", ",", ":"))
     name = random.choice(TEXT_PLACES)
     last = unit if comma and end else ""
-    value = _text(name, unit.encode(errors="replace").decode() + comma, start + random.choice(("", '"')), last + end)
+    unit = unit.encode(errors="replace").decode() + comma or " "
+    value = _text(name, unit, start + random.choice(("", '"')), last + end)
     before = [right(items=_items(1_000))] if random.random() < 0.2 else []
     rules = random.choice((Rules(), LENIENT, Rules(on_duplicate_create="update")))
     return Case(records_of([*before, value]), rules, name=f"{name} of {unit[:40]!r} after {start[-20:]!r}")
