@@ -3,7 +3,7 @@
 # ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check chaos fuzz soak codec compile lock clean
+.PHONY: help install run test check chaos fuzz soak bench codec compile lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first interpreter that is new enough; deploy/install.py says what is missing if none is.
@@ -32,6 +32,11 @@ fuzz: install ## send hostile records to decode, parse, fold, encode (SECONDS=30
 soak: install ## let events flow for long, and look for growth (SECONDS=1800, RATE=500 events a second, SEED=)
 	@exec $(VENV_PYTHON) -m tests.soak.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE)) \
 		$(if $(SEED),--seed $(SEED))
+
+bench: install ## measure it, beside other ways to do the same (EVENTS=, REPEAT=, ONLY=, PROGRAMS=, LARGE=1, OUTPUT=)
+	@exec $(VENV_PYTHON) -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(if $(REPEAT),--repeat $(REPEAT)) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(if $(OUTPUT),--output $(OUTPUT)) \
+		$(if $(filter-out 0 no,$(LARGE)),--large)
 
 WORKERS ?= 2
 test: install ## run the tests against real services (ARGS= goes to pytest, WORKERS= side by side)

@@ -1,0 +1,133 @@
+"""Measure: `python -m tests.benchmarks`, or `make bench`. See README.md here.
+
+Prints Markdown tables, writes all figures as JSON, and draws the throughput as SVG. Exit codes: 0 done; 1 a program
+failed or its outputs are wrong; 3 no services to run on.
+"""
+
+import argparse
+import json
+import platform
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from deploy.local.programs import CACHE, kafka_version
+from deploy.local.servers import ServicesError
+from tests.benchmarks import backlog, latency, rebuild, replicas, report, state, throughput
+from tests.benchmarks.audit import WrongOutputsError
+from tests.benchmarks.cores import Cores
+from tests.benchmarks.load import CONTACTS
+from tests.benchmarks.process import EndedError
+from tests.benchmarks.programs import PROGRAMS
+from tests.benchmarks.stage import Stage
+
+PARTS = {
+    "throughput": throughput.measure,
+    "latency": latency.measure,
+    "orders": state.measure_orders,
+    "contacts": state.measure_contacts,
+    "rebuild": rebuild.measure,
+    "replicas": replicas.measure,
+    "backlog": backlog.measure,
+}
+DEFAULT_OUTPUT = CACHE / "bench" / "results.json"
+
+
+def main(arguments=None):
+    """Run the chosen parts; give the exit code."""
+    options = _options(arguments)
+    if options.render:
+        results = json.loads(options.render.read_text(encoding="utf-8"))
+        report.write(results, options.output)
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the clean-up, as Ctrl-C goes
+    cores = Cores()
+    results = {"machine": _machine(cores), "options": _described(options)}
+    for name in options.programs:
+        PROGRAMS[name].prepare()
+    cores.keep_to_services()
+    try:
+        for part in options.only:
+            _say(f"-- {part}")
+            results[part] = _staged(PARTS[part], options, cores)
+            report.save(results, options.output)  # what was measured is kept, whatever comes
+    except (EndedError, WrongOutputsError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except ServicesError as error:
+        print(error, file=sys.stderr)
+        return 3
+    report.write(results, options.output)
+    _say(f"-- written: {options.output}, with tables (.md) and a plot of the throughput (.svg) beside it")
+    return 0
+
+
+def _staged(part, options, cores):
+    """Run a part on services of its own, so that none finds what another one left."""
+    with tempfile.TemporaryDirectory(prefix="order-facts-bench-") as folder:
+        stage = Stage(Path(folder), cores)
+        try:
+            return part(stage, options, _say)
+        finally:
+            stage.close()
+
+
+def _options(arguments):
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure order-facts and others.")
+    parser.add_argument("--only", type=_several(PARTS), default=list(PARTS), help=f"of {','.join(PARTS)}")
+    parser.add_argument("--programs", type=_several(PROGRAMS), default=list(PROGRAMS), help=f"of {','.join(PROGRAMS)}")
+    parser.add_argument("--events", type=int, default=300_000, help="events of one run")
+    parser.add_argument("--contacts", type=int, default=CONTACTS)
+    parser.add_argument("--repeat", type=int, default=3, help="repetitions of throughput and of the rebuild")
+    parser.add_argument(
+        "--backlog", type=int, help="events of the shorter backlog; the longer one has ten times as many"
+    )
+    parser.add_argument("--large", action="store_true", help="ten times the state, five times the backlog")
+    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="JSON; tables and plot go beside it")
+    parser.add_argument("--render", type=Path, help="make tables and plot of earlier results, measure nothing")
+    return parser.parse_args(arguments)
+
+
+def _several(known):
+    def parse(text):
+        names = text.split(",")
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known are {', '.join(known)}")
+        return names
+
+    return parse
+
+
+def _machine(cores):
+    cpu = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "cpu": cpu,
+        "cores": str(cores),
+        "python": platform.python_version(),
+        "kafka": kafka_version(),
+    }
+
+
+def _lines(path):
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def _described(options):
+    return {name: getattr(options, name) for name in ("events", "contacts", "repeat", "large")}
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

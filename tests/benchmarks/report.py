@@ -1,0 +1,150 @@
+"""Results as Markdown tables and a plot, beside the JSON they come from."""
+
+import json
+
+from deploy.local.steps import STEPS
+from tests.benchmarks.plot import bars
+from tests.benchmarks.programs import PROGRAMS
+
+
+def save(results, path):
+    """Write the results as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def write(results, path):
+    """Write JSON, Markdown and plot side by side, and print the Markdown."""
+    save(results, path)
+    text = markdown(results)
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    if "throughput" in results:
+        path.with_suffix(".svg").write_text(plot(results["throughput"]), encoding="utf-8")
+    print(text)
+
+
+def markdown(results):
+    """Give all tables."""
+    machine = results["machine"]
+    where = f"{machine['cpu']}, {machine['system']}, Python {machine['python']}, Kafka {machine['kafka']}"
+    lines = [f"{where}; {machine['cores']}.", ""]
+    for part, table in TABLES.items():
+        if part in results:
+            lines += [*table(results[part]), ""]
+    return "\n".join(lines)
+
+
+def plot(found):
+    """Give the throughput of each program as a drawing."""
+    rows = [(PROGRAMS[name].title, figures["events_per_s"]) for name, figures in found["programs"].items()]
+    title = f"Events a second, one core, {found['events']:,} events; line: least to greatest"
+    return bars(title, [(name, figures) for name, figures in rows if figures is not None])
+
+
+def shown(figures):
+    """Write a number, or a spread: the median, and in brackets the least and the greatest."""
+    if figures is None:
+        return "?"
+    if not isinstance(figures, dict):
+        return f"{figures:{_form(figures)}}"
+    median, least, most = (f"{figures[name]:{_form(figures['median'])}}" for name in ("median", "min", "max"))
+    return median if least == most else f"{median} ({least} to {most})"
+
+
+def _form(value):
+    return ",.0f" if abs(value) >= 100 else ",.2f" if abs(value) < 10 else ",.1f"
+
+
+def _table(title, first, columns, rows):
+    """Give a table: `columns` are (heading, figure's name), `rows` (name, figures)."""
+    lines = [f"### {title}", "", f"| {first} | {' | '.join(heading for heading, _ in columns)} |"]
+    lines.append(f"|---|{'--:|' * len(columns)}")
+    for name, figures in rows:
+        lines.append(f"| {name} | {' | '.join(shown(figures.get(column)) for _, column in columns)} |")
+    return lines
+
+
+WORK = (
+    ("events/s", "events_per_s"),
+    ("CPU us an event", "cpu_us"),
+    ("the same, running", "cpu_us_running"),
+    ("Kafka us", "kafka_cpu_us"),
+    ("Redis us", "redis_cpu_us"),
+    ("peak MiB", "peak_rss_mib"),
+)
+
+
+def _throughput(found):
+    warm = (("events/s, warm", "events_per_s_warm"), ("CPU us, warm", "cpu_us_warm"))
+    title = f"Throughput: {found['events']:,} events, {found['facts']:,} facts, {found['rejected']:,} rejected"
+    rows = [(PROGRAMS[name].title, figures) for name, figures in found["programs"].items()]
+    lines = _table(title, "program", (*WORK[:3], *warm, *WORK[3:]), rows)
+    bare, own = (found["programs"].get(name, {}).get("cpu_us") for name in ("bare", "order-facts"))
+    if bare and own:
+        lines += ["", f"CPU of order-facts by CPU of the bare loop: {own['median'] / bare['median']:.2f}"]
+    steps = found["programs"].get("order-facts", {}).get("steps")
+    if steps:
+        shares = [f"{steps[name]['median']:.1%}" for _, name in STEPS]
+        lines += ["", f"| {' | '.join(step for step, _ in STEPS)} |", f"|{'--:|' * len(STEPS)}"]
+        lines.append(f"| {' | '.join(shares)} |")
+    return lines
+
+
+def _latency(found):
+    columns = (("p50 ms", "p50_ms"), ("p99 ms", "p99_ms"), ("p99.9 ms", "p999_ms"), ("most", "max_ms"))
+    rows = [(PROGRAMS[name].title, figures) for name, figures in found["programs"].items()]
+    title = f"Latency at {found['rate']:,} events a second, {found['seconds']} s"
+    return _table(
+        title, "program", (*columns, ("sender late by", "sender_late_ms"), ("CPU us an event", "cpu_us")), rows
+    )
+
+
+def _orders(found):
+    columns = (*WORK, ("bytes an order", "bytes_an_order"))
+    return _table(f"With orders in the state: {found['events']:,} events", "orders", columns, _by_size(found["sizes"]))
+
+
+def _contacts(found):
+    more = (
+        ("bytes an identifier", "bytes_an_identifier"),
+        ("indexed identifiers/s", "identifiers_per_s"),
+        ("indexed contacts/s", "contacts_per_s"),
+    )
+    title = f"With identifiers in the contact index: {found['events']:,} events"
+    return _table(title, "identifiers", (*WORK, *more), _by_size(found["sizes"]))
+
+
+def _rebuild(found):
+    columns = (
+        ("seconds", "seconds"),
+        ("orders/s", "orders_per_s"),
+        ("facts/s", "facts_per_s"),
+        ("CPU us a fact", "cpu_us_a_fact"),
+        ("bytes an order", "bytes_an_order"),
+    )
+    title = f"Mirror rebuilt in an empty Redis: {found['orders']:,} orders from {shown(found['facts'])} facts"
+    return _table(title, "", columns, [("rebuild", found)])
+
+
+def _replicas(found):
+    return _table(f"Replicas on one core: {found['events']:,} events", "replicas", WORK, found["counts"].items())
+
+
+def _backlog(found):
+    lines = _table("Memory under a backlog", "events waiting", WORK, _by_size(found["sizes"]))
+    return [*lines, "", f"Peak memory of the longer one by that of the shorter one: {found['ratio']:.2f}"]
+
+
+def _by_size(sizes):
+    return [(f"{int(size):,}", figures) for size, figures in sizes.items()]
+
+
+TABLES = {
+    "throughput": _throughput,
+    "latency": _latency,
+    "orders": _orders,
+    "contacts": _contacts,
+    "rebuild": _rebuild,
+    "replicas": _replicas,
+    "backlog": _backlog,
+}
