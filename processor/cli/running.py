@@ -1,5 +1,6 @@
 """`order-facts run` and `order-facts check`."""
 
+import gc
 import os
 import signal
 import threading
@@ -63,11 +64,23 @@ def run(settings: Settings) -> None:
 
     def work(stop: Stop) -> None:
         service = Service(settings)
+        _calm_collector()
         stop.is_working = True
         signal.signal(signal.SIGUSR1, lambda _number, _frame: service.go_on.set())
         service.run(stop)
 
     serve(work)
+
+
+def _calm_collector() -> None:
+    """Have the garbage collector look once in some batches, and at nothing that was there before the first.
+
+    It looks after 700 new containers by default, 50 times a batch, and finds nothing, as nothing on the way of an
+    event is part of a cycle: 6% of a busy replica's time, measured.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 10, 10)
 
 
 @click.command()
