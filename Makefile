@@ -3,7 +3,7 @@
 # ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check chaos fuzz soak bench codec compile lock clean
+.PHONY: help install run test check chaos chaos-brokers fuzz soak bench codec compile lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first interpreter that is new enough; deploy/install.py says what is missing if none is.
@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV_PYTHON := .venv/bin/python
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 install: ## make .venv with everything pinned (quick when nothing changed)
 	@command -v "$(PYTHON)" >/dev/null || { echo "missing: Python 3.11 or newer. Debian:" \
@@ -24,6 +24,9 @@ run: install ## start Kafka, Redis and the processor, and show orders becoming f
 
 chaos: install ## break everything while events flow, and compare (SECONDS=600, SEED= to play a run again)
 	@exec $(VENV_PYTHON) -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+chaos-brokers: install ## the same on three Kafka brokers, killed and frozen one by one (SECONDS=, SEED=)
+	@exec $(VENV_PYTHON) -m tests.chaos.run --brokers 3 $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 fuzz: install ## send hostile records to decode, parse, fold, encode (SECONDS=300, SEED= to begin alike)
 	@exec $(VENV_PYTHON) -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException
 
 from processor.adapters import kafka
 from processor.adapters.cluster import Cluster
+from processor.errors import RetryError
 from processor.logs import get_logger
 from processor.settings import Settings
 
@@ -92,6 +93,8 @@ class Fence:
             present = self._cluster.instances(self._settings.group_id)
         except KafkaException as error:
             raise kafka.classify(error.args[0], "describing the group") from error
+        if self._settings.instance_id not in present:
+            raise RetryError("the group's members are not known now")
         alive = {kafka.transactional_id(self._settings.group_id, instance) for instance in present}
         for claim in sorted(claims - alive):
             kafka.end_transaction(self._settings, claim)

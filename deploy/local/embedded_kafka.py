@@ -74,6 +74,8 @@ def single_broker_settings() -> dict[str, str]:
 class EmbeddedKafka(EmbeddedServer):
     """One broker with private data; `bootstrap_servers` is to be read after the first start."""
 
+    heap = "1g"
+
     def __init__(
         self,
         folder: Path,
@@ -87,13 +89,19 @@ class EmbeddedKafka(EmbeddedServer):
         `abandoned` is a folder to remove if this process ends without stopping the broker.
         """
         super().__init__(folder, port_count=2, abandoned=abandoned)
-        self._node_id = node_id
+        self.node_id = node_id
+        self._cluster_id = new_cluster_id()
         self._overrides = dict(overrides or {})
 
     @property
     def bootstrap_servers(self) -> str:
         """Host and port of the broker."""
         return f"{HOST}:{self._ports[0]}"
+
+    @property
+    def voter(self) -> str:
+        """This broker as a voter of the controllers' quorum."""
+        return f"{self.node_id}@{HOST}:{self._ports[1]}"
 
     def _prepare(self) -> list[str]:
         """Write the settings, format the data folder if it is new; all paths are relative to the folder.
@@ -110,7 +118,7 @@ class EmbeddedKafka(EmbeddedServer):
         link.symlink_to(libraries)
         if not (self.folder / "data" / "meta.properties").exists():
             self._format()
-        return [java(), "-Xmx1g", *JVM, classes, "kafka.Kafka", "server.properties"]
+        return [java(), f"-Xmx{self.heap}", *JVM, classes, "kafka.Kafka", "server.properties"]
 
     def _class_archive(self, libraries: Path) -> str:
         """Return Java's option to read the archive of classes, which is written first if there is none."""
@@ -121,19 +129,18 @@ class EmbeddedKafka(EmbeddedServer):
     def _addresses(self) -> dict[str, str]:
         broker, controller = self._ports
         return {
-            "node.id": str(self._node_id),
+            "node.id": str(self.node_id),
             "log.dirs": "data",
             "listeners": f"BROKER://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
             "advertised.listeners": f"BROKER://{HOST}:{broker}",
             "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "BROKER",
             "controller.listener.names": "CONTROLLER",
-            "controller.quorum.voters": f"{self._node_id}@{HOST}:{controller}",
+            "controller.quorum.voters": self.voter,
         }
 
     def _format(self) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", "server.properties"]
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id}", "-c", "server.properties"]
         result = subprocess.run(
             [java(), "-Xmx256m", *JVM, READ_CLASSES, *tool],
             cwd=self.folder,
@@ -174,6 +181,11 @@ def record_classes(libraries: Path) -> None:
         recorded = recorder.folder / CLASS_ARCHIVE
         recorded.touch()  # a Java that cannot write an archive ignores an empty one, too
         recorded.replace(archive)
+
+
+def new_cluster_id() -> str:
+    """Return the id for a cluster that is made anew."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def cluster_id_of(bootstrap_servers: str) -> str | None:

@@ -5,13 +5,14 @@
 Standard input is a pipe from the owner: each byte is a signal number for the server; its end means
 that the owner has gone, however it went, so the server is killed and FOLDER, if not empty, removed.
 Standard output first gives the server's process id in a line, then one byte per signal delivered.
-Standard error is the server's log. The exit code is the server's, 128 + n if signal n ended it.
+Standard error is the server's log. The exit code is the server's; a signal that ended it ends the guard, too.
 
 The kernel closes the pipe of a process that was killed, on Linux and macOS alike; PR_SET_PDEATHSIG
 is Linux only and fires when the *thread* that forked ends. Guard and server each lead a session, so
 that a terminal's Ctrl-C reaches neither before the owner wants it. Only the standard library.
 """
 
+import contextlib
 import os
 import select
 import shutil
@@ -23,7 +24,7 @@ CHUNK_BYTES = 64
 
 
 def main() -> int:
-    """Start the server, obey until it ends or the owner goes; return the exit code."""
+    """Start the server, obey until it ends or the owner goes; return the exit code, or end as the server did."""
     folder, *command = sys.argv[1:]
     wake_up = children_wake_up()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -32,7 +33,7 @@ def main() -> int:
     try:
         os.write(1, b"%d\n" % server.pid)
         if obey(server, wake_up):
-            return server.returncode if server.returncode >= 0 else 128 - server.returncode
+            return server.returncode if server.returncode >= 0 else end_by(-server.returncode)
     finally:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGKILL)
@@ -40,6 +41,14 @@ def main() -> int:
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def end_by(number: int) -> int:
+    """End by a signal; 128 + its number for one that does not end a process here."""
+    with contextlib.suppress(OSError):  # SIGKILL needs no default action
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number
 
 
 def children_wake_up() -> int:
@@ -67,7 +76,8 @@ def obey(server: "subprocess.Popen[bytes]", wake_up: int) -> bool:
             if not numbers:
                 return False
             for number in numbers:
-                os.killpg(server.pid, number)
+                with contextlib.suppress(PermissionError):  # macOS, where it has ended just now
+                    os.killpg(server.pid, number)
             os.write(1, numbers)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 HOST = "127.0.0.1"
 GUARD = Path(__file__).with_name("guard.py")
@@ -52,10 +52,17 @@ def free_ports(count: int) -> list[int]:
 class GuardedProcess:
     """A running command under `guard.py`: it ends when told to, or when this process ends."""
 
-    def __init__(self, command: Sequence[str], folder: Path, log: Path, abandoned: Path | None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        log: Path,
+        abandoned: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start `command` in `folder`; `abandoned` is removed if this process ends without a stop.
 
-        Raises `ServicesError` if the command cannot be executed.
+        Without an `environment` it has this process's. Raises `ServicesError` if the command cannot be executed.
         """
         with log.open("ab") as log_file:
             self._guard = subprocess.Popen(
@@ -65,6 +72,7 @@ class GuardedProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_file,
+                env=environment,
                 start_new_session=True,
             )
         assert self._guard.stdin is not None
@@ -76,12 +84,14 @@ class GuardedProcess:
             raise ServicesError(f"{command[0]} cannot be executed:\n{tail(log, 0)}")
         self.pid = int(line)
 
-    def is_running(self) -> bool:
-        """Return whether the server has not ended (a paused one is running)."""
-        return self._guard.poll() is None
+    def exit_code(self) -> int | None:
+        """Return the server's exit code, minus the signal that ended it; None while it runs (a paused one does)."""
+        return self._guard.returncode if self.wait(0) else None
 
     def send(self, number: signal.Signals) -> None:
         """Deliver a signal to the server and all its children; nothing happens if it has ended."""
+        if self._orders.closed:
+            return
         with contextlib.suppress(BrokenPipeError):
             self._orders.write(bytes([number]))
             self._replies.read(1)
@@ -182,7 +192,7 @@ class EmbeddedServer(ABC):
         assert self._process is not None
         deadline = time.monotonic() + START_S
         while not (accepts_connections(self._ports[0]) and self._answers()):
-            if not self._process.is_running():
+            if self._process.exit_code() is not None:
                 raise ServicesError(f"{self.log.parent.name} ended at once:\n{tail(self.log, log_start)}")
             if time.monotonic() > deadline:
                 raise ServicesError(f"{self.log.parent.name} is silent:\n{tail(self.log, log_start)}")

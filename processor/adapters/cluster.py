@@ -1,8 +1,9 @@
 """What the program asks of the Kafka cluster as a whole: topics, their settings, their ends, a group's members."""
 
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import msgspec
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -10,10 +11,14 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 from processor.adapters.kafka import REQUEST_TIMEOUT_S, classify, client_properties, made
 from processor.errors import StopError, UnreachableError
+from processor.logs import SERVICE
 from processor.settings import Settings
 
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_QUESTION_S: Final = 3.0  # a broker that has gone is asked for no longer: then it may be known that it has
+_REFRESH_S: Final = 1.0
+_CLIENT_PREFIX: Final = f"{SERVICE}-"
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -30,6 +35,7 @@ class Cluster:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.admin = made(AdminClient, client_properties(settings))
+        self._refreshed_s = float("-inf")
 
     def wait(self) -> str:
         """Return the cluster's id as soon as a broker answers. Raises UnreachableError after startup_timeout_s."""
@@ -53,27 +59,34 @@ class Cluster:
     def topics(self, names: Iterable[str]) -> dict[str, Topic]:
         """Return those of the topics that exist, by name. Raises KafkaException."""
         found = {}
-        described = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_TIMEOUT_S)
-        for name, future in described.items():
-            try:
-                topic = future.result()
-            except KafkaException as error:
-                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    continue
-                raise
-            found[name] = Topic(name, str(topic.topic_id), len(topic.partitions))
+        with self._question():
+            described = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=_QUESTION_S)
+            for name, future in described.items():
+                try:
+                    topic = future.result()
+                except KafkaException as error:
+                    if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        continue
+                    raise
+                found[name] = Topic(name, str(topic.topic_id), len(topic.partitions))
         return found
 
     def instances(self, group_id: str) -> set[str]:
-        """Return the instance ids of a group's members. Raises KafkaException."""
-        (future,) = self.admin.describe_consumer_groups([group_id], request_timeout=REQUEST_TIMEOUT_S).values()
-        return {member.group_instance_id for member in future.result().members if member.group_instance_id}
+        """Return the instance ids of a group's members, told by the names of their clients. Raises KafkaException.
+
+        While the coordinator moves, a group may look empty. Describing it would be plainer, but can end the process
+        while the coordinator comes up (librdkafka issue 4605).
+        """
+        with self._question():
+            groups: Any = self.admin.list_groups(group_id, timeout=_QUESTION_S)
+        return {member.client_id.removeprefix(_CLIENT_PREFIX) for group in groups for member in group.members}
 
     def topic_settings(self, name: str) -> dict[str, str]:
         """Return a topic's settings in force. Raises KafkaException."""
         resource = ConfigResource(ResourceType.TOPIC, name)
-        (future,) = self.admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S).values()
-        return {key: entry.value for key, entry in future.result().items()}
+        with self._question():
+            (future,) = self.admin.describe_configs([resource], request_timeout=_QUESTION_S).values()
+            return {key: entry.value for key, entry in future.result().items()}
 
     def ends(self, topic: str, partitions: Iterable[int], *, committed: bool = True) -> dict[int, int]:
         """Return the end of each partition: the last stable offset, or with committed=False the very end."""
@@ -90,10 +103,27 @@ class Cluster:
         asked = {TopicPartition(topic, partition): spec for partition in partitions}
         if not asked:
             return {}
-        futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=REQUEST_TIMEOUT_S)
+        with self._question():
+            futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=_QUESTION_S)
+            found = {key.partition: int(future.result().offset) for key, future in futures.items()}
+            unknown = sorted(partition for partition, offset in found.items() if offset < 0)
+            if unknown:  # so the client tells of partitions whose leader went away before it answered
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no offset of partitions {unknown}"))
+            return found
+
+    @contextmanager
+    def _question(self) -> Iterator[None]:
+        """Learn anew which brokers there are and what they lead, before a question and after one that failed.
+
+        The admin client does so by itself every five minutes only. Until then it asks for a broker that has gone,
+        without a pause, which takes a whole core, until the question's time is over; and for a topic that was just
+        made it may believe that there is no leader.
+        """
+        if time.monotonic() - self._refreshed_s > _REFRESH_S:
+            self.admin.list_topics(timeout=REQUEST_TIMEOUT_S)
+            self._refreshed_s = time.monotonic()
         try:
-            return {key.partition: future.result().offset for key, future in futures.items()}
+            yield
         except KafkaException:
-            # A topic that was just made may have no leader yet, and the client would believe so for minutes.
-            self.admin.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
+            self._refreshed_s = float("-inf")
             raise

@@ -28,6 +28,7 @@ from processor.logs import get_logger
 from processor.settings import Settings
 
 _UNSTABLE: Final = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT})  # noqa: SLF001
+_BREAK_S: Final = 3.0  # a fenced member asks for the group's members every two seconds at least
 _LEAVE_POLLS: Final = 100  # of 50 ms: how long a stop waits for its partitions to be taken back
 log = get_logger()
 
@@ -51,7 +52,8 @@ class Group:
         self._topic = settings.events_topic
         self._settings = settings
         self._consumer: Consumer = kafka.group_consumer(settings)
-        self._fenced_s: float | None = None  # since when the consumer is of no use
+        self._is_fenced = False  # the consumer is of no use
+        self._taken_s: tuple[float, float] | None = None  # since when the group has had its name, and last had it
         self._changes = 0
         self._first_due: dict[int, int] = {}
         self._held: list[Record] = []  # handed over, in order, not yet part of a batch; all is paused meanwhile
@@ -79,12 +81,12 @@ class Group:
         no heartbeats: it is gone from the group after a session, while another process stays. Raises RetryError
         until that is known, and StopError for another process.
         """
-        if self._fenced_s is None:
+        if not self._is_fenced:
             return
         name = self._settings.instance_id
         with kafka.failures("describing the group"):
             is_taken = name in cluster.instances(self._settings.group_id)
-        if is_taken and time.monotonic() - self._fenced_s > 2 * kafka.session_timeout_s(self._settings):
+        if is_taken and self._taken_for_s() > 2 * kafka.session_timeout_s(self._settings):
             raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
         if is_taken:
             raise RetryError(f"fenced as {name}: waiting to see whether another process runs with this instance_id")
@@ -93,10 +95,22 @@ class Group:
         self._changes += 1
         for known in (self.assigned, self.tenures, self.placed, self._first_due):
             known.clear()
-        self._held, self._is_held_back, self._fenced_s = [], False, None
+        self._held, self._is_held_back, self._is_fenced, self._taken_s = [], False, False, None
         self._consumer = kafka.group_consumer(self._settings)
         log.warning("group.rejoined", error="the consumer was fenced by its own earlier try to join")
         self.join()
+
+    def _taken_for_s(self) -> float:
+        """Return for how long the group has had a member of this name, as far as it could be asked without a break.
+
+        A coordinator that comes up gives every member, and so a ghost, another session.
+        """
+        now = time.monotonic()
+        since, last = self._taken_s or (now, now)
+        if now - last > _BREAK_S:
+            since = now
+        self._taken_s = since, now
+        return now - since
 
     def take(self, most: int, most_bytes: int, wait_s: float) -> list[Record]:
         """Wait for a first record, then take what is already there, up to a number and about so many bytes.
@@ -248,7 +262,7 @@ class Group:
     def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
         """Return what an error asks for; note that the consumer is of no use any more, if so."""
         if kafka.is_fatal(error):
-            self._fenced_s = self._fenced_s or time.monotonic()
+            self._is_fenced = True
             return RetryError(f"{doing}: {error.str()}")
         return kafka.classify_consumer(error, doing)
 

@@ -104,6 +104,7 @@ def made(client: Callable[[dict[str, Any]], Client], properties: dict[str, Any])
 def client_properties(settings: Settings) -> dict[str, Any]:
     """Return the properties that every client has: the setting `kafka`, then what is reserved."""
     return {
+        "reconnect.backoff.max.ms": 1_000,  # 10 s, the default, would be waited for after a broker is back
         **settings.kafka,
         "bootstrap.servers": settings.bootstrap_servers,
         "client.id": f"{SERVICE}-{settings.instance_id}",

@@ -24,7 +24,8 @@ from processor.settings import Settings
 TRANSACTION_TIMEOUT_S: Final = kafka.TRANSACTION_TIMEOUT_MS / 1000
 CUT_BYTES: Final = 64 << 10  # of a rejected record that the broker refuses: what is left of its value, or its key
 _TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
-OFFSETS_TIMEOUT_S: Final = 5.0  # the call that hangs when a coordinator goes away is not waited for any longer
+# How long the call is waited for that hangs when a coordinator goes away: at first, and at most where it was too short.
+OFFSETS_TIMEOUT_S: Final = (1.0, TRANSACTION_TIMEOUT_S)
 MAX_METADATA_BYTES: Final = 4096  # the broker's default, offset.metadata.max.bytes
 _METADATA_VERSION: Final = 1
 # the headers that this program sets; those of the original record are kept but for these
@@ -139,6 +140,7 @@ class Ledger:
         self._producer: Producer | None = None
         self._open = False
         self._calls = BoundedCalls()
+        self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
         self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused whole
 
     def ready(self) -> None:
@@ -178,11 +180,7 @@ class Ledger:
                 self._flush(producer, reports)
             after = self._watermarks(reports, before, next_offsets)
             offsets = self._offsets(after, contacts)
-            self._call(
-                lambda: producer.send_offsets_to_transaction(offsets, group_metadata, OFFSETS_TIMEOUT_S),
-                "adding offsets",
-                OFFSETS_TIMEOUT_S,
-            )
+            self._add_offsets(producer, offsets, group_metadata)
         except KafkaException as error:
             raise kafka.classify(error.args[0], "writing a batch") from error
         except BufferError as error:
@@ -211,6 +209,17 @@ class Ledger:
             self._producer = None
             self._calls.close()
             self._calls = BoundedCalls()  # the old one may be held up for ever by the old producer
+
+    def _add_offsets(self, producer: Producer, offsets: list[TopicPartition], group_metadata: Any) -> None:
+        """Add the offsets; where that fails, wait twice as long the next time."""
+        timeout_s = self._offsets_timeout_s
+        self._offsets_timeout_s = min(timeout_s * 2, OFFSETS_TIMEOUT_S[1])
+        self._call(
+            lambda: producer.send_offsets_to_transaction(offsets, group_metadata, timeout_s),
+            "adding offsets",
+            timeout_s,
+        )
+        self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
 
     def _call(self, work: Callable[[], None], what: str, timeout_s: float = TRANSACTION_TIMEOUT_S) -> None:
         self._calls.call(work, timeout_s, what)

@@ -140,6 +140,25 @@ def broker_frozen(world):
     world.kafka.resume()
 
 
+def brokers_restarted_in_turn(world):
+    """SIGKILL one broker of several after the other; each is in sync again before the next is hit."""
+    for broker in world.random.sample(world.kafka.brokers, len(world.kafka.brokers)):
+        broker.kill()
+        time.sleep(world.random.uniform(0, 5))
+        broker.start()
+        world.kafka.await_in_sync()
+        settle(world)
+
+
+def one_broker_frozen(world):
+    """Stop one broker of several for 20 s."""
+    broker = world.random.choice(world.kafka.brokers)
+    broker.pause()
+    time.sleep(20)
+    broker.resume()
+    world.kafka.await_in_sync()
+
+
 SHORT = (
     kill_replica,
     kill_aimed,
@@ -156,6 +175,11 @@ SHORT = (
     kill_index,
 )
 LONG = (*SHORT, freeze_replica, kill_for_good, redis_frozen, broker_frozen)
+# Of three brokers one at a time is hit, so that the two others must go on; and they are hit often.
+CLUSTER = (
+    *(kind for kind in LONG if kind not in {broker_restarted, broker_frozen}),
+    *2 * (brokers_restarted_in_turn, one_broker_frozen),
+)
 
 
 def settle(world):

@@ -1,8 +1,9 @@
 """One run of the chaos suite: `python -m tests.chaos.run --seconds 600 --seed 7`, or `make chaos`.
 
 A seeded schedule of faults hits three replicas, the contact index, Redis and Kafka while events flow and a
-reader watches. At the end the topics' whole content is compared with the reference fold, and the mirror
-with the facts. Prints a summary; exits with 1 where anything is missing, doubled or wrong.
+reader watches. With `--brokers 3`, or `make chaos-brokers`, Kafka is three brokers, hit one at a time. At the
+end the topics' whole content is compared with the reference fold, and the mirror with the facts. Prints a
+summary; exits with 1 where anything is missing, doubled or wrong.
 """
 
 import argparse
@@ -16,16 +17,21 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from deploy.local.kafka_cluster import KafkaCluster
+from deploy.local.services import EmbeddedKafka
 from processor.settings import Settings
 from tests.chaos import faults
 from tests.chaos.world import Watcher, World
 
 SETTLE_S = 180.0
+# by the number of brokers: the faults, and what makes them
+KAFKA = {1: (faults.LONG, EmbeddedKafka), 3: (faults.CLUSTER, KafkaCluster)}
 
 
-def chaos(seconds, seed, folder, least_events, kinds=faults.LONG):
+def chaos(seconds, seed, folder, least_events, kinds=faults.LONG, kafka=EmbeddedKafka):
     """Run the suite and give its summary; raises AssertionError where a promise is broken."""
-    world = World(Settings(identifier_key="a secret of the chaos suite", instance_id="chaos"), folder, seed)
+    settings = Settings(identifier_key="a secret of the chaos suite", instance_id="chaos")
+    world = World(settings, folder, seed, kafka(folder / "kafka"))
     stop, watch = threading.Event(), threading.Event()
     try:
         world.begin()
@@ -64,10 +70,11 @@ def _hit(world, seconds, kinds):
             queue = list(kinds)
             world.random.shuffle(queue)
         fault = queue.pop()
-        hits.append((fault.__name__, time.monotonic()))
-        print(f"{time.monotonic() - begun:7.1f} s  {fault.__name__}", file=sys.stderr, flush=True)
+        moment = time.monotonic()
+        print(f"{moment - begun:7.1f} s  {fault.__name__}", file=sys.stderr, flush=True)
         fault(world)
         _recover(world, world.random.uniform(1.0, 6.0))
+        hits.append((fault.__name__, moment, time.monotonic()))
     return hits
 
 
@@ -81,14 +88,15 @@ def _recover(world, pause_s):
 
 def _stop_and_compare(world):
     for process in list(world.replicas.values()):
-        if process.popen.poll() is None:
+        if process.exit_code() is None:
             faults.retire(process)
     return world.deployment.require_right_outputs()
 
 
 def _summary(world, hits, reasons, watcher):
-    waits = defaultdict(list)
-    for name, moment in hits:
+    waits, stops = defaultdict(list), defaultdict(list)
+    for name, moment, end in hits:
+        stops[name].append(watcher.stopped(moment, end))
         flowed = watcher.flowed_again(moment)
         if flowed is not None:
             waits[name].append(flowed)
@@ -98,14 +106,19 @@ def _summary(world, hits, reasons, watcher):
         "events": world.deployment.sent,
         "facts": reasons["fact"],
         "rejected": sum(reasons.values()) - reasons["fact"],
-        "faults": dict(sorted(Counter(name for name, _ in hits).items())),
+        "faults": dict(sorted(Counter(name for name, *_ in hits).items())),
         "named_moments_hit": _moments(world),
         "duplicates": watcher.doubled,
         "losses": 0,
         "mismatches": 0,
         "longest_stall_s": round(watcher.longest_stall(), 1),
-        "flowed_again_s": {name: round(max(times), 1) for name, times in sorted(waits.items())},
+        "flowed_again_s": _longest(waits),
+        "flow_stopped_s": _longest(stops),
     }
+
+
+def _longest(times):
+    return {name: round(max(found), 1) for name, found in sorted(times.items())}
 
 
 def _moments(world):
@@ -123,12 +136,13 @@ def main():
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--events", type=int, default=100_000, help="how many at least")
+    parser.add_argument("--brokers", type=int, choices=sorted(KAFKA), default=1)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the clean-up, as Ctrl-C goes
     seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
     print(f"seed {seed}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="order-facts-chaos-") as folder:
-        summary = chaos(options.seconds, seed, Path(folder), options.events)
+        summary = chaos(options.seconds, seed, Path(folder), options.events, *KAFKA[options.brokers])
     print(json.dumps(summary, indent=2))
 
 

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from msgspec.structs import replace
 from redis import Redis
 
-from deploy.local.services import EmbeddedKafka, EmbeddedRedis
+from deploy.local.services import EmbeddedRedis
 from processor.adapters.avro import codec
 from processor.adapters.kafka import plain_producer, reader
 from tests.support.deployment import UNDECODABLE, Deployment
@@ -25,10 +25,10 @@ REPLICAS = ("r1", "r2", "r3")
 class World:
     """Everything that runs, and the verbs by which faults act on it."""
 
-    def __init__(self, settings, folder, seed):
+    def __init__(self, settings, folder, seed, kafka):
         self.random = random.Random(seed)
         self.seed = seed
-        self.kafka = EmbeddedKafka(folder / "kafka")
+        self.kafka = kafka
         self.redis = EmbeddedRedis(folder / "redis")
         self.kafka.start()
         self.redis.start()
@@ -63,11 +63,11 @@ class World:
     def keep_up(self):
         """Start again what died, as an orchestrator does; require that nothing died but by a kill."""
         for name, process in list(self.replicas.items()):
-            code = process.popen.poll()
+            code = process.exit_code()
             if code is not None:
                 assert code == -signal.SIGKILL, process.tail(f"replica {name} ended with {code}")
                 self.start_replica(name)
-        code = self.index.popen.poll()
+        code = self.index.exit_code()
         if code is not None:
             assert code == -signal.SIGKILL, self.index.tail(f"the index ended with {code}")
             self.start_index()
@@ -77,8 +77,8 @@ class World:
         self._stopping.set()
         self.deployment.end()
         self.client.close()
-        self.redis.stop()
-        self.kafka.stop()
+        self.redis.kill()
+        self.kafka.kill()
 
     def pace(self, stop, rate_per_s):
         """Produce traffic at a rate until told to stop, whatever fails meanwhile; give how many records."""
@@ -170,6 +170,18 @@ class Watcher(threading.Thread):
                 return None
             waits.append(after - since)
         return max(waits)
+
+    def stopped(self, begin, end):
+        """Give the longest time without an output of some partition that lay in a span, or began there."""
+        return max(
+            (
+                later - max(earlier, begin)
+                for times in self.arrivals.values()
+                for earlier, later in pairwise(times)
+                if earlier < end and later > begin
+            ),
+            default=0.0,
+        )
 
     def longest_stall(self):
         """Give the longest time in which a partition had no output, in seconds."""

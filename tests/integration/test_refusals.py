@@ -30,7 +30,7 @@ def private_redis(folder, **overrides):
 
 def failure(process):
     """Give the line with which a running replica stopped."""
-    await_condition(lambda: process.popen.poll() is not None, lambda: process.tail("goes on"), patience_s=30)
+    await_condition(lambda: process.exit_code() is not None, lambda: process.tail("goes on"), patience_s=30)
     assert process.await_end() == 1, process.tail("exit code")
     failed = process.lines("service.failed", exit_code=1)
     assert len(failed) == 1, process.tail("service.failed")

@@ -1,4 +1,4 @@
-"""The embedded Kafka and Redis: they start, answer, come back, and never outlive the process that started them."""
+"""The embedded Kafka and Redis start, answer, come back; neither they nor a test's commands outlive their starter."""
 
 import contextlib
 import os
@@ -19,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from deploy.local import programs, services
 from deploy.local.embedded_kafka import cluster_id_of
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis, ServicesError, start_services
+from tests.support.deployment import Process
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0
@@ -37,6 +38,17 @@ with start_services() as services:
         answers = cluster_id_of(services.bootstrap_servers) and process_id_of(services.redis_url)
         print("answers" if answers else "dead", flush=True)
         raise
+"""
+
+# Starts two commands as tests do, freezes one of them, says so, and waits for a signal.
+TESTER = """
+import os, pathlib, signal, sys
+from tests.support.deployment import Process
+command = (sys.executable, "-c", "import signal; signal.pause()")
+running, frozen = (Process(command, os.environ, pathlib.Path(log)) for log in sys.argv[1:])
+frozen.signal(signal.SIGSTOP)
+print("started", flush=True)
+signal.pause()
 """
 
 
@@ -233,6 +245,43 @@ def test_nothing_outlives_the_owner(tmp_path, number):
         owner.wait()
     eventually(lambda: not children & processes().keys(), "all servers ended")
     eventually(lambda: not list(tmp_path.iterdir()), "the temporary folder is gone")
+
+
+def test_no_command_of_a_test_outlives_the_test_run(tmp_path):
+    """Where a test run or a chaos run is killed, the replicas it started end as well, also a frozen one."""
+    tester = subprocess.Popen(
+        [sys.executable, "-c", TESTER, tmp_path / "running.log", tmp_path / "frozen.log"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        with tester.stdout:
+            assert tester.stdout.readline() == b"started\n"
+        children = descendants(tester.pid)
+        assert len(children) == 4, "two commands, each with its guard"
+    finally:
+        tester.kill()
+        tester.wait()
+    eventually(lambda: not children & processes().keys(), "all commands ended")
+
+
+def test_a_commands_exit_code_and_the_signal_that_ended_it_are_told_apart(tmp_path):
+    """The guard hands on both, so that a test sees whether a replica was killed or gave up; signals reach it itself."""
+    pause = "import signal, sys; print('up', file=sys.stderr, flush=True); signal.pause()"
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        log = tmp_path / f"{number.name}.log"
+        process = Process((sys.executable, "-c", pause), os.environ, log)
+        eventually(lambda log=log: "up" in log.read_text(), "the command runs")
+        process.signal(signal.SIGSTOP)
+        assert process.exit_code() is None
+        process.signal(signal.SIGCONT)
+        process.signal(number)
+        assert process.await_end() == process.exit_code() == -number
+        process.signal(number)
+        process.end()
+    for code in (0, 1, 128 + signal.SIGINT):
+        process = Process((sys.executable, "-c", f"raise SystemExit({code})"), os.environ, tmp_path / "log")
+        assert process.await_end() == code
 
 
 def test_what_is_missing_is_said_in_one_line_with_its_command(tmp_path, monkeypatch):

@@ -88,8 +88,8 @@ def _watch(processes, load, seconds):
     begun = told = time.monotonic()
     while (age_s := time.monotonic() - begun) < seconds:
         for name, process in processes.items():
-            assert process.popen.poll() is None, process.tail(f"{name} ended")
-            lines[name].note(age_s, held_by(process.popen.pid))
+            assert process.exit_code() is None, process.tail(f"{name} ended")
+            lines[name].note(age_s, held_by(process.pid))
         if time.monotonic() - told >= TELL_S:
             told = time.monotonic()
             levels = ", ".join(f"{name} {line.latest.rss_mib:.1f} MiB" for name, line in lines.items())

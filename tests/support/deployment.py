@@ -15,6 +15,7 @@ import fastavro
 import msgspec
 from confluent_kafka import TopicPartition
 
+from deploy.local.servers import GuardedProcess
 from processor import startup
 from processor.adapters.avro import codec
 from processor.adapters.cluster import Cluster
@@ -43,12 +44,11 @@ def await_condition(condition, what, patience_s=PATIENCE_S):
 
 
 class Process:
-    """A command of the program that runs; its log lines are read as they come."""
+    """A command of the program that runs; its log lines are read as they come. It ends with this process."""
 
     def __init__(self, command, environment, log):
         self.log_path = log
-        with log.open("ab") as stream:
-            self.popen = subprocess.Popen(command, env=environment, cwd=PROJECT, stderr=stream, stdout=stream)
+        self._guarded = GuardedProcess(command, PROJECT, log, environment=environment)
 
     def lines(self, event=None, **fields):
         """Give the log lines of an event so far, with these fields."""
@@ -67,9 +67,7 @@ class Process:
 
         def seen():
             found = self.lines(event, **fields)
-            assert found or self.popen.poll() is None or self.lines(event, **fields), self.tail(
-                f"ended without {event}"
-            )
+            assert found or self.exit_code() is None or self.lines(event, **fields), self.tail(f"ended without {event}")
             return found if len(found) >= count else None
 
         return await_condition(seen, lambda: self.tail(f"{event} {fields}"))
@@ -78,25 +76,34 @@ class Process:
         """Say what went wrong, with the end of the log."""
         return f"{what}\n" + "\n".join(self.log_path.read_text(encoding="utf-8").splitlines()[-25:])
 
+    @property
+    def pid(self):
+        """The process id of the program itself."""
+        return self._guarded.pid
+
+    def exit_code(self):
+        """Give the exit code (minus the signal that ended the process), None while it runs; frozen, it does."""
+        return self._guarded.exit_code()
+
     def await_end(self):
         """Wait for the end of the process and give its exit code (minus the signal that ended it)."""
-        return self.popen.wait(PATIENCE_S)
+        assert self._guarded.wait(PATIENCE_S), self.tail("goes on")
+        return self.exit_code()
 
     def stop(self):
         """Stop as an operator does, and require a clean end."""
-        self.popen.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         code = self.await_end()
         assert code == 0, self.tail(f"exit code {code}")
 
     def signal(self, number):
-        """Send a signal."""
-        self.popen.send_signal(number)
+        """Send a signal to the program itself; nothing happens where it has ended."""
+        self._guarded.send(number)
 
     def end(self):
         """Leave nothing behind, whatever state it is in."""
-        if self.popen.poll() is None:
-            self.popen.kill()
-            self.popen.wait()
+        self.signal(signal.SIGKILL)
+        self.await_end()
 
 
 class Deployment:
