@@ -137,12 +137,19 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--events", type=int, default=100_000, help="how many at least")
     parser.add_argument("--brokers", type=int, choices=sorted(KAFKA), default=1)
+    parser.add_argument("--only", help="faults by name, with commas between them; by default all")
     options = parser.parse_args()
+    kinds, kafka = KAFKA[options.brokers]
+    if options.only:
+        known = {kind.__name__: kind for kind in kinds}
+        if unknown := set(options.only.split(",")) - known.keys():
+            parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
+        kinds = tuple(known[name] for name in options.only.split(","))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the clean-up, as Ctrl-C goes
     seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
     print(f"seed {seed}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="order-facts-chaos-") as folder:
-        summary = chaos(options.seconds, seed, Path(folder), options.events, *KAFKA[options.brokers])
+        summary = chaos(options.seconds, seed, Path(folder), options.events, kinds, kafka)
     print(json.dumps(summary, indent=2))
 
 
