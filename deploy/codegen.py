@@ -21,7 +21,10 @@ FIELDS: Final = {
     "OrderItem": ITEM_FIELDS | {"cost": "cost"},
 }
 STRUCTS: Final = {"OrderFact": Order, "OrderItem": Item}
-HEAD: Final = '''"""Made from the newest schemas by deploy/codegen.py; change that and run `make codec`, not this."""
+HEAD: Final = '''"""Made from the newest schemas by deploy/codegen.py; change that and run `make codec`, not this.
+
+Long on purpose: a call for each value would cost more than reading it.
+"""
 
 from typing import Any, Final
 

@@ -1,4 +1,7 @@
-"""Made from the newest schemas by deploy/codegen.py; change that and run `make codec`, not this."""
+"""Made from the newest schemas by deploy/codegen.py; change that and run `make codec`, not this.
+
+Long on purpose: a call for each value would cost more than reading it.
+"""
 
 from typing import Any, Final
 
