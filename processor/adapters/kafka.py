@@ -218,6 +218,8 @@ def group_consumer(settings: Settings) -> Consumer:
         {
             "session.timeout.ms": SESSION_TIMEOUT_MS,
             "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 6,
+            # How long a rebalance waits for a member that does not join: longer than any turn of the loop takes.
+            "max.poll.interval.ms": 120_000,
             "fetch.wait.max.ms": 50,
             "queued.max.messages.kbytes": 32 << 10,
             **client_properties(settings),

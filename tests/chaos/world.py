@@ -177,7 +177,7 @@ class Watcher(threading.Thread):
             (
                 later - max(earlier, begin)
                 for times in self.arrivals.values()
-                for earlier, later in pairwise(times)
+                for earlier, later in pairwise((begin, *times))
                 if earlier < end and later > begin
             ),
             default=0.0,
