@@ -5,7 +5,7 @@ import re
 import time
 from contextlib import closing
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from processor.adapters.kafka import plain_producer, reader
 from tests.support.deployment import Deployment, await_condition
@@ -64,7 +64,8 @@ class Replays(Deployment):
         """Give the committed offsets of the replay's group."""
         asked = [TopicPartition(self.settings.rejected_topic, number) for number in range(3)]
         with closing(self.replay_reader()) as consumer:
-            return {e.partition: (e.offset, e.metadata) for e in consumer.committed(asked, 30) if e.offset >= 0}
+            found = await_condition(lambda: _committed(consumer, asked), "the group's coordinator answers")
+            return {entry.partition: (entry.offset, entry.metadata) for entry in found if entry.offset >= 0}
 
     def replay_reader(self):
         """Give a consumer of the replay's group."""
@@ -109,3 +110,13 @@ class Replays(Deployment):
             return json.loads(done.stdout)
 
         return await_condition(tried, "the open transaction ends")
+
+
+def _committed(consumer, asked):
+    """Give the committed offsets; None while the group's coordinator moves, as it does where the broker was slow."""
+    try:
+        return consumer.committed(asked, 30)
+    except KafkaException as error:
+        if error.args[0].code() not in {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}:
+            raise
+        return None
