@@ -172,7 +172,8 @@ class Stage:
             self.client.unlink(key)
 
     def redis_bytes(self):
-        """Give the memory that Redis uses for data."""
+        """Give the memory that Redis uses for data, once what was removed is freed (it does that aside)."""
+        await_condition(lambda: self.client.info("memory")["lazyfree_pending_objects"] == 0, "memory is freed")
         return self.client.info("memory")["used_memory"]
 
 

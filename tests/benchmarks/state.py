@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.benchmarks import load, run
 from tests.benchmarks.stage import PARTITIONS, mirror_of, remove_mirror
-from tests.benchmarks.throughput import step_shares
+from tests.benchmarks.throughput import step_shares, summary
 
 ORDERS = (10_000, 100_000, 1_000_000)
 IDENTIFIERS = (100_000, 1_000_000)
@@ -24,11 +24,13 @@ def measure_orders(stage, options, say):
     """Give the figures by the number of orders."""
     contacts = stage.with_contacts(options.contacts).settings.contacts_topic
     sizes = [*ORDERS, LARGE] if options.large else ORDERS
-    found = {}
-    for size in sizes:
-        found[str(size)] = _with_orders(stage, options, stage.settings(contacts_topic=contacts), size)
-        say(f"{size:,} orders: {found[str(size)]['cpu_us']:.1f} us an event")
-    return {"events": state_events(options), "sizes": found}
+    runs = {str(size): [] for size in sizes}
+    for _ in range(options.repeat):
+        for size in sizes:
+            figures = _with_orders(stage, options, stage.settings(contacts_topic=contacts), size)
+            runs[str(size)].append(figures)
+            say(f"{size:,} orders: {figures['cpu_us']:.1f} us an event")
+    return {"events": state_events(options), "sizes": {size: summary(found) for size, found in runs.items()}}
 
 
 def measure_contacts(stage, options, say):
@@ -36,8 +38,9 @@ def measure_contacts(stage, options, say):
     sizes = [*IDENTIFIERS, LARGE] if options.large else IDENTIFIERS
     found = {}
     for size in sizes:
-        found[str(size)] = _with_contacts(stage, options, size)
-        say(f"{size:,} identifiers: {found[str(size)]['cpu_us']:.1f} us an event")
+        runs = _with_contacts(stage, options, size)
+        found[str(size)] = summary(runs)
+        say(f"{size:,} identifiers: {found[str(size)]['cpu_us']['median']:.1f} us an event")
     return {"events": state_events(options), "sizes": found}
 
 
@@ -89,24 +92,30 @@ def _templates(stage, mirror):
 
 
 def _with_contacts(stage, options, size):
+    """Give the figures of every run; the index is built once for all of them."""
     contact_count = size // len(load.identifiers(next(load.contacts(1))))
     deployment = stage.deployment(stage.settings())
     settings = deployment.settings
     stage.send_contacts(deployment, contact_count)
     before_bytes = stage.redis_bytes()
     ready = stage.index(deployment)
-    index_bytes = stage.redis_bytes() - before_bytes
-    traffic = load.Traffic(contact_count=contact_count)
-    count = stage.send(settings.events_topic, traffic.events(state_events(options)))
-    figures = _measured(stage, deployment, count, 0)
-    remove_mirror(mirror_of(settings))
-    stage.forget("order-facts:contacts:*")
-    stage.remove(deployment)
-    return figures | {
+    index = {
         "contacts_per_s": ready["records"] / ready["took_ms"] * 1000,
         "identifiers_per_s": size / ready["took_ms"] * 1000,
-        "bytes_an_identifier": index_bytes / size,
+        "bytes_an_identifier": (stage.redis_bytes() - before_bytes) / size,
     }
+    traffic = load.Traffic(contact_count=contact_count)
+    count = stage.send(settings.events_topic, traffic.events(state_events(options)))
+    stage.remove(deployment)
+    inputs = {"events_topic": settings.events_topic, "contacts_topic": settings.contacts_topic}
+    runs = []
+    for _ in range(options.repeat):
+        deployment = stage.deployment(stage.settings(**inputs))
+        runs.append(_measured(stage, deployment, count, 0) | index)
+        remove_mirror(mirror_of(deployment.settings))
+        stage.remove(deployment)
+    stage.forget("order-facts:contacts:*")
+    return runs
 
 
 def _measured(stage, deployment, count, before):
