@@ -19,7 +19,8 @@ from deploy.local.services import start_services
 from processor.settings import Settings
 from tests.soak.growth import Line, grown
 from tests.soak.load import ORDERS, Load
-from tests.soak.soaked import soaked
+from tests.soak.soaked import Soaked
+from tests.support.deployment import deployed
 from tests.support.measuring import held_by
 from tests.support.traffic import contacts, traffic
 
@@ -42,7 +43,7 @@ def soak(seconds, rate, seed, folder):
             instance_id="soak",
             **_names(),
         )
-        with soaked(settings, folder, PARTITIONS) as deployment:
+        with deployed(settings, folder, PARTITIONS, Soaked) as deployment:
             deployment.send_contacts(contacts())
             processes = {"index": deployment.index()}
             processes |= {name: deployment.replica(name) for name in REPLICAS}

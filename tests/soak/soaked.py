@@ -1,7 +1,6 @@
 """A deployment whose outputs are compared partition by partition: a long run's whole topics would need gigabytes."""
 
 from collections import Counter
-from contextlib import contextmanager
 
 from processor.adapters.kafka import read_range, reader, record_of
 from tests.support.deployment import Deployment
@@ -36,14 +35,3 @@ class Soaked(Deployment):
     def require_mirror(self, facts):
         """Keep the partition's latest fact of every order: the mirror is compared when all are there."""
         self._latest |= {(record.partition, record.key): record for record in facts}
-
-
-@contextmanager
-def soaked(settings, folder, partitions):
-    """Give a deployment with its topics made, and end all its processes afterwards."""
-    deployment = Soaked(settings, folder)
-    try:
-        deployment.command("topics", "create", partitions=partitions)
-        yield deployment
-    finally:
-        deployment.end()

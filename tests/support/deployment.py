@@ -261,9 +261,9 @@ class Deployment:
 
 
 @contextmanager
-def deployed(settings, folder, partitions=3):
-    """Give a deployment with its topics made, and end all its processes afterwards."""
-    deployment = Deployment(settings, folder)
+def deployed(settings, folder, partitions=3, kind=Deployment):
+    """Give a deployment of a kind with its topics made, and end all its processes afterwards."""
+    deployment = kind(settings, folder)
     try:
         deployment.command("topics", "create", partitions=partitions)
         yield deployment
