@@ -27,6 +27,7 @@ class World:
 
     def __init__(self, settings, folder, seed, kafka):
         self.random = random.Random(seed)
+        self._traffic = random.Random(f"traffic {seed}")  # its own: the schedule must not hang on when events are made
         self.seed = seed
         self.kafka = kafka
         self.redis = EmbeddedRedis(folder / "redis")
@@ -90,7 +91,7 @@ class World:
             for _ in range(int((time.monotonic() - begun) * rate_per_s) - sent):
                 record = next(batch, None)
                 if record is None:
-                    batch = iter(traffic(self.random.randrange(1 << 30), 5_000, orders=4_000))
+                    batch = iter(traffic(self._traffic.randrange(1 << 30), 5_000, orders=4_000))
                     record = next(batch)
                 headers = [(UNDECODABLE, b"1")] if record.is_undecodable else None
                 producer.produce(self.deployment.settings.events_topic, record.value, record.key, headers=headers)

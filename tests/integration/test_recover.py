@@ -1,9 +1,10 @@
 """Proves `state recover`: offsets lost or spoilt are set to where the outputs say, and nothing is done twice."""
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 
 from tests.support.deployment import deployed
+from tests.support.refusals import forget_offsets, offsets, set_offset
 from tests.support.traffic import contacts, traffic
 
 
@@ -29,42 +30,31 @@ def go_on(deployment):
     deployment.require_right_outputs()
 
 
-def offsets(deployment):
-    """Give the group's committed offsets."""
-    asked = ConsumerGroupTopicPartitions(deployment.settings.group_id)
-    (future,) = deployment.cluster.admin.list_consumer_group_offsets([asked]).values()
-    return {entry.partition: entry.offset for entry in future.result().topic_partitions}
-
-
-def set_offset(deployment, partition, offset, metadata=""):
-    """Set an offset as an operator's tools do, without this program's metadata."""
-    entry = TopicPartition(deployment.settings.events_topic, partition, offset, metadata)
-    asked = ConsumerGroupTopicPartitions(deployment.settings.group_id, [entry])
-    (future,) = deployment.cluster.admin.alter_consumer_group_offsets([asked]).values()
-    assert future.result().topic_partitions[0].error is None
+def places(deployment):
+    """Give the group's committed offsets, without what the program notes beside them."""
+    return {partition: offset for partition, (offset, _) in offsets(deployment).items()}
 
 
 def test_lost_offsets_are_set_again_exactly(deployment):
     """The group was forgotten: a start refuses and names the command, which sets what stood there, to the offset."""
-    before = offsets(deployment)
-    (future,) = deployment.cluster.admin.delete_consumer_groups([deployment.settings.group_id]).values()
-    future.result()
+    before = places(deployment)
+    forget_offsets(deployment)
     refused = deployment.command("run", check=False)
     assert refused.returncode == 1
     assert "state recover" in refused.stderr
     done = deployment.command("state", "recover")
     assert done.stdout.count("set to") == 3
-    assert offsets(deployment) == before
+    assert places(deployment) == before
     go_on(deployment)
 
 
 def test_offsets_spoilt_by_another_tool_are_mended(deployment):
     """One offset moved back, one written without metadata: both are set to what was processed, the third stays."""
-    before = offsets(deployment)
-    set_offset(deployment, 0, 1)
-    set_offset(deployment, 1, before[1])
+    before = places(deployment)
+    set_offset(deployment, 1, "")
+    set_offset(deployment, before[1], "", partition=1)
     done = deployment.command("state", "recover")
-    assert offsets(deployment) == before
+    assert places(deployment) == before
     assert done.stdout.count("set to") == 2
     assert done.stdout.count("as it was") == 1
     go_on(deployment)
@@ -72,7 +62,7 @@ def test_offsets_spoilt_by_another_tool_are_mended(deployment):
 
 def test_events_lost_to_retention_are_passed_over_only_when_accepted(deployment):
     """Events deleted unprocessed stop the command, which says how many; with the flag the rest goes on."""
-    before = offsets(deployment)
+    before = places(deployment)
     deployment.send(traffic(seed=72, count=200))
     end = deployment.cluster.ends(deployment.settings.events_topic, [0])[0]
     place = TopicPartition(deployment.settings.events_topic, 0, end)

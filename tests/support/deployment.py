@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import fastavro
 import msgspec
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from deploy.local.servers import GuardedProcess
 from processor import startup
@@ -29,6 +29,7 @@ PYTHON = (sys.executable, "-m")
 PROJECT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 POLL_S = 0.02
+REQUEST_S = 30.0
 UNDECODABLE = "test.undecodable"
 EVENT = raw_schema("order-event")
 CONTACT = raw_schema("contact")
@@ -192,9 +193,14 @@ class Deployment:
             self._producer.produce(self.settings.contacts_topic, value, contact["contactId"].encode())
         assert self._producer.flush(PATIENCE_S) == 0
 
+    def partitions(self, topic=None):
+        """Give the partitions of a topic, by default the events topic's."""
+        name = topic or self.settings.events_topic
+        return range(self.cluster.topics([name])[name].partitions)
+
     def read(self, topic):
         """Give all committed records of a topic, by partition and offset."""
-        partitions = range(self.cluster.topics([topic])[topic].partitions)
+        partitions = self.partitions(topic)
         consumer = reader(self.settings)
         starts, ends = self.cluster.starts(topic, partitions), self.cluster.ends(topic, partitions)
         records = [record_of(message) for message in read_range(consumer, topic, starts, ends)]
@@ -269,6 +275,28 @@ def deployed(settings, folder, partitions=3, kind=Deployment):
         yield deployment
     finally:
         deployment.end()
+
+
+def committed_offsets(settings, group_id, topic, partitions):
+    """Give the offsets that a group committed: partition -> (offset, metadata).
+
+    Asked by a consumer that never joins: the administrator's question can end the process while the group's
+    coordinator comes up (librdkafka issue 5040).
+    """
+    asked = [TopicPartition(topic, partition) for partition in partitions]
+    with closing(reader(settings, **{"group.id": group_id})) as consumer:
+        found = await_condition(lambda: _answer(consumer, asked), "the group's coordinator answers")
+    return {entry.partition: (entry.offset, entry.metadata) for entry in found if entry.offset >= 0}
+
+
+def _answer(consumer, asked):
+    """Give a group's offsets; None while its coordinator moves, as it does where the broker was slow."""
+    try:
+        return consumer.committed(asked, REQUEST_S)
+    except KafkaException as error:
+        if error.args[0].code() not in {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}:
+            raise
+        return None
 
 
 def require_same_facts(expected, records):

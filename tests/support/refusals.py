@@ -2,13 +2,14 @@
 
 import json
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from redis import Redis
 
 from processor import startup
 from processor.adapters import kafka
 from processor.adapters.avro import codec
 from processor.adapters.mirror import Mirror
+from tests.support.deployment import committed_offsets
 from tests.support.traffic import CONTACTS, created
 
 REQUEST_S = 30.0
@@ -47,13 +48,8 @@ def written(deployment):
 
 def offsets(deployment):
     """Give the group's committed offsets: partition -> (offset, metadata)."""
-    asked = ConsumerGroupTopicPartitions(deployment.settings.group_id)
-    (future,) = deployment.cluster.admin.list_consumer_group_offsets([asked]).values()
-    try:
-        entries = future.result(REQUEST_S).topic_partitions
-    except KafkaException:  # there is no such group
-        return {}
-    return {entry.partition: (entry.offset, entry.metadata) for entry in entries}
+    settings = deployment.settings
+    return committed_offsets(settings, settings.group_id, settings.events_topic, deployment.partitions())
 
 
 def set_offset(deployment, offset, metadata, partition=0):

@@ -3,12 +3,9 @@
 import json
 import re
 import time
-from contextlib import closing
-
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from processor.adapters.kafka import plain_producer, reader
-from tests.support.deployment import Deployment, await_condition
+from tests.support.deployment import Deployment, await_condition, committed_offsets
 from tests.support.refusals import refusal
 from tests.support.traffic import contacts
 
@@ -62,14 +59,16 @@ class Replays(Deployment):
 
     def offsets(self):
         """Give the committed offsets of the replay's group."""
-        asked = [TopicPartition(self.settings.rejected_topic, number) for number in range(3)]
-        with closing(self.replay_reader()) as consumer:
-            found = await_condition(lambda: _committed(consumer, asked), "the group's coordinator answers")
-            return {entry.partition: (entry.offset, entry.metadata) for entry in found if entry.offset >= 0}
+        return committed_offsets(self.settings, self.replay_group, self.settings.rejected_topic, range(3))
+
+    @property
+    def replay_group(self):
+        """The replay's group."""
+        return f"{self.settings.group_id}-replay"
 
     def replay_reader(self):
         """Give a consumer of the replay's group."""
-        return reader(self.settings, **{"group.id": f"{self.settings.group_id}-replay"})
+        return reader(self.settings, **{"group.id": self.replay_group})
 
     def refused_replay(self, *options):
         """Give the line of a replay that must refuse and write nothing."""
@@ -110,13 +109,3 @@ class Replays(Deployment):
             return json.loads(done.stdout)
 
         return await_condition(tried, "the open transaction ends")
-
-
-def _committed(consumer, asked):
-    """Give the committed offsets; None while the group's coordinator moves, as it does where the broker was slow."""
-    try:
-        return consumer.committed(asked, 30)
-    except KafkaException as error:
-        if error.args[0].code() not in {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}:
-            raise
-        return None

@@ -1,0 +1,119 @@
+"""Proves that questions to the cluster, and members that were fenced, outlive a coordinator that goes and comes."""
+
+import threading
+import time
+
+import pytest
+from confluent_kafka import KafkaException
+from msgspec.structs import replace
+
+from deploy.local.services import EmbeddedKafka
+from processor.adapters.cluster import Cluster
+from processor.adapters.kafka import group_consumer
+from tests.support.deployment import Deployment, await_condition
+from tests.support.traffic import contacts, traffic
+
+RESTARTS = 2
+
+
+@pytest.fixture
+def kafka(tmp_path):
+    """Give a broker that a test may kill."""
+    broker = EmbeddedKafka(tmp_path / "kafka")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def deployment(settings, tmp_path, kafka):
+    """Give a deployment on that broker, with its contact index complete."""
+    deployment = Deployment(replace(settings, bootstrap_servers=kafka.bootstrap_servers), tmp_path)
+    try:
+        deployment.command("topics", "create", partitions=3)
+        deployment.send_contacts(contacts())
+        deployment.index()
+        yield deployment
+    finally:
+        deployment.end()
+
+
+class Questions(threading.Thread):
+    """Asks for a group's members and for a topic's ends, again and again, and keeps the answers."""
+
+    def __init__(self, settings):
+        super().__init__(name="questions", daemon=True)
+        self._settings = settings
+        self._cluster = Cluster(settings)
+        self.ending = threading.Event()
+        self.members, self.offsets, self.failures = [], [], []
+
+    def run(self):
+        """Ask until told to stop; only what the client says of a broker that is down is no answer."""
+        while not self.ending.wait(0.01):
+            try:
+                self.members.append(self._cluster.instances(self._settings.group_id))
+                self.offsets += self._cluster.ends(self._settings.events_topic, range(3)).values()
+            except KafkaException as error:
+                self.failures.append(error)
+
+    def await_answer(self):
+        """Wait for one more answer to both questions."""
+        before = len(self.offsets)
+        await_condition(lambda: len(self.offsets) > before, lambda: f"no answer: {self.failures[-3:]}")
+
+
+def test_cluster_is_asked_while_its_coordinator_comes_up(kafka, deployment):
+    """A broker is killed again and again under the questions: the process lives, each answer is one, no core burns.
+
+    The client's description of a group ended the process (librdkafka 4605), a broker that had gone was asked for
+    without a pause, and offsets of -1 stood among the answers.
+    """
+    replica = deployment.replica("a")
+    replica.await_line("partition.positioned")
+    questions = Questions(deployment.settings)
+    questions.start()
+    try:
+        questions.await_answer()
+        for _ in range(RESTARTS):
+            kafka.kill()
+            began, spent = time.monotonic(), time.process_time()
+            failures = len(questions.failures)
+            await_condition(lambda count=failures: len(questions.failures) > count, "the broker is missed")
+            busy = (time.process_time() - spent) / (time.monotonic() - began)
+            assert busy < 0.5, f"{busy:.0%} of a core while the broker was down"
+            kafka.start()
+            questions.await_answer()
+        await_condition(lambda: questions.members[-1] == {"a"}, lambda: questions.members[-1])
+    finally:
+        questions.ending.set()
+        questions.join()
+    assert min(questions.offsets) >= 0
+    replica.stop()
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["in peace", "and the broker is restarted"])
+def test_member_fenced_by_a_ghost_comes_back(kafka, deployment, is_restarted):
+    """A member that is fenced by one of its name which then says no more waits until that is gone, and joins anew.
+
+    So it is where the answer to its own joining was lost. A coordinator that comes up gives the ghost another
+    session: that does not make it another process.
+    """
+    replica = deployment.replica("a")
+    replica.await_line("partition.positioned")
+    ghost = group_consumer(replace(deployment.settings, instance_id="a"))
+    ghost.subscribe([deployment.settings.events_topic])
+    await_condition(lambda: ghost.poll(0.05) or ghost.assignment(), "the ghost has the partitions")
+    ghost.close()  # a member of this kind does not leave the group when it ends
+    await_condition(
+        lambda: any("fenced as a" in line["error"] for line in replica.lines("service.waiting")),
+        lambda: replica.tail("not fenced"),
+    )
+    if is_restarted:
+        kafka.kill()
+        kafka.start()
+    replica.await_line("group.rejoined")
+    deployment.send(traffic(seed=90, count=200))
+    deployment.await_accounted()
+    replica.stop()
+    deployment.require_right_outputs()

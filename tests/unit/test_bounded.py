@@ -1,0 +1,36 @@
+"""Proves that a call into the Kafka client that never returns does not hold the program up."""
+
+import threading
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from processor.adapters import bounded
+from processor.adapters.bounded import BoundedCalls
+from processor.errors import ProducerLostError
+
+
+def test_calls_are_made_one_after_the_other_and_raise_what_the_work_raises():
+    """Work is done before `call` returns; an error of the client comes out as it is, and the next call is made."""
+    calls, done = BoundedCalls(), []
+    calls.call(lambda: done.append(1), 30, "the first")
+    assert done == [1]
+
+    def refused():
+        raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
+
+    with pytest.raises(KafkaException):
+        calls.call(refused, 30, "the second")
+    calls.call(lambda: done.append(3), 30, "the third")
+    assert done == [1, 3]
+    calls.close()
+
+
+def test_call_that_hangs_is_left_behind_with_its_producer(monkeypatch):
+    """`send_offsets_to_transaction` without a coordinator (librdkafka 5456): the producer is given up."""
+    monkeypatch.setattr(bounded, "GRACE_S", 0.05)
+    calls, comes_back = BoundedCalls(), threading.Event()
+    with pytest.raises(ProducerLostError, match=r"adding offsets: the client did not return within 0\.1 s"):
+        calls.call(lambda: comes_back.wait() and None, 0.05, "adding offsets")
+    comes_back.set()
+    calls.close()
