@@ -1,14 +1,15 @@
 """Catch-up: a partition's mirror is brought from where it is to the committed watermark, from the facts.
 
 The facts topic is the changelog of the state: the latest fact of an order is the order. A catch-up reads
-the partition's facts (committed ones only) in chunks between the service's batches, while other
-partitions go on. Chunks move the mirror's facts offset only, the last one sets the whole watermark, so
-that a catch-up that is cut off goes on where it was. A target beyond the readable end means wait: a
-crashed member's open transaction holds readers back.
+the partition's facts (committed ones only) in chunks between the service's batches, while other partitions
+go on, and sends each chunk to Redis while it reads the next. Chunks move the mirror's facts offset only, the
+last one sets the whole watermark, so that a catch-up that is cut off goes on where it was. A target beyond
+the readable end means wait: a crashed member's open transaction holds readers back.
 """
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -17,7 +18,8 @@ from processor.adapters import kafka, metrics
 from processor.adapters.avro import FRAMING
 from processor.adapters.ledger import Watermark
 from processor.adapters.mirror import Mirror, MirrorWrite
-from processor.errors import StopError
+from processor.adapters.redis import Line
+from processor.errors import RedisError, StopError
 from processor.logs import get_logger
 from processor.settings import Settings
 
@@ -28,7 +30,7 @@ log = get_logger()
 
 
 class _Job:
-    """One partition's catch-up: from `mark`, which the mirror holds now, to `target`."""
+    """One partition's catch-up: from `mark`, which the mirror holds once all that was sent is done, to `target`."""
 
     def __init__(self, tenure: int, mark: Watermark | None, target: Watermark) -> None:
         self.tenure = tenure
@@ -40,17 +42,21 @@ class _Job:
 
     @property
     def done(self) -> bool:
+        """Whether all was read."""
         return self.position >= self.target.facts
 
 
 class CatchUp:
     """The catch-ups under way in this member."""
 
-    def __init__(self, settings: Settings, mirror: Mirror) -> None:
+    def __init__(self, settings: Settings, mirror: Mirror, line: Line) -> None:
         self._settings = settings
         self._mirror = mirror
+        self._line = line  # of its own: Redis takes one chunk while the next is read
         self._jobs: dict[int, _Job] = {}
+        self._under_way: list[tuple[_Job, MirrorWrite]] = []  # sent, not answered
         self._reader: Consumer | None = None
+        self._reads: dict[int, _Job] = {}  # what the reader reads
 
     @property
     def partitions(self) -> set[int]:
@@ -83,57 +89,69 @@ class CatchUp:
             self._assign()
 
     def step(self, wait_s: float) -> dict[int, Watermark]:
-        """Read and mirror one chunk; return the partitions that arrived, with their watermarks.
+        """Read one chunk while Redis takes the one before, send it, and return the partitions that arrived.
 
         A partition whose mirror another member wrote meanwhile is dropped: it is placed anew.
         """
         if not self._jobs:
             return {}
         values = self._read(wait_s)
-        touched = [p for p, job in self._jobs.items() if p in values or job.done]
-        writes = [self._write_of(partition, values.get(partition, {})) for partition in touched]
-        moved = set(self._mirror.write(writes)) if writes else set()
-        metrics.CAUGHT_UP.inc(sum(len(write.values) for write in writes))
-        arrived = {}
-        for write in writes:
-            job = self._jobs[write.partition]
-            job.mark = write.watermark
-            if write.partition in moved:
-                del self._jobs[write.partition]
-            elif job.done:
-                arrived[write.partition] = write.watermark
-                del self._jobs[write.partition]
-                self._tell(write.partition, job, done=True)
-            else:
-                self._tell(write.partition, job, done=False)
-        if moved or arrived:
-            self._assign()
+        arrived = self._answered()
+        for partition, job in self._jobs.items():
+            if partition in values or (job.done and job.mark != job.target):
+                self._under_way.append((job, self._write_of(partition, job, values.get(partition, {}))))
+        self._mirror.send(self._line, [write for _, write in self._under_way])
+        self._assign()
         return arrived
 
     def close(self) -> None:
         """Drop everything."""
         self._jobs.clear()
+        self._under_way.clear()
+        with suppress(RedisError):
+            self._line.answers()  # so that what was sent is done before anybody looks where the mirror is
         self._assign()
+
+    def _answered(self) -> dict[int, Watermark]:
+        """Read what became of the chunk before; let go of partitions that arrived, or that another member wrote."""
+        answers = self._line.answers()
+        sent, self._under_way = self._under_way, []
+        arrived = {}
+        for (job, write), is_written in zip(sent, answers, strict=True):
+            if self._jobs.get(write.partition) is not job:
+                continue  # dropped meanwhile
+            is_over = write.watermark == job.target
+            if is_over or not is_written:
+                del self._jobs[write.partition]
+            if is_written:
+                metrics.CAUGHT_UP.inc(len(write.values))
+                self._tell(write.partition, job, done=is_over)
+                if is_over:
+                    arrived[write.partition] = write.watermark
+        return arrived
 
     def _read(self, wait_s: float) -> dict[int, dict[str | bytes, bytes]]:
         """Return the facts of one chunk by partition and order id, and move the jobs' positions."""
         values: dict[int, dict[str | bytes, bytes]] = {}
-        waiting = any(not job.done for job in self._jobs.values())
-        messages = self._reader.consume(CHUNK_RECORDS, wait_s) if waiting and self._reader is not None else []
-        for message in messages:
-            job = self._jobs.get(cast("int", message.partition()))
-            if job is not None:
-                self._take(message, job, values)
+        reader = self._reader
+        if reader is None or all(job.done for job in self._jobs.values()):
+            return values
+        first = reader.poll(wait_s)  # consume() alone would wait for a whole chunk
+        for message in [first, *reader.consume(CHUNK_RECORDS - 1, 0)] if first is not None else ():
+            partition = cast("int", message.partition())
+            job = self._jobs.get(partition)
+            if job is not None and not job.done:
+                chunk = values.get(partition)
+                if chunk is None:
+                    chunk = values[partition] = {}
+                self._take(message, job, chunk)
         return values
 
     @staticmethod
-    def _take(message: Message, job: _Job, values: dict[int, dict[str | bytes, bytes]]) -> None:
+    def _take(message: Message, job: _Job, chunk: dict[str | bytes, bytes]) -> None:
         error, offset = message.error(), cast("int", message.offset())
         if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
             raise kafka.classify(error, "reading facts")
-        if job.done:
-            return
-        chunk = values.setdefault(cast("int", message.partition()), {})
         if error is not None:
             job.position = min(offset, job.target.facts)  # an end stands at the offset that is read next
             return
@@ -148,11 +166,11 @@ class CatchUp:
             job.facts_read += 1
         job.position = min(offset + 1, job.target.facts)
 
-    def _write_of(self, partition: int, values: dict[str | bytes, bytes]) -> MirrorWrite:
-        job = self._jobs[partition]
-        source = job.mark.source if job.mark else 0
-        watermark = job.target if job.done else Watermark(source, job.position)
-        return MirrorWrite(partition, job.mark, watermark, values)
+    @staticmethod
+    def _write_of(partition: int, job: _Job, values: dict[str | bytes, bytes]) -> MirrorWrite:
+        before, source = job.mark, job.mark.source if job.mark else 0
+        job.mark = job.target if job.done else Watermark(source, job.position)
+        return MirrorWrite(partition, before, job.mark, values)
 
     def _assign(self) -> None:
         """Have the reader read what the jobs still need, from where they are; without jobs, no reader."""
@@ -160,11 +178,19 @@ class CatchUp:
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
+                self._reads.clear()
             return
         if self._reader is None:
             self._reader = kafka.reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
-        topic = self._settings.facts_topic
-        self._reader.assign([TopicPartition(topic, p, job.position) for p, job in self._jobs.items() if not job.done])
+        topic, wanted = self._settings.facts_topic, {p: job for p, job in self._jobs.items() if not job.done}
+        given_up = [TopicPartition(topic, p) for p, job in self._reads.items() if wanted.get(p) is not job]
+        new = [TopicPartition(topic, p, job.position) for p, job in wanted.items() if self._reads.get(p) is not job]
+        with kafka.failures("assigning facts"):
+            if given_up:
+                self._reader.incremental_unassign(given_up)
+            if new:
+                self._reader.incremental_assign(new)
+        self._reads = wanted
 
     def _tell(self, partition: int, job: _Job, *, done: bool) -> None:
         now = time.monotonic()

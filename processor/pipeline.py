@@ -58,102 +58,53 @@ def fold(
     `orders` holds the known orders before the batch, `contacts` the contact id of each identifier that
     finds one. The caller carries records not consumed, `parsed[len(outputs):]`, to the next batch.
     """
-    folded = _Folder(orders, contacts, encode, rules)
+    outputs: list[Output] = []
+    changed: dict[int, dict[str, Order]] = {}
+    next_offsets: dict[int, int] = {}
+    reasons: Counter[Reason] = Counter()
+    input_bytes = output_bytes = 0
     for entry in parsed:
-        if folded.spent_bytes >= budget_bytes and folded.count:
+        # an output is counted twice, since the mirror holds it too
+        if input_bytes + 2 * output_bytes >= budget_bytes and outputs:
             break
-        folded.consume(entry)
-    return folded.result()
-
-
-class _Folder:
-    """The fold's running state; lives within one call of `fold`."""
-
-    def __init__(
-        self,
-        orders: Mapping[OrderKey, Order],
-        contacts: Mapping[Identifier, str],
-        encode: EncodeFact,
-        rules: Rules,
-    ) -> None:
-        self._before = orders
-        self._contacts = contacts
-        self._encode = encode
-        self._policy = rules.policy
-        self._max_fact_bytes = rules.max_fact_bytes
-        self._outputs: list[Output] = []
-        self._changed: dict[int, dict[str, Order]] = {}
-        self._next_offsets: dict[int, int] = {}
-        self._reasons: Counter[Reason] = Counter()
-        self._input_bytes = 0
-        self._output_bytes = 0
-
-    @property
-    def count(self) -> int:
-        """How many records were consumed so far."""
-        return len(self._outputs)
-
-    @property
-    def spent_bytes(self) -> int:
-        """Bytes of input and output so far; an output is counted twice, since the mirror holds it too."""
-        return self._input_bytes + 2 * self._output_bytes
-
-    def consume(self, entry: Parsed) -> None:
-        """Add what becomes of one record."""
-        record = entry.record
-        parsed = entry.result
+        record, command = entry.record, entry.result
         size_bytes = record.size_bytes
-        result = parsed if isinstance(parsed, Rejection) else self._apply(record, parsed)
-        if isinstance(result, Rejection):
-            self._reasons[result.reason] += 1
-            self._output_bytes += size_bytes
+        input_bytes += size_bytes
+        result: Fact | Rejection
+        if isinstance(command, Rejection):
+            result = command
         else:
-            self._output_bytes += len(result.value)
-        self._input_bytes += size_bytes
-        self._next_offsets[record.partition] = record.offset + 1
-        self._outputs.append(Output(record, result))
+            changes = changed.setdefault(record.partition, {})
+            before = changes.get(command.order_id) or orders.get((record.partition, command.order_id))
+            after = decide(before, command, find_owner(command.candidates, contacts), _source(record), rules.policy)
+            result = after if isinstance(after, Rejection) else _keep(after, changes, encode, rules)
+        if isinstance(result, Rejection):
+            reasons[result.reason] += 1
+            output_bytes += size_bytes
+        else:
+            output_bytes += len(result.value)
+        next_offsets[record.partition] = record.offset + 1
+        outputs.append(Output(record, result))
+    facts = len(outputs) - reasons.total()
+    return Folded(outputs, changed, next_offsets, reasons, facts, input_bytes, output_bytes)
 
-    def _apply(self, record: Record, command: Command) -> Fact | Rejection:
-        partition, order_id = record.partition, command.order_id
-        changed = self._changed.get(partition)
-        if changed is None:
-            changed = self._changed[partition] = {}
-        order = changed.get(order_id)
-        if order is None:
-            order = self._before.get((partition, order_id))
-        owner = find_owner(command.candidates, self._contacts)
-        source = Source(partition, record.offset, _timestamp_ms(record))
-        after = decide(order, command, owner, source, self._policy)
-        if isinstance(after, Rejection):
-            return after
-        value = self._encode(after)
-        if len(value) > self._max_fact_bytes:
-            limit = self._max_fact_bytes
-            return Rejection(Reason.FACT_TOO_LARGE, f"the fact would be {len(value)} bytes, the limit is {limit}")
-        changed[order_id] = after
-        return Fact(order_id.encode(), value)
 
-    def result(self) -> Folded:
-        """Return what was consumed so far leads to."""
-        return Folded(
-            outputs=self._outputs,
-            changed=self._changed,
-            next_offsets=self._next_offsets,
-            reasons=self._reasons,
-            facts=len(self._outputs) - self._reasons.total(),
-            input_bytes=self._input_bytes,
-            output_bytes=self._output_bytes,
-        )
+def _keep(order: Order, changes: dict[str, Order], encode: EncodeFact, rules: Rules) -> Fact | Rejection:
+    """Return the fact of an order's change, and note the change, unless the fact is too large."""
+    value = encode(order)
+    if len(value) > rules.max_fact_bytes:
+        limit = rules.max_fact_bytes
+        return Rejection(Reason.FACT_TOO_LARGE, f"the fact would be {len(value)} bytes, the limit is {limit}")
+    changes[order.external_order_id] = order
+    return Fact(order.external_order_id.encode(), value)
 
 
 REPLAY_TIMESTAMP: Final = "replay.timestamp"
 
 
-def _timestamp_ms(record: Record) -> int:
-    """Return the event's timestamp: of a replayed record the one it had at first (D23)."""
-    if not record.headers:
-        return record.timestamp_ms
+def _source(record: Record) -> Source:
+    """Return where an event came from, and its timestamp: of a replayed record the one it had at first (D23)."""
     for name, value in record.headers:
         if name == REPLAY_TIMESTAMP and value is not None and value.isdigit() and len(value) < 16:
-            return int(value)
-    return record.timestamp_ms
+            return Source(record.partition, record.offset, int(value))
+    return Source(record.partition, record.offset, record.timestamp_ms)

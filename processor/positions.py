@@ -24,6 +24,7 @@ from processor.adapters import kafka
 from processor.adapters.group import Group, Placed
 from processor.adapters.ledger import Lineage, Watermark, contacts_of, watermark_of
 from processor.adapters.mirror import Mark, Mirror
+from processor.adapters.redis import Line
 from processor.catchup import CatchUp
 from processor.errors import StopError
 from processor.fencing import Fence
@@ -58,7 +59,7 @@ class Positions:
         self._topics = found.topics
         self._lineage: Lineage = found.lineage
         self._index = found.index
-        self._catchup = CatchUp(settings, mirror)
+        self._catchup = CatchUp(settings, mirror, Line(found.redis))
         self._fence = Fence(settings, found.cluster)
         self._claimed: set[int] = set()
         self._told: dict[int, tuple[int, int, Watermark]] = {}

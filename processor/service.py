@@ -5,7 +5,7 @@
     3 look up  every order's state, every identifier and the marks they are as of, in one round trip
     4 fold     (order, command, owner) -> fact or rejection, later events seeing what earlier ones did
     5 commit   facts, rejected records and source offsets in one Kafka transaction
-    6 mirror   the changed orders and the new watermark to Redis, one atomic step a partition
+    6 mirror   the changed orders and the new watermark to Redis, one atomic step a partition, not waited for
 
 Kafka is the ledger, Redis a mirror with a watermark: whatever goes wrong in 1 to 5 aborts the transaction
 and starts over from the committed offsets with nothing remembered; what goes wrong in 6 leaves a mirror
@@ -27,7 +27,7 @@ from processor.adapters.avro import codec
 from processor.adapters.contact_index import ContactIndex
 from processor.adapters.group import Group
 from processor.adapters.ledger import TRANSACTION_TIMEOUT_S, Ledger, Watermark
-from processor.adapters.mirror import Mirror, MirrorWrite
+from processor.adapters.mirror import Mirror, MirrorWrite, refused
 from processor.batch import Folded, OrderKey, Parsed
 from processor.breaker import Breaker
 from processor.domain.records import Identifier, Order, Record
@@ -64,10 +64,10 @@ class Service:
         self._rules = startup.rules_of(settings)
         found = startup.check(settings)
         self._codec = codec()
-        self._redis = found.redis
         self._cluster = found.cluster
         self._group = Group(settings)
         self._ledger = Ledger(settings, found.lineage, found.batch_bytes)
+        self._line = redis.Line(found.redis)
         self._mirror = Mirror(found.redis, found.lineage, self._codec)
         self._index: ContactIndex = found.index
         self._positions = Positions(settings, self._group, self._mirror, found)
@@ -90,6 +90,8 @@ class Service:
                 try:
                     self._group.mend(self._cluster)
                     self._ledger.ready()
+                    if self._group.owed:
+                        self._line.answers()  # what this member wrote stands before it looks where the mirror is
                     self._positions.settle()
                     self.process_batch()
                     self._turned()
@@ -118,7 +120,8 @@ class Service:
 
     def poll(self) -> list[Record]:
         """Step 1. What the last batch's byte budget left over comes first."""
-        return self._group.take(self._most, INPUT_BYTES, POLL_S)
+        wait_s = 0.0 if self._positions.catching_up else POLL_S
+        return self._group.take(self._most, INPUT_BYTES, wait_s)
 
     def decode(self, records: list[Record]) -> list[Parsed]:
         """Step 2. Pure."""
@@ -129,10 +132,10 @@ class Service:
         wanted = needs(parsed)
         order_ids: dict[int, list[str]] = {partition: [] for partition in self._group.ends()}
         order_ids |= {partition: list(names) for partition, names in wanted.order_ids.items()}
-        pipeline = self._redis.pipeline(transaction=False)
-        self._mirror.add_lookups(pipeline, order_ids)
-        plan = self._index.add_lookups(pipeline, wanted.identifiers)
-        replies = redis.execute(pipeline)
+        self._mirror.add_lookups(self._line, order_ids)
+        plan = self._index.add_lookups(self._line, wanted.identifiers)
+        self._line.send()
+        replies = self._line.answers()
         marks, orders = self._mirror.read(order_ids, replies[: len(order_ids)])
         moved = [partition for partition, mark in marks.items() if mark != self._group.placed[partition].mark]
         if moved:
@@ -154,7 +157,10 @@ class Service:
         return after
 
     def mirror(self, folded: Folded, known: Known, watermarks: dict[int, Watermark]) -> None:
-        """Step 6. Not retried: where it fails, the next step 3 finds the mirror behind."""
+        """Step 6. Sent, not waited for: what Redis said is read with the next step 3.
+
+        Not retried: where it fails, that step 3, which comes after it on the same connection, finds the mirror behind.
+        """
         writes = [
             MirrorWrite(
                 partition,
@@ -165,12 +171,9 @@ class Service:
             for partition, watermark in watermarks.items()
         ]
         try:
-            moved = self._mirror.write(writes)
+            self._mirror.send(self._line, writes, lambda answers: _tell_refused(refused(writes, answers)))
         except RedisError as error:
-            log.warning("mirror.not_written", error=str(error), partitions=sorted(watermarks))
-        else:
-            if moved:
-                log.warning("mirror.not_written", error="another watermark stands there", partitions=moved)
+            _tell_refused(dict.fromkeys(watermarks, str(error)))
 
     def _recover(self, error: OrderFactsError, stop: threading.Event) -> None:
         """Abort, rewind, forget, wait, start over: the one recovery path. A StopError never comes here."""
@@ -201,6 +204,8 @@ class Service:
 
     def _forget(self) -> None:
         """Rewind everything: nothing is in hand any more, every partition is owed a place."""
+        with suppress(RedisError):
+            self._line.answers()
         self._positions.drop()
         self._group.rewind(everything=True)
         self._probe_due_s = 0.0  # a wait ends only when what it was for answers
@@ -269,9 +274,17 @@ class Service:
         """Leave nothing open: an open transaction would hold readers back until it times out."""
         with suppress(ProducerLostError):  # then the next start under this name, or the timeout, ends it
             self._ledger.abort()
+        with suppress(RedisError):
+            self._line.answers()
         self._positions.drop()
         self._group.leave()
         self._telemetry.stopped()
+
+
+def _tell_refused(refusals: dict[int, str]) -> None:
+    for error in sorted(set(refusals.values())):
+        partitions = sorted(partition for partition, told in refusals.items() if told == error)
+        log.warning("mirror.not_written", error=error, partitions=partitions)
 
 
 class BreakerOpen(Exception):  # noqa: N818 - a state, no error

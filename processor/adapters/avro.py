@@ -12,7 +12,6 @@ import io
 import json
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
@@ -122,8 +121,10 @@ class Codec:
     def encode_fact(self, order: Order) -> bytes:
         """Return the OrderFact of an order's latest change."""
         if self._quick_facts:
-            with suppress(IndexError):
+            try:
                 return generated.fact_bytes(order)
+            except IndexError:
+                return self.encode_fact_plainly(order)
         return self.encode_fact_plainly(order)
 
     def encode_fact_plainly(self, order: Order) -> bytes:

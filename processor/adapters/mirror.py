@@ -18,7 +18,7 @@ import redis
 
 from processor.adapters.avro import FRAMING, Codec
 from processor.adapters.ledger import Lineage, Watermark
-from processor.adapters.redis import Client, classify, execute
+from processor.adapters.redis import Client, Line, TakeAnswers, classify, execute
 from processor.domain.records import Order, UndecodableError
 from processor.errors import MirrorMovedError, StopError
 
@@ -120,14 +120,13 @@ class Mirror:
         """Return an order as it is kept."""
         return self._encoder.encode(order)
 
-    def write(self, writes: Sequence[MirrorWrite]) -> list[int]:
-        """Write all partitions in one round trip; return those where another watermark stood."""
-        pipeline: Any = self._client.pipeline(transaction=False)
+    def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
+        """Write all partitions, without waiting. Each answer is 1, or 0 where another watermark stood (`refused`)."""
         for write in writes:
             pairs = [part for pair in write.values.items() for part in pair]
             arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)
-            pipeline.execute_command("EVAL", _WRITE, 1, self.key(write.partition), *arguments)
-        return [write.partition for write, done in zip(writes, execute(pipeline), strict=True) if not done]
+            line.execute_command("EVAL", _WRITE, 1, self.key(write.partition), *arguments)
+        line.send(take)
 
     def remove(self, partition: int) -> None:
         """Remove a partition's mirror as a whole."""
@@ -150,6 +149,17 @@ class Mirror:
                 ) from error
             self._damaged.add(partition)
             raise MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed") from error
+
+
+def refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> dict[int, str]:
+    """Return why partitions were not written: all errors, and where another watermark stood."""
+    found = {}
+    for write, answer in zip(writes, answers, strict=True):
+        if isinstance(answer, redis.RedisError):
+            found[write.partition] = str(classify(answer))
+        elif not answer:
+            found[write.partition] = "another watermark stands there"
+    return found
 
 
 def _watermark(text: bytes | None) -> Watermark | None:

@@ -1,11 +1,12 @@
 """The Redis connection: how it is made, what its errors ask for, and the one setting it must have."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from redis.exceptions import RedisError as ClientError
 from redis.retry import Retry
 
@@ -13,6 +14,7 @@ from processor.errors import OrderFactsError, RedisError, StopError, Unreachable
 from processor.settings import Settings
 
 Client = redis.Redis
+TakeAnswers = Callable[[list[Any]], None]  # an answer may be a ResponseError
 SOCKET_TIMEOUT_S: Final = 5.0  # a stopped server would hang a call for ever
 
 
@@ -85,6 +87,85 @@ def execute(pipeline: Any) -> list[Any]:
     except ClientError as error:
         raise classify(error) from error
     return replies
+
+
+class Line:
+    """A connection on which commands are sent without waiting for the answers to those before.
+
+    Redis takes a connection's commands in turn, so that a later question sees what an earlier one wrote. What was
+    asked and not answered is forgotten with the connection when that fails. Not for several threads at once.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._pool: Any = client.connection_pool
+        self._connection: Any = None  # only while answers are due: the pool looks after it otherwise
+        self._commands: list[tuple[Any, ...]] = []
+        self._due: list[tuple[int, TakeAnswers | None]] = []
+
+    def execute_command(self, *command: Any) -> None:
+        """Add a command to what is sent next."""
+        self._commands.append(command)
+
+    def send(self, take: TakeAnswers | None = None) -> None:
+        """Send what was added. `take` is given the answers once they are read. Raises RedisError or StopError."""
+        commands, self._commands = self._commands, []
+        if not commands:
+            return
+        try:
+            if self._connection is None:
+                self._connection = self._pool.get_connection()
+            packed = self._connection.pack_commands(commands)
+            self._connection.send_packed_command(packed, check_health=False)
+        except ClientError as error:
+            self.drop()
+            raise classify(error) from error
+        except StopError:
+            self.drop()
+            raise
+        self._due.append((len(commands), take))
+
+    def answers(self) -> list[Any]:
+        """Read all that is due, and return the answers to what was sent without `take`.
+
+        Raises what the connection's failure, or an error among the answers returned, asks for.
+        """
+        found: list[Any] = []
+        self._commands.clear()  # of a question that was given up
+        due, self._due = self._due, []
+        try:
+            for count, take in due:
+                answers = [self._answer() for _ in range(count)]
+                if take is None:
+                    found += answers
+                else:
+                    take(answers)
+        except ClientError as error:
+            self.drop()
+            raise classify(error) from error
+        self._release()
+        for answer in found:
+            if isinstance(answer, ResponseError):
+                raise classify(answer) from answer
+        return found
+
+    def drop(self) -> None:
+        """Forget what is due, with the connection."""
+        self._commands.clear()
+        self._due.clear()
+        if self._connection is not None:
+            self._connection.disconnect()
+        self._release()
+
+    def _answer(self) -> Any:
+        try:
+            return self._connection.read_response()
+        except ResponseError as error:  # an answer like others: those that follow are still to be read
+            return error
+
+    def _release(self) -> None:
+        if self._connection is not None:
+            self._pool.release(self._connection)
+            self._connection = None
 
 
 def classify(error: ClientError) -> OrderFactsError:

@@ -65,28 +65,38 @@ def same_items(one: tuple[Item, ...], other: tuple[Item, ...]) -> bool:
 def _item(index: int, element: object, required: tuple[str, ...]) -> Item:
     if not isinstance(element, dict):
         raise InvalidItems(f"items[{index}]", "expected an object")
-    filled = {name: value for name, value in element.items() if is_filled(value)}
-    for name in required:
-        if name not in filled:
-            raise InvalidItems(f"items[{index}].{name}", "is missing")
     fields: dict[str, Any] = {}
     custom: dict[str, Scalar] = {}
-    for name, value in filled.items():
-        try:
-            if name in _ATTRIBUTES:
-                field, read = _ATTRIBUTES[name]
-                fields[field] = read(value)
-            else:
+    name = ""
+    try:
+        for name, value in element.items():
+            if not is_filled(value):
+                continue
+            attribute = _ATTRIBUTES.get(name)
+            if attribute is None:
                 custom[sound(name)] = _attribute(value)
-        except InvalidValue as error:
-            path = f"items[{index}]"
-            raise InvalidItems(f"{path}.{shown(name)}" if _is_sound(name) else path, str(error)) from error
+            else:
+                field, read = attribute
+                fields[field] = read(value)
+    except InvalidValue as error:
+        _require(index, element, required)  # what is missing is told first
+        path = f"items[{index}]"
+        raise InvalidItems(f"{path}.{shown(name)}" if _is_sound(name) else path, str(error)) from error
+    for name in required:
+        if _ATTRIBUTES[name][0] not in fields:
+            _require(index, element, required)
     return Item(**fields, custom=custom)
+
+
+def _require(index: int, element: dict[str, Any], required: tuple[str, ...]) -> None:
+    for name in required:
+        if not is_filled(element.get(name)):
+            raise InvalidItems(f"items[{index}].{name}", "is missing")
 
 
 def _text(value: object) -> str:
     if isinstance(value, str):
-        return sound(value)
+        return value if value.isascii() else sound(value)
     if isinstance(value, bool) or not isinstance(value, int | float | Digits):
         raise InvalidValue("expected a text or a number")
     return number_text(value)

@@ -16,6 +16,7 @@ SEED = 20_260_514
 CONTACTS = 20_000
 KINDS = ("orderCreated", "orderUpdated", "orderDelivered", "orderCancelled")
 WEIGHTS = (40, 30, 24, 6)
+CREATED_ONLY = (1, 0, 0, 0)
 NOBODY = 90_000_000  # from this number on no contact exists
 NEVER = 900_000_000  # from this number on no order exists
 _UNKNOWN_CONTACT = 1 / 40  # of the created: 1% of all
@@ -65,12 +66,13 @@ def contact_of(number, contact_count):
 class Traffic:
     """Events about orders that exist, with the numbers from `first` on, and about new ones.
 
-    Each belongs to one of `contact_count` contacts.
+    Each belongs to one of `contact_count` contacts. `weights` are those of the kinds.
     """
 
-    def __init__(self, seed=SEED, contact_count=CONTACTS, existing=0, first=0):
+    def __init__(self, seed=SEED, contact_count=CONTACTS, existing=0, first=0, weights=WEIGHTS):
         self._random = random.Random(seed)
         self._contacts = contact_count
+        self._weights = weights
         self._open = array("q", range(first, first + existing))  # the orders that exist and are not closed
         self._next = first + existing
         self._items = [_item(number) for number in range(1_000)]
@@ -79,7 +81,7 @@ class Traffic:
         """Yield the next `count` records."""
         encode, choose = codec().encode_event, self._random.choices
         for _ in range(count):
-            kind = choose(KINDS, WEIGHTS)[0]
+            kind = choose(KINDS, self._weights)[0]
             fault = None
             if kind == "orderCreated" or not self._open:
                 number, params, fault = self._created()

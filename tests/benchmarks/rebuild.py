@@ -13,10 +13,13 @@ PATIENCE_S = 3_600.0
 
 
 def measure(stage, options, say):
-    """Work off events, then take the mirror away and have it rebuilt, several times."""
+    """Work off events, then take the mirror away and have it rebuilt, several times.
+
+    Each order has one fact, as in a topic that was compacted.
+    """
     deployment = stage.with_contacts(options.contacts)
     settings = deployment.settings
-    traffic = load.Traffic(contact_count=options.contacts)
+    traffic = load.Traffic(contact_count=options.contacts, weights=load.CREATED_ONLY)
     count = stage.send(settings.events_topic, traffic.events(options.events))
     run.measure(stage, lambda: run.replicas(stage, deployment), settings, count)
     mirror = mirror_of(settings)
