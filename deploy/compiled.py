@@ -32,6 +32,7 @@ MODULES: Final = (
     "processor/pipeline.py",
     "processor/adapters/varints.py",
     "processor/adapters/generated.py",
+    "processor/adapters/messages.py",
 )
 
 

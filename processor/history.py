@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, Message
 from processor.adapters import kafka
 from processor.adapters.avro import codec
 from processor.adapters.cluster import Cluster
+from processor.adapters.messages import record_of
 from processor.domain.records import Record, UndecodableError
 from processor.errors import StopError
 from processor.settings import Settings
@@ -80,7 +81,7 @@ def _last(
         for message in kafka.read_range(consumer, topic, {partition: start}, {partition: end}):
             last = message
         if last is not None:
-            return kind(kafka.record_of(last))
+            return kind(record_of(last))
         if start == begin:
             return None
         step *= 8

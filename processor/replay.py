@@ -27,6 +27,7 @@ import msgspec
 
 from processor.adapters import kafka
 from processor.adapters.cluster import Cluster, Topic
+from processor.adapters.messages import record_of
 from processor.adapters.replay_ledger import (
     ANY_REASON,
     ANY_ROUNDS,
@@ -227,7 +228,7 @@ class Replay:
         """Read, judge and replay; yield after each record read. Raises StopError, RetryError, ProducerLostError."""
         size_bytes, touched = 0, set()
         for message in kafka.read_range(self._ledger.consumer, self._rejected.name, self._starts, self._ends):
-            record = kafka.record_of(message)
+            record = record_of(message)
             copy = self._take(record)
             if copy is not None:
                 self._chunk.append(copy)

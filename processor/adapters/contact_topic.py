@@ -8,7 +8,8 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from processor.adapters.avro import UndecodableError, codec
 from processor.adapters.cluster import Topic
-from processor.adapters.kafka import classify, record_of
+from processor.adapters.kafka import classify
+from processor.adapters.messages import record_of
 from processor.domain.contacts import ContactChange, identifiers_of
 from processor.domain.records import Record
 from processor.logs import get_logger

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from processor.adapters import kafka
 from processor.adapters.cluster import Cluster
 from processor.adapters.ledger import Watermark
+from processor.adapters.messages import sorted_out
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError
 from processor.logs import get_logger
@@ -245,13 +246,11 @@ class Group:
 
     def _sorted_out(self, messages: Iterable[Message]) -> tuple[list[Record], KafkaError | None]:
         """Return the records among messages, and the first error; note the partitions' ends."""
-        records: list[Record] = []
+        records, others = sorted_out(messages)
         failed = None
-        for message in messages:
-            error = message.error()
-            if error is None:
-                records.append(kafka.record_of(message))
-            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+        for message in others:
+            error = cast("KafkaError", message.error())
+            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 failed = failed or error
             else:
                 partition, end = cast("int", message.partition()), cast("int", message.offset())

@@ -20,7 +20,6 @@ from confluent_kafka import (
 )
 
 from processor import __version__
-from processor.domain.records import Record
 from processor.errors import (
     OrderFactsError,
     ProducerLostError,
@@ -70,22 +69,6 @@ _PRODUCER_LOST: Final = frozenset(
         KafkaError._STATE,  # noqa: SLF001
     }
 )
-
-
-def record_of(message: Any) -> Record:
-    """Return what a message without an error holds."""
-    try:
-        headers = message.headers()
-    except (SystemError, UnicodeDecodeError):
-        headers = None  # a header's name is not UTF-8, and the client can show none of them: go on without
-    return Record(
-        message.partition(),
-        message.offset(),
-        message.timestamp()[1],
-        message.key(),
-        message.value(),
-        tuple(headers) if headers else (),
-    )
 
 
 Client = TypeVar("Client")

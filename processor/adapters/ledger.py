@@ -8,14 +8,15 @@ Nothing is retried in here. Whatever fails raises an error whose class says what
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from processor.adapters import kafka
 from processor.adapters.bounded import BoundedCalls
-from processor.batch import Fact, Output
+from processor.adapters.messages import produce_facts
+from processor.batch import Output
 from processor.domain.records import Record
 from processor.domain.rejections import Rejection
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
@@ -225,20 +226,9 @@ class Ledger:
         self._calls.call(work, timeout_s, what)
 
     def _produce(self, producer: Producer, outputs: Sequence[Output]) -> "_Reports":
-        topic, produce = self._settings.facts_topic, producer.produce
-        last: dict[int, int] = {}  # by partition: its last fact is asked for its offset, no other is
-        for position, output in enumerate(outputs):
-            if isinstance(output.result, Fact):
-                last[output.record.partition] = position
-        asked = frozenset(last.values())
         reports = _Reports()
-        for position, output in enumerate(outputs):
-            record, result = output.record, output.result
-            if isinstance(result, Fact):
-                callback = reports.fact if position in asked else None
-                produce(topic, result.value, result.key, record.partition, on_delivery=callback)
-            else:
-                self._produce_rejected(producer, record, result, reports)
+        for output in produce_facts(producer.produce, self._settings.facts_topic, outputs, reports.fact):
+            self._produce_rejected(producer, output.record, cast("Rejection", output.result), reports)
         return reports
 
     def _produce_rejected(self, producer: Producer, record: Record, rejection: Rejection, reports: "_Reports") -> None:

@@ -7,6 +7,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from processor.adapters import kafka
 from processor.adapters.ledger import Lineage, Watermark, watermark_of
+from processor.adapters.messages import record_of
 from processor.domain.records import Record
 from processor.settings import Settings
 
@@ -51,7 +52,7 @@ class Reading:
             self._consumers[topic] = kafka.reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
         count = 0
         for message in kafka.read_range(self._consumers[topic], topic, {partition: start}, {partition: end}):
-            yield kafka.record_of(message)
+            yield record_of(message)
             count += 1
             if count % _TELL_EVERY == 0:
                 self.advance(_TELL_EVERY)

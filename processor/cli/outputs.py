@@ -10,7 +10,8 @@ from confluent_kafka import Message
 
 from processor.adapters.avro import codec
 from processor.adapters.cluster import Cluster
-from processor.adapters.kafka import follow, read_range, reader, record_of
+from processor.adapters.kafka import follow, read_range, reader
+from processor.adapters.messages import record_of
 from processor.cli.options import CONNECTION, print_line, progress, with_settings
 from processor.cli.running import stop_on_signals
 from processor.domain.records import Record, UndecodableError

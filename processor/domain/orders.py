@@ -38,6 +38,7 @@ STATUSES: Final = ("INITIALIZED", "IN_PROGRESS", DELIVERED, CANCELLED, "ABANDONE
 
 # D16, in the order in which a rejection names them
 _REQUIRED_AT_CREATION: Final = (("totalCost", "total_cost"), ("status", "status"), ("date", "date_ms"))
+_REQUIRED_FIELDS: Final = frozenset(field for _, field in _REQUIRED_AT_CREATION)
 
 
 def decide(
@@ -62,8 +63,8 @@ def decide(
 
 def _create(command: Create | Update, owner: Owner | None, source: Source, policy: Policy) -> Order | Rejection:
     changes = command.changes
-    missing = [name for name, field in _REQUIRED_AT_CREATION if field not in changes]
-    if missing:
+    if not changes.keys() >= _REQUIRED_FIELDS:
+        missing = [name for name, field in _REQUIRED_AT_CREATION if field not in changes]
         return Rejection(Reason.MISSING_PARAMETER, f"missing: {', '.join(missing)}")
     if owner is None:
         return _nobody(command)

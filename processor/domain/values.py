@@ -7,6 +7,7 @@ import json
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from json.encoder import encode_basestring as json_string
+from math import isfinite
 from typing import Any, Final
 
 from processor.domain.records import Digits, Scalar
@@ -116,7 +117,7 @@ def number_text(value: float | Digits) -> str:
 
 def finite(value: float) -> float:
     """Return the double, or raise InvalidValue for a NaN or an infinity."""
-    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124
+    if not isfinite(value):
         raise InvalidValue("expected a finite number")
     return value
 

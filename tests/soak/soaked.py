@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from processor.adapters.kafka import read_range, reader, record_of
+from processor.adapters.kafka import read_range, reader
+from processor.adapters.messages import record_of
 from tests.support.deployment import Deployment
 
 

@@ -19,7 +19,8 @@ from deploy.local.servers import GuardedProcess
 from processor import startup
 from processor.adapters.avro import codec
 from processor.adapters.cluster import Cluster
-from processor.adapters.kafka import plain_producer, read_range, reader, record_of
+from processor.adapters.kafka import plain_producer, read_range, reader
+from processor.adapters.messages import record_of
 from processor.adapters.mirror import Mirror
 from processor.settings import Settings
 from tests.reference import ContactRecord, Fact, Input, Rules, contact_lookup, fold
