@@ -36,13 +36,19 @@ def _read_one(record: Record, decode: DecodeEvent, rules: Rules) -> Command | Re
 
 def needs(parsed: Iterable[Parsed]) -> Needs:
     """Return what the commands of a batch need to know."""
-    wanted = Needs({}, set())
+    order_ids: dict[int, set[str]] = {}
+    identifiers: set[Identifier] = set()
     for entry in parsed:
-        order_ids = wanted.order_ids.setdefault(entry.record.partition, set())
-        if not isinstance(entry.result, Rejection):
-            order_ids.add(entry.result.order_id)
-            wanted.identifiers.update(c.identifier for c in entry.result.candidates if c.identifier is not None)
-    return wanted
+        names = order_ids.get(entry.record.partition)
+        if names is None:
+            names = order_ids[entry.record.partition] = set()
+        command = entry.result
+        if not isinstance(command, Rejection):
+            names.add(command.order_id)
+            for candidate in command.candidates:
+                if candidate.identifier is not None:
+                    identifiers.add(candidate.identifier)
+    return Needs(order_ids, identifiers)
 
 
 def fold(

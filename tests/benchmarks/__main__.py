@@ -6,6 +6,7 @@ failed or its outputs are wrong; 3 no services to run on.
 
 import argparse
 import json
+import os
 import platform
 import signal
 import sys
@@ -101,24 +102,13 @@ def _several(known):
 
 
 def _machine(cores):
-    cpu = next(
-        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor() or platform.machine(),
-    )
     return {
-        "system": f"{platform.system()} {platform.release()}",
-        "cpu": cpu,
+        "count": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)),
         "cores": str(cores),
         "python": platform.python_version(),
         "kafka": kafka_version(),
     }
-
-
-def _lines(path):
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
 
 
 def _described(options):

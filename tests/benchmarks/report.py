@@ -26,7 +26,8 @@ def write(results, path):
 def markdown(results):
     """Give all tables."""
     machine = results["machine"]
-    where = f"{machine['cpu']}, {machine['system']}, Python {machine['python']}, Kafka {machine['kafka']}"
+    size = f"{machine['count']} cores, {machine['memory_gib']} GiB"
+    where = f"{size}, Python {machine['python']}, Kafka {machine['kafka']}"
     lines = [f"{where}; {machine['cores']}.", ""]
     for part, table in TABLES.items():
         if part in results:
