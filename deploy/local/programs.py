@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from deploy.local.servers import ServicesError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 POM = Path(__file__).with_name("pom.xml")
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
@@ -80,9 +80,14 @@ def kafka_libraries() -> Path:
 def _resolve(maven: str, folder: Path) -> None:
     shutil.copy(POM, folder / "pom.xml")
     # relative to the pom's folder, so that no path of this machine needs escaping
-    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"]
+    goal = ("dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib")
+    run_maven(maven, goal, folder, f"resolve Kafka {kafka_version()}")
+
+
+def run_maven(maven: str, arguments: Sequence[str], folder: Path, what: str) -> None:
+    """Run Maven in a folder, with downloads checked. Raises ServicesError: what it cannot do, and why."""
     result = subprocess.run(
-        [maven, "--quiet", "--batch-mode", "--strict-checksums", *goal],
+        [maven, "--quiet", "--batch-mode", "--strict-checksums", *arguments],
         cwd=folder,
         env=os.environ | {"JAVA_HOME": os.environ.get("JAVA_HOME") or str(Path(java()).resolve().parents[1])},
         stdin=subprocess.DEVNULL,
@@ -92,7 +97,7 @@ def _resolve(maven: str, folder: Path) -> None:
     )
     if result.returncode != 0:
         errors = [line for line in result.stdout.splitlines() if "ERROR" in line] or [result.stderr.strip()]
-        raise ServicesError(f"Maven cannot resolve Kafka {kafka_version()}: {errors[0]}")
+        raise ServicesError(f"Maven cannot {what}: {'; '.join(errors[:5])}")
 
 
 def redis_server() -> str:

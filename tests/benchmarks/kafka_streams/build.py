@@ -3,12 +3,11 @@
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from deploy.local.programs import CACHE, java, kafka_version, locked
+from deploy.local.programs import CACHE, kafka_version, locked, run_maven
 from deploy.local.servers import ServicesError
 
 HERE = Path(__file__).parent
@@ -43,20 +42,10 @@ def _build(folder):
     print("building the Kafka Streams program with Maven, once", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as name:
         target = Path(name) / "target"
-        done = subprocess.run(
-            [
-                *(maven, "--quiet", "--batch-mode", "--strict-checksums", "--file", HERE / "pom.xml"),
-                *(f"-Dkafka.version={kafka_version()}", f"-Dbuild.folder={target}"),
-                *("compile", "dependency:copy-dependencies"),
-                *("-DincludeScope=runtime", f"-DoutputDirectory={target / 'lib'}"),
-            ],
-            env=os.environ | {"JAVA_HOME": os.environ.get("JAVA_HOME") or str(Path(java()).resolve().parents[1])},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
+        arguments = (
+            *(f"-Dkafka.version={kafka_version()}", f"-Dbuild.folder={target}"),
+            *("compile", "dependency:copy-dependencies"),
+            *("-DincludeScope=runtime", f"-DoutputDirectory={target / 'lib'}"),
         )
-        if done.returncode != 0:
-            errors = [line for line in done.stdout.splitlines() if "ERROR" in line] or [done.stderr.strip()]
-            raise ServicesError(f"Maven cannot build {HERE.name}: {'; '.join(errors[:5])}")
+        run_maven(maven, arguments, HERE, "build the Kafka Streams program")
         target.rename(folder)
