@@ -116,8 +116,9 @@ class Reading:
         self._code.add("else:", f"    {target} >>= 1", "    p += 1")
 
     def _string(self, _schema: Any, target: str) -> None:
-        self._length("n")
-        self._code.add(f"{target} = b[p : p + n].decode()", "p += n")
+        self._code.add("n = b[p]", "if n & 129:", "    n, p = length_at(b, p)", "    q = p + n")
+        self._code.add("else:", "    p += 1", "    q = p + (n >> 1)")
+        self._code.add(f"{target} = b[p:q].decode()", "p = q")
 
     def _bytes(self, schema: Any, target: str) -> None:
         if not isinstance(schema, dict) or schema.get("logicalType") != "decimal":

@@ -35,19 +35,21 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
     n = b[p]
     if n & 129:
         n, p = length_at(b, p)
+        q = p + n
     else:
-        n >>= 1
         p += 1
-    field1 = b[p : p + n].decode()
-    p += n
+        q = p + (n >> 1)
+    field1 = b[p:q].decode()
+    p = q
     n = b[p]
     if n & 129:
         n, p = length_at(b, p)
+        q = p + n
     else:
-        n >>= 1
         p += 1
-    field2 = b[p : p + n].decode()
-    p += n
+        q = p + (n >> 1)
+    field2 = b[p:q].decode()
+    p = q
     array4: list[Any] = []
     count6 = b[p]
     if count6 & 129:
@@ -60,11 +62,12 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
             n = b[p]
             if n & 129:
                 n, p = length_at(b, p)
+                q = p + n
             else:
-                n >>= 1
                 p += 1
-            field7 = b[p : p + n].decode()
-            p += n
+                q = p + (n >> 1)
+            field7 = b[p:q].decode()
+            p = q
             field8: Any
             k = b[p]
             p += 1
@@ -72,11 +75,12 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
                 n = b[p]
                 if n & 129:
                     n, p = length_at(b, p)
+                    q = p + n
                 else:
-                    n >>= 1
                     p += 1
-                field8 = b[p : p + n].decode()
-                p += n
+                    q = p + (n >> 1)
+                field8 = b[p:q].decode()
+                p = q
             elif k == 0:
                 field8 = None
             elif k == 4:
@@ -111,11 +115,12 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
                                 n = b[p]
                                 if n & 129:
                                     n, p = length_at(b, p)
+                                    q = p + n
                                 else:
-                                    n >>= 1
                                     p += 1
-                                name13 = b[p : p + n].decode()
-                                p += n
+                                    q = p + (n >> 1)
+                                name13 = b[p:q].decode()
+                                p = q
                                 value14: Any
                                 k = b[p]
                                 p += 1
@@ -123,11 +128,12 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
                                     n = b[p]
                                     if n & 129:
                                         n, p = length_at(b, p)
+                                        q = p + n
                                     else:
-                                        n >>= 1
                                         p += 1
-                                    value14 = b[p : p + n].decode()
-                                    p += n
+                                        q = p + (n >> 1)
+                                    value14 = b[p:q].decode()
+                                    p = q
                                 elif k == 0:
                                     value14 = None
                                 elif k == 4:
@@ -182,27 +188,30 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
     n = b[p]
     if n & 129:
         n, p = length_at(b, p)
+        q = p + n
     else:
-        n >>= 1
         p += 1
-    field1 = b[p : p + n].decode()
-    p += n
+        q = p + (n >> 1)
+    field1 = b[p:q].decode()
+    p = q
     n = b[p]
     if n & 129:
         n, p = length_at(b, p)
+        q = p + n
     else:
-        n >>= 1
         p += 1
-    field2 = b[p : p + n].decode()
-    p += n
+        q = p + (n >> 1)
+    field2 = b[p:q].decode()
+    p = q
     n = b[p]
     if n & 129:
         n, p = length_at(b, p)
+        q = p + n
     else:
-        n >>= 1
         p += 1
-    field3 = b[p : p + n].decode()
-    p += n
+        q = p + (n >> 1)
+    field3 = b[p:q].decode()
+    p = q
     if b[p] & 129:
         raise UnusualAvro
     field4 = ("INITIALIZED", "IN_PROGRESS", "DELIVERED", "CANCELLED", "ABANDONED_SHOPPING_CART")[b[p] >> 1]
@@ -222,11 +231,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field7 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field7 = b[p:q].decode()
+        p = q
     elif k == 0:
         field7 = None
     else:
@@ -243,22 +253,24 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
             n = b[p]
             if n & 129:
                 n, p = length_at(b, p)
+                q = p + n
             else:
-                n >>= 1
                 p += 1
-            field37 = b[p : p + n].decode()
-            p += n
+                q = p + (n >> 1)
+            field37 = b[p:q].decode()
+            p = q
             k = b[p]
             p += 1
             if k == 2:
                 n = b[p]
                 if n & 129:
                     n, p = length_at(b, p)
+                    q = p + n
                 else:
-                    n >>= 1
                     p += 1
-                field38 = b[p : p + n].decode()
-                p += n
+                    q = p + (n >> 1)
+                field38 = b[p:q].decode()
+                p = q
             elif k == 0:
                 field38 = None
             else:
@@ -269,11 +281,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
                 n = b[p]
                 if n & 129:
                     n, p = length_at(b, p)
+                    q = p + n
                 else:
-                    n >>= 1
                     p += 1
-                field39 = b[p : p + n].decode()
-                p += n
+                    q = p + (n >> 1)
+                field39 = b[p:q].decode()
+                p = q
             elif k == 0:
                 field39 = None
             else:
@@ -284,11 +297,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
                 n = b[p]
                 if n & 129:
                     n, p = length_at(b, p)
+                    q = p + n
                 else:
-                    n >>= 1
                     p += 1
-                field40 = b[p : p + n].decode()
-                p += n
+                    q = p + (n >> 1)
+                field40 = b[p:q].decode()
+                p = q
             elif k == 0:
                 field40 = None
             else:
@@ -299,11 +313,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
                 n = b[p]
                 if n & 129:
                     n, p = length_at(b, p)
+                    q = p + n
                 else:
-                    n >>= 1
                     p += 1
-                field41 = b[p : p + n].decode()
-                p += n
+                    q = p + (n >> 1)
+                field41 = b[p:q].decode()
+                p = q
             elif k == 0:
                 field41 = None
             else:
@@ -314,11 +329,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
                 n = b[p]
                 if n & 129:
                     n, p = length_at(b, p)
+                    q = p + n
                 else:
-                    n >>= 1
                     p += 1
-                field42 = b[p : p + n].decode()
-                p += n
+                    q = p + (n >> 1)
+                field42 = b[p:q].decode()
+                p = q
             elif k == 0:
                 field42 = None
             else:
@@ -352,11 +368,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
                     n = b[p]
                     if n & 129:
                         n, p = length_at(b, p)
+                        q = p + n
                     else:
-                        n >>= 1
                         p += 1
-                    name47 = b[p : p + n].decode()
-                    p += n
+                        q = p + (n >> 1)
+                    name47 = b[p:q].decode()
+                    p = q
                     value48: Any
                     k = b[p]
                     p += 1
@@ -364,11 +381,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
                         n = b[p]
                         if n & 129:
                             n, p = length_at(b, p)
+                            q = p + n
                         else:
-                            n >>= 1
                             p += 1
-                        value48 = b[p : p + n].decode()
-                        p += n
+                            q = p + (n >> 1)
+                        value48 = b[p:q].decode()
+                        p = q
                     elif k == 0:
                         value48 = None
                     elif k == 2:
@@ -406,11 +424,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field9 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field9 = b[p:q].decode()
+        p = q
     elif k == 0:
         field9 = None
     else:
@@ -421,11 +440,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field10 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field10 = b[p:q].decode()
+        p = q
     elif k == 0:
         field10 = None
     else:
@@ -436,11 +456,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field11 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field11 = b[p:q].decode()
+        p = q
     elif k == 0:
         field11 = None
     else:
@@ -451,11 +472,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field12 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field12 = b[p:q].decode()
+        p = q
     elif k == 0:
         field12 = None
     else:
@@ -466,11 +488,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field13 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field13 = b[p:q].decode()
+        p = q
     elif k == 0:
         field13 = None
     else:
@@ -526,11 +549,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field17 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field17 = b[p:q].decode()
+        p = q
     elif k == 0:
         field17 = None
     else:
@@ -541,11 +565,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field18 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field18 = b[p:q].decode()
+        p = q
     elif k == 0:
         field18 = None
     else:
@@ -556,11 +581,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field19 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field19 = b[p:q].decode()
+        p = q
     elif k == 0:
         field19 = None
     else:
@@ -571,11 +597,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field20 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field20 = b[p:q].decode()
+        p = q
     elif k == 0:
         field20 = None
     else:
@@ -586,11 +613,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field21 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field21 = b[p:q].decode()
+        p = q
     elif k == 0:
         field21 = None
     else:
@@ -601,11 +629,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field22 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field22 = b[p:q].decode()
+        p = q
     elif k == 0:
         field22 = None
     else:
@@ -616,11 +645,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field23 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field23 = b[p:q].decode()
+        p = q
     elif k == 0:
         field23 = None
     else:
@@ -631,11 +661,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field24 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field24 = b[p:q].decode()
+        p = q
     elif k == 0:
         field24 = None
     else:
@@ -646,11 +677,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         n = b[p]
         if n & 129:
             n, p = length_at(b, p)
+            q = p + n
         else:
-            n >>= 1
             p += 1
-        field25 = b[p : p + n].decode()
-        p += n
+            q = p + (n >> 1)
+        field25 = b[p:q].decode()
+        p = q
     elif k == 0:
         field25 = None
     else:
@@ -667,11 +699,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
             n = b[p]
             if n & 129:
                 n, p = length_at(b, p)
+                q = p + n
             else:
-                n >>= 1
                 p += 1
-            name51 = b[p : p + n].decode()
-            p += n
+                q = p + (n >> 1)
+            name51 = b[p:q].decode()
+            p = q
             value52: Any
             k = b[p]
             p += 1
@@ -679,11 +712,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
                 n = b[p]
                 if n & 129:
                     n, p = length_at(b, p)
+                    q = p + n
                 else:
-                    n >>= 1
                     p += 1
-                value52 = b[p : p + n].decode()
-                p += n
+                    q = p + (n >> 1)
+                value52 = b[p:q].decode()
+                p = q
             elif k == 0:
                 value52 = None
             elif k == 2:
@@ -709,11 +743,12 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
     n = b[p]
     if n & 129:
         n, p = length_at(b, p)
+        q = p + n
     else:
-        n >>= 1
         p += 1
-    field27 = b[p : p + n].decode()
-    p += n
+        q = p + (n >> 1)
+    field27 = b[p:q].decode()
+    p = q
     field28, p = long_at(b, p)
     field29, p = long_at(b, p)
     field30, p = long_at(b, p)
