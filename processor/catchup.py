@@ -10,9 +10,9 @@ the readable end means wait: a crashed member's open transaction holds readers b
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final, cast
+from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from processor.adapters import kafka, metrics
 from processor.adapters.avro import FRAMING
@@ -97,25 +97,27 @@ class CatchUp:
             return {}
         values = self._read(wait_s)
         arrived = self._answered()
-        for partition, job in self._jobs.items():
-            if partition in values or (job.done and job.mark != job.target):
-                self._under_way.append((job, self._write_of(partition, job, values.get(partition, {}))))
-        self._mirror.send(self._line, [write for _, write in self._under_way])
+        under_way = [
+            (job, self._write_of(partition, job, values.get(partition, {})))
+            for partition, job in self._jobs.items()
+            if partition in values or (job.done and job.mark != job.target)
+        ]
+        self._mirror.send(self._line, [write for _, write in under_way])
+        self._under_way = under_way
         self._assign()
         return arrived
 
     def close(self) -> None:
         """Drop everything."""
-        self._jobs.clear()
-        self._under_way.clear()
         with suppress(RedisError):
-            self._line.answers()  # so that what was sent is done before anybody looks where the mirror is
+            self._answered()  # what was sent is done, and told, before anybody looks where the mirror is
+        self._jobs.clear()
         self._assign()
 
     def _answered(self) -> dict[int, Watermark]:
         """Read what became of the chunk before; let go of partitions that arrived, or that another member wrote."""
-        answers = self._line.answers()
         sent, self._under_way = self._under_way, []
+        answers = self._line.answers()
         arrived = {}
         for (job, write), is_written in zip(sent, answers, strict=True):
             if self._jobs.get(write.partition) is not job:
@@ -137,34 +139,40 @@ class CatchUp:
         if reader is None or all(job.done for job in self._jobs.values()):
             return values
         first = reader.poll(wait_s)  # consume() alone would wait for a whole chunk
-        for message in [first, *reader.consume(CHUNK_RECORDS - 1, 0)] if first is not None else ():
-            partition = cast("int", message.partition())
+        messages: list[Any] = [first, *reader.consume(CHUNK_RECORDS - 1, 0)] if first is not None else []
+        for message in messages:
+            partition, offset = message.partition(), message.offset()
             job = self._jobs.get(partition)
-            if job is not None and not job.done:
-                chunk = values.get(partition)
-                if chunk is None:
-                    chunk = values[partition] = {}
-                self._take(message, job, chunk)
+            if job is None or job.position >= job.target.facts:
+                continue
+            chunk = values.get(partition)
+            if chunk is None:
+                chunk = values[partition] = {}
+            if message.error() is not None:
+                self._reach(job, message)
+            else:
+                if offset < job.target.facts:
+                    chunk[message.key()] = self._fact(message)
+                    job.facts_read += 1
+                job.position = min(offset + 1, job.target.facts)
         return values
 
     @staticmethod
-    def _take(message: Message, job: _Job, chunk: dict[str | bytes, bytes]) -> None:
-        error, offset = message.error(), cast("int", message.offset())
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-            raise kafka.classify(error, "reading facts")
-        if error is not None:
-            job.position = min(offset, job.target.facts)  # an end stands at the offset that is read next
-            return
-        if offset < job.target.facts:
-            key, value = message.key(), message.value()
-            if key is None or value is None or not value.startswith(FRAMING):
-                raise StopError(
-                    f"{message.topic()}[{message.partition()}]: offset {offset} holds no fact: something else writes "
-                    "to the facts topic; take a new group_id with a new facts_topic and rejected_topic"
-                )
-            chunk[key] = value
-            job.facts_read += 1
-        job.position = min(offset + 1, job.target.facts)
+    def _reach(job: _Job, message: Any) -> None:
+        """Take the end of a partition, which stands at the offset that is read next; raise any other error."""
+        if message.error().code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+            raise kafka.classify(message.error(), "reading facts")
+        job.position = min(message.offset(), job.target.facts)
+
+    @staticmethod
+    def _fact(message: Any) -> bytes:
+        value: bytes | None = message.value()
+        if value is None or message.key() is None or not value.startswith(FRAMING):
+            raise StopError(
+                f"{message.topic()}[{message.partition()}]: offset {message.offset()} holds no fact: something else "
+                "writes to the facts topic; take a new group_id with a new facts_topic and rejected_topic"
+            )
+        return value
 
     @staticmethod
     def _write_of(partition: int, job: _Job, values: dict[str | bytes, bytes]) -> MirrorWrite:

@@ -36,6 +36,7 @@ from processor.topics import describe_topics
 
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # at first, and at most: a far coordinator needs longer
 _PACE_S: Final = 0.3
+_CATCH_UP_WAIT_S: Final = 0.1
 log = get_logger()
 
 
@@ -74,15 +75,23 @@ class Positions:
 
     def settle(self) -> None:
         """Place what is owed as far as that goes now; returns soon, and is called again before each batch."""
-        self._catchup.keep({p: self._group.tenures[p] for p in self._group.owed})
+        self._keep_catch_ups()
         owed = sorted(self._group.owed - self._catchup.partitions)
         if owed and time.monotonic() >= self._not_before:
             self._place(owed)
-        for partition, watermark in self._catchup.step(0.0 if self._group.placed else 0.1).items():
+        for partition, watermark in self._catchup.step(0.0 if self._group.placed else _CATCH_UP_WAIT_S).items():
             self._put(partition, Placed(watermark, watermark), "caught_up")
         self._claim()
         self._fence.forget(self._group.assigned)
         self._fence.look()
+
+    def catch_up(self) -> None:
+        """Go on with the catch-ups alone; a partition that arrives stays owed, and is placed by the next `settle`."""
+        self._keep_catch_ups()
+        self._catchup.step(_CATCH_UP_WAIT_S)
+
+    def _keep_catch_ups(self) -> None:
+        self._catchup.keep({p: self._group.tenures[p] for p in self._group.owed})
 
     def _claim(self) -> None:
         """Write this member's claim on what it was given, before its first batch with it."""
@@ -92,9 +101,10 @@ class Positions:
             self._mirror.claim(new, kafka.transactional_id(self._settings.group_id, self._settings.instance_id))
             self._claimed |= new
 
-    def drop(self) -> None:
-        """Forget all catch-ups and claims: after a failure everything is placed anew."""
-        self._catchup.close()
+    def drop(self, *, catch_ups: bool = True) -> None:
+        """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed anew."""
+        if catch_ups:
+            self._catchup.close()
         self._claimed.clear()
 
     def _place(self, owed: list[int]) -> None:

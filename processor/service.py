@@ -24,7 +24,7 @@ import msgspec
 from processor import startup
 from processor.adapters import redis
 from processor.adapters.avro import codec
-from processor.adapters.contact_index import ContactIndex
+from processor.adapters.contact_index import ContactIndex, IndexNotReadyError
 from processor.adapters.group import Group
 from processor.adapters.ledger import TRANSACTION_TIMEOUT_S, Ledger, Watermark
 from processor.adapters.mirror import Mirror, MirrorWrite, refused
@@ -191,7 +191,7 @@ class Service:
             log.warning("producer.replaced", error=str(error))
         recovery = "producer_lost" if isinstance(error, ProducerLostError) else "retry"
         self._telemetry.aborted(recovery, str(error), step, self._in_hand)
-        self._forget()
+        self._forget(catch_ups=not isinstance(error, IndexNotReadyError))
         waiting_for = getattr(error, "waiting_for", "kafka")
         attempt = self._telemetry.waiting(waiting_for, str(error))
         least, most = BACKOFF_S
@@ -202,11 +202,11 @@ class Service:
         )
         self._stay(time.monotonic() + backoff_s, stop)
 
-    def _forget(self) -> None:
+    def _forget(self, *, catch_ups: bool = True) -> None:
         """Rewind everything: nothing is in hand any more, every partition is owed a place."""
         with suppress(RedisError):
             self._line.answers()
-        self._positions.drop()
+        self._positions.drop(catch_ups=catch_ups)
         self._group.rewind(everything=True)
         self._probe_due_s = 0.0  # a wait ends only when what it was for answers
 
@@ -222,11 +222,19 @@ class Service:
         self._telemetry.resumed()
 
     def _stay(self, until_s: float, stop: threading.Event) -> None:
-        """Stay in the group: go on polling with every partition paused, until a time, a stop, or `go_on`."""
+        """Stay in the group: go on polling with every partition paused, until a time, a stop, or `go_on`.
+
+        Catch-ups go on meanwhile: what is waited for may be the contact index, which was lost with the mirror.
+        """
         self.go_on.clear()
         while not stop.is_set() and not self.go_on.is_set() and (left_s := until_s - time.monotonic()) > 0:
             with suppress(RetryError):  # what is wrong is known: this is the wait for its end
-                self._group.stay(min(left_s, POLL_S))
+                self._group.stay(0.0 if self._positions.catching_up else min(left_s, POLL_S))
+            try:
+                self._positions.catch_up()
+            except RetryError as error:
+                log.warning("mirror.not_written", error=str(error), partitions=sorted(self._positions.catching_up))
+                self._positions.drop()
             self._turned(has_settled=False)
 
     def _turned(self, *, has_settled: bool = True) -> None:

@@ -30,6 +30,7 @@ from processor.errors import (
 from processor.logs import SERVICE, kafka_client_logger
 from processor.settings import Settings
 
+FETCH_PAUSE_MS: Final = 20  # of a full queue, which is empty again long before the second that is the default
 SESSION_TIMEOUT_MS: Final = 6_000  # the least a broker takes by default: how fast a crash is noticed
 TRANSACTION_TIMEOUT_MS: Final = 10_000  # how long a crashed replica can hold readers back
 REQUEST_TIMEOUT_S: Final = 10.0
@@ -103,6 +104,7 @@ def reader(settings: Settings, **properties: Any) -> Consumer:
         Consumer,
         {
             "fetch.wait.max.ms": 50,
+            "fetch.queue.backoff.ms": FETCH_PAUSE_MS,
             **client_properties(settings),
             "group.id": f"{settings.group_id}-reader",  # required by the client; never joined
             "enable.auto.commit": False,
@@ -204,6 +206,7 @@ def group_consumer(settings: Settings) -> Consumer:
             # How long a rebalance waits for a member that does not join: longer than any turn of the loop takes.
             "max.poll.interval.ms": 120_000,
             "fetch.wait.max.ms": 50,
+            "fetch.queue.backoff.ms": FETCH_PAUSE_MS,
             "queued.max.messages.kbytes": 32 << 10,
             **client_properties(settings),
             "group.id": settings.group_id,

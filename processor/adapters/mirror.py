@@ -11,6 +11,7 @@ one space the transactional id of the member that wrote last, its claim (see `fe
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -123,7 +124,7 @@ class Mirror:
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
         """Write all partitions, without waiting. Each answer is 1, or 0 where another watermark stood (`refused`)."""
         for write in writes:
-            pairs = [part for pair in write.values.items() for part in pair]
+            pairs = chain.from_iterable(write.values.items())
             arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)
             line.execute_command("EVAL", _WRITE, 1, self.key(write.partition), *arguments)
         line.send(take)

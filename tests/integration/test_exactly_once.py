@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from msgspec.structs import replace
+from redis import Redis
 
 from deploy.local.services import EmbeddedRedis
 from tests.support.deployment import await_condition, deployed
@@ -101,6 +102,34 @@ def test_redis_flushed_while_running(deployment, redis_client, services):
     deployment.require_right_outputs()
     assert replica.lines("mirror.behind", missing=True)
     assert replica.lines("mirror.caught_up")
+
+
+def test_orders_come_back_before_the_contact_index_does(settings, tmp_path):
+    """With mirror and index gone, the mirror is rebuilt while orders wait for the index, not after it."""
+    redis = EmbeddedRedis(tmp_path / "redis")
+    redis.start()
+    try:
+        with deployed(replace(settings, redis_url=redis.url), tmp_path) as deployment:
+            deployment.send_contacts(contacts())
+            index = deployment.index()
+            replica = deployment.replica("a", max_batch=50)
+            deployment.send(traffic(seed=34, count=500))
+            deployment.await_accounted()
+            index.stop()
+            with Redis.from_url(redis.url) as client:
+                client.flushall()
+            deployment.send(traffic(seed=35, count=500))
+            replica.await_line("service.waiting", waiting_for="contact_index")
+            rebuilt = replica.await_line("mirror.caught_up", count=3)
+            assert {line["partition"] for line in rebuilt} == {0, 1, 2}
+            assert len(replica.lines("mirror.behind", missing=True)) == 3, "none was begun anew"
+            assert not replica.lines("service.resumed")
+            deployment.index()
+            deployment.await_accounted()
+            replica.stop()
+            deployment.require_right_outputs()
+    finally:
+        redis.kill()
 
 
 def test_redis_killed_and_restarted_empty(settings, tmp_path):
