@@ -194,14 +194,9 @@ class Deployment:
             self._producer.produce(self.settings.contacts_topic, value, contact["contactId"].encode())
         assert self._producer.flush(PATIENCE_S) == 0
 
-    def partitions(self, topic=None):
-        """Give the partitions of a topic, by default the events topic's."""
-        name = topic or self.settings.events_topic
-        return range(self.cluster.topics([name])[name].partitions)
-
     def read(self, topic):
         """Give all committed records of a topic, by partition and offset."""
-        partitions = self.partitions(topic)
+        partitions = range(self.cluster.topics([topic])[topic].partitions)
         consumer = reader(self.settings)
         starts, ends = self.cluster.starts(topic, partitions), self.cluster.ends(topic, partitions)
         records = [record_of(message) for message in read_range(consumer, topic, starts, ends)]
