@@ -202,7 +202,7 @@ def group_consumer(settings: Settings) -> Consumer:
         Consumer,
         {
             "session.timeout.ms": SESSION_TIMEOUT_MS,
-            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 6,
+            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12,  # how soon a member joins in when the leader restarts
             # How long a rebalance waits for a member that does not join: longer than any turn of the loop takes.
             "max.poll.interval.ms": 120_000,
             "fetch.wait.max.ms": 50,

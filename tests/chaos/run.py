@@ -21,7 +21,8 @@ from deploy.local.kafka_cluster import KafkaCluster
 from deploy.local.services import EmbeddedKafka
 from processor.settings import Settings
 from tests.chaos import faults
-from tests.chaos.world import Watcher, World
+from tests.chaos.world import PARTITIONS, Watcher, World
+from tests.support.deployment import await_condition
 
 SETTLE_S = 180.0
 # by the number of brokers: the faults, and what makes them
@@ -44,6 +45,7 @@ def chaos(seconds, seed, folder, least_events, kinds=faults.LONG, kafka=Embedded
         ]
         for worker in workers:
             worker.start()
+        await_condition(lambda: len(watcher.arrivals) == PARTITIONS, "outputs flow on every partition")
         hits = _hit(world, seconds, kinds)
         stop.set()
         for worker in workers:
