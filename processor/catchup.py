@@ -57,6 +57,7 @@ class CatchUp:
         self._under_way: list[tuple[_Job, MirrorWrite]] = []  # sent, not answered
         self._reader: Consumer | None = None
         self._reads: dict[int, _Job] = {}  # what the reader reads
+        self.is_waiting = False  # for facts that another's open transaction holds back, or that are on their way
 
     @property
     def partitions(self) -> set[int]:
@@ -93,9 +94,11 @@ class CatchUp:
 
         A partition whose mirror another member wrote meanwhile is dropped: it is placed anew.
         """
+        self.is_waiting = False
         if not self._jobs:
             return {}
         values = self._read(wait_s)
+        self.is_waiting = not values
         arrived = self._answered()
         under_way = [
             (job, self._write_of(partition, job, values.get(partition, {})))

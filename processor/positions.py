@@ -37,6 +37,7 @@ from processor.topics import describe_topics
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # at first, and at most: a far coordinator needs longer
 _PACE_S: Final = 0.3
 _CATCH_UP_WAIT_S: Final = 0.1
+_EVENTS_WAIT_S: Final = (0.1, 0.01, 0.0)  # without a catch-up, with one that waits for facts, with one that reads
 log = get_logger()
 
 
@@ -72,6 +73,14 @@ class Positions:
     def catching_up(self) -> set[int]:
         """The partitions whose mirror is being brought up to date."""
         return self._catchup.partitions
+
+    @property
+    def events_wait_s(self) -> float:
+        """How long events may be waited for: a catch-up that reads goes on at once, one that waits takes no core."""
+        without, waiting, reading = _EVENTS_WAIT_S
+        if not self._catchup.partitions:
+            return without
+        return waiting if self._catchup.is_waiting else reading
 
     def settle(self) -> None:
         """Place what is owed as far as that goes now; returns soon, and is called again before each batch."""

@@ -120,8 +120,7 @@ class Service:
 
     def poll(self) -> list[Record]:
         """Step 1. What the last batch's byte budget left over comes first."""
-        wait_s = 0.0 if self._positions.catching_up else POLL_S
-        return self._group.take(self._most, INPUT_BYTES, wait_s)
+        return self._group.take(self._most, INPUT_BYTES, self._positions.events_wait_s)
 
     def decode(self, records: list[Record]) -> list[Parsed]:
         """Step 2. Pure."""

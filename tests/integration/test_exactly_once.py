@@ -4,13 +4,17 @@ Every test compares the whole content of the topics, and the mirror, with the re
 """
 
 import signal
+import time
 
 import pytest
 from msgspec.structs import replace
 from redis import Redis
 
 from deploy.local.services import EmbeddedRedis
+from processor.adapters.kafka import transactional_producer
+from tests.benchmarks.process import cpu_s
 from tests.support.deployment import await_condition, deployed
+from tests.support.refusals import forget_mirror
 from tests.support.traffic import contacts, created, traffic
 
 KILLED = -signal.SIGKILL
@@ -104,56 +108,91 @@ def test_redis_flushed_while_running(deployment, redis_client, services):
     assert replica.lines("mirror.caught_up")
 
 
-def test_orders_come_back_before_the_contact_index_does(settings, tmp_path):
+@pytest.fixture
+def own_redis(tmp_path):
+    """Give a Redis that a test may flush and kill."""
+    redis = EmbeddedRedis(tmp_path / "redis")
+    redis.start()
+    yield redis
+    redis.kill()
+
+
+@pytest.fixture
+def apart(settings, tmp_path, own_redis):
+    """Give a deployment on that Redis, with contacts; its index is the test's to build."""
+    with deployed(replace(settings, redis_url=own_redis.url), tmp_path) as deployment:
+        deployment.send_contacts(contacts())
+        yield deployment
+
+
+def test_orders_come_back_before_the_contact_index_does(apart, own_redis):
     """With mirror and index gone, the mirror is rebuilt while orders wait for the index, not after it."""
-    redis = EmbeddedRedis(tmp_path / "redis")
-    redis.start()
-    try:
-        with deployed(replace(settings, redis_url=redis.url), tmp_path) as deployment:
-            deployment.send_contacts(contacts())
-            index = deployment.index()
-            replica = deployment.replica("a", max_batch=50)
-            deployment.send(traffic(seed=34, count=500))
-            deployment.await_accounted()
-            index.stop()
-            with Redis.from_url(redis.url) as client:
-                client.flushall()
-            deployment.send(traffic(seed=35, count=500))
-            replica.await_line("service.waiting", waiting_for="contact_index")
-            rebuilt = replica.await_line("mirror.caught_up", count=3)
-            assert {line["partition"] for line in rebuilt} == {0, 1, 2}
-            assert len(replica.lines("mirror.behind", missing=True)) == 3, "none was begun anew"
-            assert not replica.lines("service.resumed")
-            deployment.index()
-            deployment.await_accounted()
-            replica.stop()
-            deployment.require_right_outputs()
-    finally:
-        redis.kill()
+    index = apart.index()
+    replica = apart.replica("a", max_batch=50)
+    apart.send(traffic(seed=34, count=500))
+    apart.await_accounted()
+    index.stop()
+    with Redis.from_url(own_redis.url) as client:
+        client.flushall()
+    apart.send(traffic(seed=35, count=500))
+    replica.await_line("service.waiting", waiting_for="contact_index")
+    rebuilt = replica.await_line("mirror.caught_up", count=3)
+    assert {line["partition"] for line in rebuilt} == {0, 1, 2}
+    assert len(replica.lines("mirror.behind", missing=True)) == 3, "none was begun anew"
+    assert not replica.lines("service.resumed")
+    apart.index()
+    apart.await_accounted()
+    replica.stop()
+    apart.require_right_outputs()
 
 
-def test_redis_killed_and_restarted_empty(settings, tmp_path):
+def test_catch_up_that_must_wait_takes_no_core(apart):
+    """Facts that another's open transaction holds back are awaited, with other partitions placed, at rest."""
+    apart.index()
+    replica = apart.replica("a", max_batch=50)
+    replica.await_line("partition.positioned", count=3)
+    settings = apart.settings
+    patient = {"transaction.timeout.ms": 120_000}
+    stranger = transactional_producer(replace(settings, instance_id="stranger", kafka=patient), 1 << 20)
+    stranger.init_transactions(30)
+    stranger.begin_transaction()
+    stranger.produce(settings.facts_topic, b"never committed", b"nobody", 0)
+    assert stranger.flush(30) == 0
+    apart.send(traffic(seed=36, count=300))
+    await_condition(
+        lambda: sum(line["records"] for line in replica.lines("batch.committed")) == 300,
+        lambda: replica.tail("not all are committed"),
+    )
+    forget_mirror(apart)
+    apart.send(traffic(seed=37, count=30))
+    replica.await_line("mirror.behind", partition=0)
+    replica.await_line("partition.positioned", count=5)  # the two others, anew
+    began, spent = time.monotonic(), cpu_s(replica.pid)
+    await_condition(lambda: time.monotonic() - began > 2, "two seconds of waiting")
+    busy = (cpu_s(replica.pid) - spent) / (time.monotonic() - began)
+    assert busy < 0.5, f"{busy:.0%} of a core while a catch-up waits"
+    assert not replica.lines("mirror.caught_up")
+    stranger.abort_transaction(30)
+    replica.await_line("mirror.caught_up", partition=0)
+    replica.stop()
+    apart.require_right_outputs()
+
+
+def test_redis_killed_and_restarted_empty(apart, own_redis):
     """While Redis is away the replica waits in its group; it comes back empty, and all goes on from the ledger."""
-    redis = EmbeddedRedis(tmp_path / "redis")
-    redis.start()
-    try:
-        with deployed(replace(settings, redis_url=redis.url), tmp_path) as deployment:
-            deployment.send_contacts(contacts())
-            deployment.index()
-            replica = deployment.replica("a", max_batch=50)
-            deployment.send(traffic(seed=32, count=500))
-            deployment.await_accounted()
-            redis.kill()
-            deployment.send(traffic(seed=33, count=500))
-            replica.await_line("service.waiting", waiting_for="redis")
-            redis.start()
-            deployment.await_accounted()
-            replica.await_line("service.resumed")
-            assert len(replica.lines("partition.assigned")) == 1, "it must have stayed in the group"
-            replica.stop()
-            deployment.require_right_outputs()
-    finally:
-        redis.stop()
+    apart.index()
+    replica = apart.replica("a", max_batch=50)
+    apart.send(traffic(seed=32, count=500))
+    apart.await_accounted()
+    own_redis.kill()
+    apart.send(traffic(seed=33, count=500))
+    replica.await_line("service.waiting", waiting_for="redis")
+    own_redis.start()
+    apart.await_accounted()
+    replica.await_line("service.resumed")
+    assert len(replica.lines("partition.assigned")) == 1, "it must have stayed in the group"
+    replica.stop()
+    apart.require_right_outputs()
 
 
 def test_orders_wait_for_an_index_that_is_built_from_nothing(settings, tmp_path):
