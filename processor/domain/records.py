@@ -5,7 +5,7 @@ be part of a cycle, and the collector's passes over a batch cost more than many 
 compiled, as the compiler would not see how a record is made (`frozen`, `array_like`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, tzinfo
 from typing import Any, NamedTuple, TypedDict
 
@@ -29,15 +29,29 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """An OrderEvent as Avro holds it: `params` are (name, value) pairs in the event's order."""
+    """An OrderEvent as Avro holds it: `params` are its values by name, in the event's order.
+
+    Where a name stands twice (D1), `repeated` is the first such name and its place in the event.
+    """
 
     event_type: str
     key_value: str
-    params: list[tuple[str, Any]]
+    params: dict[str, Any]
+    repeated: tuple[int, str] | None = None
+
+    @classmethod
+    def of(cls, event_type: str, key_value: str, params: Iterable[tuple[str, Any]]) -> "Event":
+        """Return an event with any parameters, (name, value) in their order."""
+        values: dict[str, Any] = {}
+        for position, (name, value) in enumerate(params):
+            if name in values:
+                return cls(event_type, key_value, values, (position, name))
+            values[name] = value
+        return cls(event_type, key_value, values)
 
 
 class Digits(msgspec.Struct, frozen=True):
-    """A JSON integer beyond 64 bits, of any length, kept by its digits (D10)."""
+    """A JSON integer too long for Python to read (4,300 digits), kept by them (D10)."""
 
     text: str
 

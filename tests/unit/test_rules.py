@@ -31,7 +31,7 @@ class Events:
         if event is None:
             raise UndecodableError("not an event")
         params = [(param["name"], param["value"]) for param in event["params"]]
-        return Event(event["eventTypeKey"], event["keyValue"], params)
+        return Event.of(event["eventTypeKey"], event["keyValue"], params)
 
 
 def settings_of(rules):

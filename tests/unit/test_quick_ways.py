@@ -1,0 +1,74 @@
+"""Where the domain has a quick way for the usual value: it gives what the plain way gives, or leaves it to that."""
+
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import astuple
+
+from processor.domain import instants, items, values
+from processor.domain.values import InvalidValue
+from tests.support.events import exact
+from tests.support.hostile import BAD_ITEMS, ITEMS, dates, examples, mostly
+
+JSON_MARKS = (
+    *'[]{}",:\\ 0123456789.eE+-\n\x01é😀\ud800',
+    '"a"',
+    '{"a":',
+    "1e400",
+    "\\ud83d\\ude00",
+    "true",
+    "null",
+    "-0",
+)
+JSON = st.lists(st.sampled_from(JSON_MARKS), max_size=12).map("".join)
+DATE_MARKS = "0123456789-T:ZWz .+٣"
+ZONES = st.sampled_from([UTC, ZoneInfo("Europe/Kyiv"), ZoneInfo("Africa/Monrovia")])
+
+
+def outcome(read, *arguments):
+    """Give what reading leads to: the value, told apart by types, or the refusal's text."""
+    try:
+        return exact(read(*arguments))
+    except (InvalidValue, items.InvalidItems) as error:
+        return f"refused: {error}"
+
+
+@st.composite
+def changed_dates(draw):
+    """Draw a date in which a few characters are others."""
+    text = list(draw(dates()))
+    for _ in range(draw(st.integers(0, 2)) if text else 0):
+        text[draw(st.integers(0, len(text) - 1))] = draw(st.sampled_from(DATE_MARKS))
+    return "".join(text)
+
+
+@examples(2_000)
+@given(text=JSON | JSON.map('[{{"a":{}}}]'.format))
+def test_json_is_read_as_the_standard_library_reads_it(text):
+    """Whatever stands there: the same value, of the same types, or refused by both."""
+    assert outcome(values.parse_json, text) == outcome(values._parse_json_plainly, text)
+
+
+@examples(1_000)
+@given(text=changed_dates(), zone=ZONES)
+def test_a_date_of_the_usual_form_is_read_as_any_other(text, zone):
+    """One form without the regular expression, and only that form."""
+    assert outcome(instants.parse_date, text, zone) == outcome(instants._any_form, text, zone)
+
+
+@examples(1_000)
+@given(value=mostly(ITEMS, BAD_ITEMS, 2))
+def test_an_item_of_the_usual_attributes_is_read_as_any_other(value):
+    """The six attributes at once, or one by one."""
+    assert outcome(read_items, value, items._item) == outcome(read_items, value, items._any_item)
+
+
+def read_items(value, read_item):
+    """Read items, each by a function, and give their fields."""
+    elements = values.parse_json(value) if isinstance(value, str) else value
+    if not isinstance(elements, list):
+        return "no array"
+    required = items._REQUIRED
+    return [astuple(read_item(i, element, required)) for i, element in enumerate(elements) if isinstance(element, dict)]
