@@ -244,8 +244,12 @@ class Writing:
                 return f"map_bytes({source}) if {source} else b'\\0'"
             case "array":
                 self.record(schema["items"], "item_bytes", "item: Item")
-                block = f"LENGTHS[len({source})] + b''.join([item_bytes(item) for item in {source}]) + b'\\0'"
-                return f"{block} if {source} else b'\\0'"
+                code = Code("def packed_items(items: tuple[Item, ...]) -> bytes:")
+                code.add('"""Write the items of an OrderFact. Raises IndexError where a text is longer than usual."""')
+                code.add("items_bytes = b''.join([item_bytes(item) for item in items])")
+                code.add("return LENGTHS[len(items)] + items_bytes + b'\\0' if items else b'\\0'")
+                self.functions += code.lines
+                return f"{source} if isinstance({source}, bytes) else packed_items({source})"
             case _:
                 raise ValueError(f"type {kind!r} is not written here")
 
@@ -305,10 +309,10 @@ def kind_of(schema: Any) -> str:
     return str(schema["type"] if isinstance(schema, dict) else schema)
 
 
-def reader(schema: Any, function: str, result: str) -> list[str]:
-    """Return the function that reads a record."""
+def reader(schema: Any, function: str, result: str, what: str) -> list[str]:
+    """Return the function that reads a value."""
     code = Code(f"def {function}(b: bytes, p: int) -> tuple[{result}, int]:")
-    code.add(f'"""Read one {schema["name"]} at a position; return it and the position after it.')
+    code.add(f'"""Read {what} at a position; return it and the position after it.')
     code.add(
         "", "Raises ValueError, IndexError or struct.error at anything unusual. A length beyond the end shows as a"
     )
@@ -324,7 +328,10 @@ def source() -> str:
     lines = HEAD.format(event_header=headers[EVENT], fact_header=headers[FACT]).splitlines()
     writing = Writing()
     writing.record(schemas[FACT], "fact_bytes", "order: Order", "FACT_HEADER")
-    lines += reader(schemas[EVENT], "event_at", "Event") + reader(schemas[FACT], "fact_at", "Order")
+    (items,) = (field["type"] for field in schemas[FACT]["fields"] if field["name"] == "items")
+    lines += reader(schemas[EVENT], "event_at", "Event", "one OrderEvent")
+    lines += reader(items, "items_at", "list[Item]", "the items of an OrderFact")
+    lines += reader(schemas[FACT], "fact_at", "Order", "one OrderFact")
     text = "\n".join(lines + writing.functions) + "\n"
     command = (sys.executable, "-m", "ruff", "format", "--stdin-filename", str(TARGET), "-")
     return subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from processor.batch import DecodeEvent, EncodeFact, Fact, Folded, Needs, OrderKey, Output, Parsed, Rules
+from msgspec.structs import replace
+
+from processor.batch import DecodeEvent, EncodeFact, Fact, Folded, Needs, OrderKey, Output, Packing, Parsed, Rules
 from processor.domain.events import parse
 from processor.domain.identifiers import find_owner
 from processor.domain.orders import decide
-from processor.domain.records import Command, Identifier, Order, Record, Source, UndecodableError
+from processor.domain.records import Command, Identifier, Order, Record, SetStatus, Source, UndecodableError
 from processor.domain.rejections import Reason, Rejection
 
 
@@ -39,15 +41,16 @@ def needs(parsed: Iterable[Parsed]) -> Needs:
     order_ids: dict[int, set[str]] = {}
     identifiers: set[Identifier] = set()
     for entry in parsed:
-        names = order_ids.get(entry.record.partition)
+        partition = entry.record.partition
+        names = order_ids.get(partition)
         if names is None:
-            names = order_ids[entry.record.partition] = set()
+            names = order_ids[partition] = set()
         command = entry.result
         if not isinstance(command, Rejection):
             names.add(command.order_id)
             for candidate in command.candidates:
-                if candidate.identifier is not None:
-                    identifiers.add(candidate.identifier)
+                if (identifier := candidate.identifier) is not None:
+                    identifiers.add(identifier)
     return Needs(order_ids, identifiers)
 
 
@@ -58,11 +61,15 @@ def fold(
     encode: EncodeFact,
     rules: Rules,
     budget_bytes: int = 1 << 62,
+    *,
+    packing: Packing | None = None,
 ) -> Folded:
     """Step 4: apply the commands in order, until the byte budget is spent; at least one record is consumed.
 
     `orders` holds the known orders before the batch, `contacts` the contact id of each identifier that
-    finds one. The caller carries records not consumed, `parsed[len(outputs):]`, to the next batch.
+    finds one. The caller carries records not consumed, `parsed[len(outputs):]`, to the next batch. With `packing`
+    the changed orders have their items packed; such as are known may have, too. Raises UndecodableError where
+    packed items cannot be read.
     """
     outputs: list[Output] = []
     changed: dict[int, dict[str, Order]] = {}
@@ -74,29 +81,42 @@ def fold(
         if input_bytes + 2 * output_bytes >= budget_bytes and outputs:
             break
         record, command = entry.record, entry.result
-        size_bytes = record.size_bytes
+        partition, size_bytes = record.partition, record.size_bytes
         input_bytes += size_bytes
         result: Fact | Rejection
         if isinstance(command, Rejection):
             result = command
         else:
-            changes = changed.setdefault(record.partition, {})
-            before = changes.get(command.order_id) or orders.get((record.partition, command.order_id))
+            changes, order_id = changed.setdefault(partition, {}), command.order_id
+            before = changes.get(order_id) or orders.get((partition, order_id))
+            if before is not None and packing is not None:
+                before = _with_lines(before, command, packing)
             after = decide(before, command, find_owner(command.candidates, contacts), _source(record), rules.policy)
-            result = after if isinstance(after, Rejection) else _keep(after, changes, encode, rules)
+            result = after if isinstance(after, Rejection) else _keep(after, changes, encode, packing, rules)
         if isinstance(result, Rejection):
             reasons[result.reason] += 1
             output_bytes += size_bytes
         else:
             output_bytes += len(result.value)
-        next_offsets[record.partition] = record.offset + 1
+        next_offsets[partition] = record.offset + 1
         outputs.append(Output(record, result))
     facts = len(outputs) - reasons.total()
     return Folded(outputs, changed, next_offsets, reasons, facts, input_bytes, output_bytes)
 
 
-def _keep(order: Order, changes: dict[str, Order], encode: EncodeFact, rules: Rules) -> Fact | Rejection:
+def _with_lines(order: Order, command: Command, packing: Packing) -> Order:
+    """Return the order with its items unpacked where a command has some to compare."""
+    if isinstance(command, SetStatus) or "items" not in command.changes or not isinstance(order.items, bytes):
+        return order
+    return replace(order, items=packing.unpack(order.items))
+
+
+def _keep(
+    order: Order, changes: dict[str, Order], encode: EncodeFact, packing: Packing | None, rules: Rules
+) -> Fact | Rejection:
     """Return the fact of an order's change, and note the change, unless the fact is too large."""
+    if packing is not None and not isinstance(order.items, bytes):
+        order = replace(order, items=packing.pack(order.items))
     value = encode(order)
     if len(value) > rules.max_fact_bytes:
         limit = rules.max_fact_bytes

@@ -30,7 +30,7 @@ from processor.adapters.ledger import TRANSACTION_TIMEOUT_S, Ledger, Watermark
 from processor.adapters.mirror import Mirror, MirrorWrite, refused
 from processor.batch import Folded, OrderKey, Parsed
 from processor.breaker import Breaker
-from processor.domain.records import Identifier, Order, Record
+from processor.domain.records import Identifier, Order, Record, UndecodableError
 from processor.errors import MirrorMovedError, OrderFactsError, ProducerLostError, RedisError, RetryError
 from processor.logs import get_logger
 from processor.pipeline import fold, needs, read
@@ -143,7 +143,12 @@ class Service:
 
     def fold(self, parsed: list[Parsed], known: Known) -> Folded:
         """Step 4. Pure."""
-        return fold(parsed, known.orders, known.contacts, self._codec.encode_fact, self._rules, BATCH_BYTES)
+        encode, rules, packing = self._codec.encode_fact, self._rules, self._codec.packing
+        try:
+            return fold(parsed, known.orders, known.contacts, encode, rules, BATCH_BYTES, packing=packing)
+        except UndecodableError:
+            self._mirror.check_items(known.orders)
+            raise
 
     def commit(self, folded: Folded) -> dict[int, Watermark]:
         """Step 5. On return the batch is in Kafka for good, and nothing of it will be done again."""

@@ -18,9 +18,11 @@ from typing import Any, Final
 
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
+from msgspec.structs import replace
 
 from processor.adapters import generated
 from processor.adapters.strict_avro import Decoder, MalformedAvro, compile_decoder
+from processor.batch import Packing
 from processor.domain.records import Event, Item, Order, UndecodableError
 from processor.errors import StopError
 
@@ -68,10 +70,7 @@ class _Subject:
 
     def encode(self, record: Mapping[str, Any]) -> bytes:
         """Return the record's value, framed. Raises ValueError or TypeError where it does not fit."""
-        buffer = io.BytesIO()
-        buffer.write(self.header)
-        fastavro.schemaless_writer(buffer, self._newest, record, strict_allow_default=True)
-        return buffer.getvalue()
+        return self.header + _written(self._newest, record)
 
 
 class Codec:
@@ -84,6 +83,9 @@ class Codec:
     def __init__(self, folder: Traversable | Path) -> None:
         versions = _read_schemas(folder)
         self._events, self._contacts, self._facts = (_Subject(name, versions[name]) for name in _SUBJECTS)
+        fact = _raw(versions[FACT][max(versions[FACT])])
+        (items,) = (field["type"] for field in fact["fields"] if field["name"] == "items")
+        self._items = fastavro.parse_schema(items, named_schemas={})
         self._quick_events = self._events.header == generated.EVENT_HEADER
         self._quick_facts = self._facts.header == generated.FACT_HEADER
 
@@ -127,9 +129,41 @@ class Codec:
                 return self.encode_fact_plainly(order)
         return self.encode_fact_plainly(order)
 
+    @property
+    def packing(self) -> Packing:
+        """How the fold packs and unpacks items."""
+        return Packing(self.pack_items, self.unpack_items)
+
+    def pack_items(self, items: tuple[Item, ...]) -> bytes:
+        """Return an order's items the way a fact holds them."""
+        if self._quick_facts:
+            try:
+                return generated.packed_items(items)
+            except IndexError:
+                return self.pack_items_plainly(items)
+        return self.pack_items_plainly(items)
+
+    def pack_items_plainly(self, items: tuple[Item, ...]) -> bytes:
+        """Return the same as `pack_items`, the plain way."""
+        return _written(self._items, _item_records(items))
+
+    def unpack_items(self, packed: bytes) -> tuple[Item, ...]:
+        """Return what `pack_items` was given. Raises UndecodableError."""
+        try:
+            items, end = generated.items_at(packed, 0)
+        except _UNUSUAL as error:
+            raise UndecodableError("packed items that are none") from error
+        if end != len(packed):
+            raise UndecodableError("packed items that are none")
+        return tuple(items)
+
+    def unpacked(self, order: Order) -> Order:
+        """Return an order with its items as they are, packed or not. Raises UndecodableError."""
+        return replace(order, items=self.unpack_items(order.items)) if isinstance(order.items, bytes) else order
+
     def encode_fact_plainly(self, order: Order) -> bytes:
         """Return the same as `encode_fact`, the plain way."""
-        return self._facts.encode(_fact_record(order))
+        return self._facts.encode(_fact_record(self.unpacked(order)))
 
     def decode_fact(self, value: bytes) -> Order:
         """Return the order that an OrderFact holds. Raises UndecodableError."""
@@ -251,11 +285,21 @@ def _fact_record(order: Order) -> dict[str, Any]:
     record = {name: getattr(order, field) for name, field in PLAIN_FIELDS.items()}
     for name, field in AMOUNTS.items():
         record[name] = _amount_bytes(getattr(order, field))
-    record["items"] = [
-        {name: getattr(item, field) for name, field in ITEM_FIELDS.items()} | {"cost": _amount_bytes(item.cost)}
-        for item in order.items
-    ]
+    record["items"] = _item_records(order.lines)
     return record
+
+
+def _item_records(items: tuple[Item, ...]) -> list[dict[str, Any]]:
+    return [
+        {name: getattr(item, field) for name, field in ITEM_FIELDS.items()} | {"cost": _amount_bytes(item.cost)}
+        for item in items
+    ]
+
+
+def _written(schema: Any, value: Any) -> bytes:
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, schema, value, strict_allow_default=True)
+    return buffer.getvalue()
 
 
 def _order(record: Mapping[str, Any]) -> Order:

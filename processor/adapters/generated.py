@@ -181,6 +181,192 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
     return record, p
 
 
+def items_at(b: bytes, p: int) -> tuple[list[Item], int]:
+    """Read the items of an OrderFact at a position; return it and the position after it.
+
+    Raises ValueError, IndexError or struct.error at anything unusual. A length beyond the end shows as a
+    position beyond the end.
+    """
+    array1: list[Any] = []
+    count3 = b[p]
+    if count3 & 129:
+        count3, p = length_at(b, p)
+    else:
+        count3 >>= 1
+        p += 1
+    while count3:
+        for _ in range(count3):
+            n = b[p]
+            if n & 129:
+                n, p = length_at(b, p)
+                q = p + n
+            else:
+                p += 1
+                q = p + (n >> 1)
+            field4 = b[p:q].decode()
+            p = q
+            k = b[p]
+            p += 1
+            if k == 2:
+                n = b[p]
+                if n & 129:
+                    n, p = length_at(b, p)
+                    q = p + n
+                else:
+                    p += 1
+                    q = p + (n >> 1)
+                field5 = b[p:q].decode()
+                p = q
+            elif k == 0:
+                field5 = None
+            else:
+                raise UnusualAvro
+            k = b[p]
+            p += 1
+            if k == 2:
+                n = b[p]
+                if n & 129:
+                    n, p = length_at(b, p)
+                    q = p + n
+                else:
+                    p += 1
+                    q = p + (n >> 1)
+                field6 = b[p:q].decode()
+                p = q
+            elif k == 0:
+                field6 = None
+            else:
+                raise UnusualAvro
+            k = b[p]
+            p += 1
+            if k == 2:
+                n = b[p]
+                if n & 129:
+                    n, p = length_at(b, p)
+                    q = p + n
+                else:
+                    p += 1
+                    q = p + (n >> 1)
+                field7 = b[p:q].decode()
+                p = q
+            elif k == 0:
+                field7 = None
+            else:
+                raise UnusualAvro
+            k = b[p]
+            p += 1
+            if k == 2:
+                n = b[p]
+                if n & 129:
+                    n, p = length_at(b, p)
+                    q = p + n
+                else:
+                    p += 1
+                    q = p + (n >> 1)
+                field8 = b[p:q].decode()
+                p = q
+            elif k == 0:
+                field8 = None
+            else:
+                raise UnusualAvro
+            k = b[p]
+            p += 1
+            if k == 2:
+                n = b[p]
+                if n & 129:
+                    n, p = length_at(b, p)
+                    q = p + n
+                else:
+                    p += 1
+                    q = p + (n >> 1)
+                field9 = b[p:q].decode()
+                p = q
+            elif k == 0:
+                field9 = None
+            else:
+                raise UnusualAvro
+            field10 = double_at(b, p)[0]
+            p += 8
+            k = b[p]
+            p += 1
+            if k == 0:
+                field11 = None
+            elif k == 2:
+                n = b[p]
+                if n & 129:
+                    n, p = length_at(b, p)
+                else:
+                    n >>= 1
+                    p += 1
+                field11 = int.from_bytes(b[p : p + n], "big", signed=True)
+                p += n
+            else:
+                raise UnusualAvro
+            map13: dict[str, Any] = {}
+            count16 = b[p]
+            if count16 & 129:
+                count16, p = length_at(b, p)
+            else:
+                count16 >>= 1
+                p += 1
+            while count16:
+                for _ in range(count16):
+                    n = b[p]
+                    if n & 129:
+                        n, p = length_at(b, p)
+                        q = p + n
+                    else:
+                        p += 1
+                        q = p + (n >> 1)
+                    name14 = b[p:q].decode()
+                    p = q
+                    value15: Any
+                    k = b[p]
+                    p += 1
+                    if k == 8:
+                        n = b[p]
+                        if n & 129:
+                            n, p = length_at(b, p)
+                            q = p + n
+                        else:
+                            p += 1
+                            q = p + (n >> 1)
+                        value15 = b[p:q].decode()
+                        p = q
+                    elif k == 0:
+                        value15 = None
+                    elif k == 2:
+                        if b[p] > 1:
+                            raise UnusualAvro
+                        value15 = b[p] == 1
+                        p += 1
+                    elif k == 4:
+                        value15, p = long_at(b, p)
+                    elif k == 6:
+                        value15 = double_at(b, p)[0]
+                        p += 8
+                    else:
+                        raise UnusualAvro
+                    map13[name14] = value15
+                count16 = b[p]
+                if count16 & 129:
+                    count16, p = length_at(b, p)
+                else:
+                    count16 >>= 1
+                    p += 1
+            field12 = map13
+            element2 = Item(field4, field10, field5, field6, field7, field8, field9, field11, field12)
+            array1.append(element2)
+        count3 = b[p]
+        if count3 & 129:
+            count3, p = length_at(b, p)
+        else:
+            count3 >>= 1
+            p += 1
+    record = array1
+    return record, p
+
+
 def fact_at(b: bytes, p: int) -> tuple[Order, int]:
     """Read one OrderFact at a position; return it and the position after it.
 
@@ -855,6 +1041,12 @@ def item_bytes(item: Item) -> bytes:
     )
 
 
+def packed_items(items: tuple[Item, ...]) -> bytes:
+    """Write the items of an OrderFact. Raises IndexError where a text is longer than usual."""
+    items_bytes = b"".join([item_bytes(item) for item in items])
+    return LENGTHS[len(items)] + items_bytes + b"\0" if items else b"\0"
+
+
 def fact_bytes(order: Order) -> bytes:
     """Write one OrderFact. Raises IndexError where a text is longer than usual."""
     (
@@ -905,7 +1097,7 @@ def fact_bytes(order: Order) -> bytes:
             long_bytes(date_ms_),
             amount_bytes(total_cost_),
             b"\0" if currency_ is None else _ONE[len(r := currency_.encode())] + r,
-            LENGTHS[len(items_)] + b"".join([item_bytes(item) for item in items_]) + b"\0" if items_ else b"\0",
+            items_ if isinstance(items_, bytes) else packed_items(items_),
             b"\0" if external_customer_id_ is None else _ONE[len(r := external_customer_id_.encode())] + r,
             b"\0" if email_ is None else _ONE[len(r := email_.encode())] + r,
             b"\0" if phone_ is None else _ONE[len(r := phone_.encode())] + r,

@@ -21,9 +21,9 @@ from processor.adapters.avro import FRAMING, Codec
 from processor.adapters.ledger import Lineage, Watermark
 from processor.adapters.redis import Client, Line, TakeAnswers, classify, execute
 from processor.domain.records import Order, UndecodableError
-from processor.errors import MirrorMovedError, StopError
+from processor.errors import MirrorMovedError, OrderFactsError, StopError
 
-_FORMAT: Final = b"1"  # part of the key: another form of state is another mirror, rebuilt from the facts
+_FORMAT: Final = b"2"  # part of the key: another form of state is another mirror, rebuilt from the facts
 _WATERMARK: Final = b""
 _CLAIM: Final = b" "
 
@@ -142,14 +142,26 @@ class Mirror:
                 return self._codec.decode_fact(value)
             return self._decoder.decode(value)
         except (msgspec.MsgspecError, UndecodableError) as error:
-            self.remove(partition)
-            if partition in self._damaged:
-                raise StopError(
-                    f"the mirror of partition {partition} cannot be read even after it was rebuilt from the facts: "
-                    "the facts topic holds a record that is no fact"
-                ) from error
-            self._damaged.add(partition)
-            raise MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed") from error
+            raise self._damage(partition) from error
+
+    def check_items(self, orders: Mapping[tuple[int, str], Order]) -> None:
+        """Raise what `read` raises where an order's packed items cannot be read, which it does not look at."""
+        for (partition, _), order in orders.items():
+            try:
+                self._codec.unpacked(order)
+            except UndecodableError as error:
+                raise self._damage(partition) from error
+
+    def _damage(self, partition: int) -> OrderFactsError:
+        """Remove a mirror that holds what cannot be read; return what that asks for."""
+        self.remove(partition)
+        if partition in self._damaged:
+            return StopError(
+                f"the mirror of partition {partition} cannot be read even after it was rebuilt from the facts: "
+                "the facts topic holds a record that is no fact"
+            )
+        self._damaged.add(partition)
+        return MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed")
 
 
 def refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> dict[int, str]:

@@ -22,7 +22,7 @@ _STRANGER: Final = "\0"  # no contact's id: one that is not the order's
 
 def same_order(one: Order, other: Order) -> bool:
     """Compare whole orders with their types: 1, 1.0 and true differ (D22)."""
-    return one == other and same_values(one.custom, other.custom) and same_items(one.items, other.items)
+    return one == other and same_values(one.custom, other.custom) and same_items(one.lines, other.lines)
 
 
 def differing_fields(one: Order, other: Order) -> str:

@@ -142,6 +142,8 @@ class MirrorAudit:
 def _order(value: bytes) -> Order | None:
     """Return the order that a mirror's value holds, None where it holds none."""
     try:
-        return codec().decode_fact(value) if value.startswith(_AVRO_MARKER) else _DECODER.decode(value)
+        if value.startswith(_AVRO_MARKER):
+            return codec().decode_fact(value)
+        return codec().unpacked(_DECODER.decode(value))
     except (msgspec.MsgspecError, UndecodableError):
         return None

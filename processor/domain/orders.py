@@ -9,7 +9,8 @@ For an order that exists, the owner is settled next: no identifier inherits the 
 contact is a mismatch or, where so configured, takes the order over (D15). A change that leaves every
 field as it was is no change (D22); any other is revision + 1, and the new order is the fact (D23).
 
-`decide` is the whole of it. It never raises for any command, and changes nothing it is given.
+`decide` is the whole of it. It never raises for any command, and changes nothing it is given. It looks at the
+order's items only where the command has some; they must not be packed then.
 """
 
 from collections.abc import Mapping
@@ -128,7 +129,7 @@ def _differs(order: Order, changes: Mapping[str, Any]) -> bool:
     """Tell whether any replacement is another value than the order's; items and custom count with their types."""
     for name, value in changes.items():
         if name == "items":
-            if not same_items(order.items, value):
+            if not same_items(order.lines, value):
                 return True
         elif name == "custom":
             if not same_values(order.custom, value):

@@ -200,7 +200,8 @@ class Source(msgspec.Struct, frozen=True, gc=False):
 class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A whole order, which is also the fact of its latest change.
 
-    Amounts are integers in units of 0.0001; names ending in `_ms` are ms since the epoch, UTC.
+    Amounts are integers in units of 0.0001; names ending in `_ms` are ms since the epoch, UTC. `items` may be packed,
+    the way a fact holds them: most orders come back to be changed in other fields, and their items are only passed on.
     """
 
     external_order_id: str
@@ -216,7 +217,7 @@ class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     revision: int
     source_partition: int
     source_offset: int
-    items: tuple[Item, ...] = ()
+    items: tuple[Item, ...] | bytes = ()
     custom: dict[str, Scalar] = {}
     currency: str | None = None
     external_customer_id: str | None = None
@@ -236,6 +237,12 @@ class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     delivery_address: str | None = None
     additional_info: str | None = None
     cart_id: str | None = None
+
+    @property
+    def lines(self) -> tuple[Item, ...]:
+        """The items of an order that is not packed."""
+        assert not isinstance(self.items, bytes), "packed items are opaque"
+        return self.items
 
 
 class Policy(msgspec.Struct, frozen=True):

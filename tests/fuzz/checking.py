@@ -126,7 +126,8 @@ class Checker:
         (order,) = changed.values()
         _require(result.key == record.key == order.external_order_id.encode(), "a fact under another key")
         _require(
-            self._pack(codec().decode_fact(result.value)) == self._pack(order), "a fact does not read back as its order"
+            self._pack(codec().decode_fact(result.value)) == self._pack(codec().unpacked(order)),
+            "a fact does not read back as its order",
         )
 
     def _require_as_the_reference(self, case, outputs, find):
@@ -155,7 +156,7 @@ def _process(record, orders, find, rules):
     known = {place: orders[place] for place in places if place in orders}
     contacts = {one: found for one in needed.identifiers if (found := find(*one)) is not None}
     begun = time.thread_time()
-    folded = fold(parsed, known, contacts, codec().encode_fact, rules)
+    folded = fold(parsed, known, contacts, codec().encode_fact, rules, packing=codec().packing)
     cpu_ms = (read_s + time.thread_time() - begun) * 1_000
     _require(len(folded.outputs) == 1, "not one output for one record")
     return folded.outputs[0], folded.changed.get(record.partition, {}), cpu_ms

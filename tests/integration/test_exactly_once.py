@@ -11,11 +11,13 @@ from msgspec.structs import replace
 from redis import Redis
 
 from deploy.local.services import EmbeddedRedis
+from processor.adapters.avro import codec
 from processor.adapters.kafka import transactional_producer
 from tests.benchmarks.process import cpu_s
 from tests.support.deployment import await_condition, deployed
-from tests.support.refusals import forget_mirror
-from tests.support.traffic import contacts, created, traffic
+from tests.support.events import RIGHT_ITEM
+from tests.support.refusals import forget_mirror, spoil_items
+from tests.support.traffic import Sent, contacts, created, event, traffic
 
 KILLED = -signal.SIGKILL
 
@@ -106,6 +108,20 @@ def test_redis_flushed_while_running(deployment, redis_client, services):
     deployment.require_right_outputs()
     assert replica.lines("mirror.behind", missing=True)
     assert replica.lines("mirror.caught_up")
+
+
+def test_items_that_cannot_be_read_take_the_mirror_with_them(deployment):
+    """An order's items stay packed until an event has some to compare; what is found then is rebuilt from the facts."""
+    replica = deployment.replica("a", max_batch=50)
+    deployment.send([created("spoilt", items=[RIGHT_ITEM]), created("other")])
+    deployment.await_accounted()
+    spoil_items(deployment, "spoilt", partitions=3)
+    update = event("orderUpdated", "spoilt", items=[RIGHT_ITEM | {"quantity": 7}])
+    deployment.send([Sent(b"spoilt", codec().encode_event(update))])
+    deployment.await_accounted()
+    replica.stop()
+    assert replica.lines("mirror.behind", missing=True)
+    deployment.require_right_outputs()
 
 
 @pytest.fixture

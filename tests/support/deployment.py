@@ -259,7 +259,7 @@ class Deployment:
             assert held.keys() == expected.keys()
             names = [key.decode() for key in held]
             _, orders = mirror.read({partition: names}, [[b"0 0", *held.values()]])
-            assert {name.encode(): order for (_, name), order in orders.items()} == expected
+            assert {name.encode(): codec().unpacked(order) for (_, name), order in orders.items()} == expected
 
 
 @contextmanager

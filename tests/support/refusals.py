@@ -2,13 +2,16 @@
 
 import json
 
+import msgspec
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from msgspec.structs import replace
 from redis import Redis
 
 from processor import startup
 from processor.adapters import kafka
 from processor.adapters.avro import codec
 from processor.adapters.mirror import Mirror
+from processor.domain.records import Order
 from tests.support.deployment import committed_offsets
 from tests.support.traffic import CONTACTS, created
 
@@ -73,6 +76,19 @@ def forget_mirror(deployment, partition=0):
     """Remove a partition's mirror; it must have been there."""
     found = startup.check(deployment.settings)
     assert found.redis.unlink(Mirror(found.redis, found.lineage, codec()).key(partition)) == 1
+
+
+def spoil_items(deployment, order_id, partitions):
+    """Put other bytes where an order's packed items stand in its mirror; the rest of it stays."""
+    found = startup.check(deployment.settings)
+    mirror = Mirror(found.redis, found.lineage, codec())
+    for key in map(mirror.key, range(partitions)):
+        value = found.redis.hget(key, order_id)
+        if value is not None:
+            order = msgspec.msgpack.decode(value, type=Order)
+            found.redis.hset(key, order_id, mirror.state(replace(order, items=b"\x02no items")))
+            return
+    raise AssertionError(f"order {order_id} is in no mirror")
 
 
 def delete_records(deployment, topic, before, partition=0):

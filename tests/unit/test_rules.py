@@ -66,7 +66,7 @@ def test_event_becomes_the_fact_or_reason_of_its_case(case, batch):
     for start in range(0, len(case.inputs), batch):
         parsed = read(events.records[start : start + batch], events.decode, rules)
         contacts = {i: found for i in needs(parsed).identifiers if (found := find_contact(*i)) is not None}
-        folded = fold(parsed, orders, contacts, encoder(case), rules)
+        folded = fold(parsed, orders, contacts, encoder(case), rules, packing=codec().packing)
         for partition, changed in folded.changed.items():
             orders |= {(partition, order_id): order for order_id, order in changed.items()}
         outputs += folded.outputs
