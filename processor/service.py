@@ -39,6 +39,7 @@ from processor.settings import Settings
 from processor.telemetry import Telemetry
 
 POLL_S: Final = 0.1
+UNPLACED_POLL_S: Final = 0.02  # a poll in which partitions are assigned goes on for its whole time
 PROBE_EVERY_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 2.0
 INPUT_BYTES: Final = 16 << 20
@@ -120,7 +121,9 @@ class Service:
 
     def poll(self) -> list[Record]:
         """Step 1. What the last batch's byte budget left over comes first."""
-        wait_s = 0.0 if self._positions.catching_up else POLL_S
+        wait_s = POLL_S if self._group.placed else UNPLACED_POLL_S
+        if self._positions.catching_up:
+            wait_s = 0.0
         return self._group.take(self._most, INPUT_BYTES, wait_s)
 
     def decode(self, records: list[Record]) -> list[Parsed]:
