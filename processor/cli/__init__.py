@@ -4,6 +4,7 @@ Data goes to standard output, logs, progress and messages to standard error. Exi
 something wrong; 2 wrong usage or configuration; 3 a service could not be reached in time.
 """
 
+import gc
 import sys
 from importlib import import_module
 from typing import Final, NoReturn
@@ -42,8 +43,17 @@ class _Commands(click.Group):
         """Return a command. For a name that is none all are imported: the message names the nearest."""
         for name in [cmd_name] if cmd_name in _MODULES else _MODULES:
             if name not in self.commands:
-                self.add_command(getattr(import_module(f"{__name__}.{_MODULES[name]}"), name))
+                self.add_command(_imported(name))
         return super().get_command(ctx, cmd_name)
+
+
+def _imported(name: str) -> click.Command:
+    """Import a command, out of the garbage collector's sight: it looks at all that is made, and finds nothing."""
+    gc.disable()
+    command: click.Command = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    gc.freeze()
+    gc.enable()
+    return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
