@@ -34,7 +34,7 @@ FETCH_PAUSE_MS: Final = 20  # of a full queue, which is empty again long before 
 SESSION_TIMEOUT_MS: Final = 6_000  # the least a broker takes by default: how fast a crash is noticed
 TRANSACTION_TIMEOUT_MS: Final = 10_000  # how long a crashed replica can hold readers back
 REQUEST_TIMEOUT_S: Final = 10.0
-_ASK_AGAIN_S: Final = (0.03, 0.5)  # after how long for a transactional id: at first, and at most
+_ASK_AGAIN_S: Final = (0.01, 0.5)  # after how long for a transactional id: at first, and at most
 
 _RETRY: Final = frozenset(
     {
@@ -220,7 +220,7 @@ def group_consumer(settings: Settings) -> Consumer:
         Consumer,
         {
             "session.timeout.ms": SESSION_TIMEOUT_MS,
-            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12,  # how soon a member joins in when the leader restarts
+            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12,  # how soon members join in when one comes or goes
             # How long a rebalance waits for a member that does not join: longer than any turn of the loop takes.
             "max.poll.interval.ms": 120_000,
             "fetch.wait.max.ms": 50,
