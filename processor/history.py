@@ -1,10 +1,9 @@
 """What a partition's outputs say of its past: up to where they account for events, and of which events topic."""
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Collection
+from typing import Final, cast
 
 import msgspec
-from confluent_kafka import Consumer, Message
 
 from processor.adapters import kafka
 from processor.adapters.avro import codec
@@ -24,24 +23,20 @@ class LastOutput(msgspec.Struct, frozen=True):
     key: bytes | None
 
 
-def last_outputs(settings: Settings, cluster: Cluster, partitions: Iterable[int]) -> dict[int, LastOutput]:
+def last_outputs(settings: Settings, cluster: Cluster, partitions: Collection[int]) -> dict[int, LastOutput]:
     """Return the output with the highest source offset of each partition that has any.
 
     One partition's outputs are written in the order of their sources, so that it is the last fact or the last
     rejected record. Committed records only. Raises StopError for a fact that is none.
     """
-    consumer = kafka.reader(settings)
     kinds = ((settings.facts_topic, _of_fact), (settings.rejected_topic, _of_rejected))
     outputs: dict[int, LastOutput] = {}
-    try:
-        with kafka.failures("reading the last outputs"):
-            for partition in partitions:
-                found = [_last(cluster, consumer, topic, partition, kind) for topic, kind in kinds]
-                known = [output for output in found if output is not None]
-                if known:
-                    outputs[partition] = max(known, key=lambda output: output.source_offset)
-    finally:
-        consumer.close()
+    with kafka.failures("reading the last outputs"):
+        for topic, kind in kinds:
+            for partition, record in _last_records(settings, cluster, topic, partitions).items():
+                output, known = kind(record), outputs.get(partition)
+                if output is not None and (known is None or output.source_offset > known.source_offset):
+                    outputs[partition] = output
     return outputs
 
 
@@ -68,24 +63,28 @@ def is_same_events_topic(settings: Settings, cluster: Cluster, partition: int, l
     return keys == [last.key]
 
 
-def _last(
-    cluster: Cluster, consumer: Consumer, topic: str, partition: int, kind: Callable[[Record], LastOutput | None]
-) -> LastOutput | None:
-    """Return what the partition's last record accounts for, reading backwards in growing steps."""
-    begin = cluster.starts(topic, [partition])[partition]
-    end = cluster.ends(topic, [partition])[partition]
+def _last_records(settings: Settings, cluster: Cluster, topic: str, partitions: Collection[int]) -> dict[int, Record]:
+    """Return the last record of each partition that has any, reading backwards in growing steps."""
+    begins, ends = cluster.starts(topic, partitions), cluster.ends(topic, partitions)
+    left = {partition for partition in partitions if begins[partition] < ends[partition]}
+    records: dict[int, Record] = {}
+    if not left:
+        return records
     step = _FIRST_STEP
-    while begin < end:
-        start = max(begin, end - step)
-        last: Message | None = None
-        for message in kafka.read_range(consumer, topic, {partition: start}, {partition: end}):
-            last = message
-        if last is not None:
-            return kind(record_of(last))
-        if start == begin:
-            return None
-        step *= 8
-    return None
+    consumer = kafka.reader(settings)  # for each topic: a client takes a second to learn where a further one is
+    try:
+        while left:
+            starts = {partition: max(begins[partition], ends[partition] - step) for partition in left}
+            bounds = starts, {partition: ends[partition] for partition in left}
+            found = {
+                cast("int", message.partition()): message for message in kafka.read_range(consumer, topic, *bounds)
+            }
+            records |= {partition: record_of(message) for partition, message in found.items()}
+            left = {partition for partition in left - found.keys() if starts[partition] > begins[partition]}
+            step *= 8
+    finally:
+        consumer.close()
+    return records
 
 
 def _of_fact(record: Record) -> LastOutput:

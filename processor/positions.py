@@ -37,7 +37,9 @@ from processor.topics import describe_topics
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # at first, and at most: a far coordinator needs longer
 _PACE_S: Final = 0.3
 _CATCH_UP_WAIT_S: Final = 0.1
-_EVENTS_WAIT_S: Final = (0.1, 0.01, 0.0)  # without a catch-up, with one that waits for facts, with one that reads
+# How long events are waited for: usually; with nothing placed, since a poll in which partitions are assigned goes on
+# for its whole time; with a catch-up that waits for facts; with one that reads.
+_EVENTS_WAIT_S: Final = (0.1, 0.02, 0.01, 0.0)
 log = get_logger()
 
 
@@ -77,9 +79,9 @@ class Positions:
     @property
     def events_wait_s(self) -> float:
         """How long events may be waited for: a catch-up that reads goes on at once, one that waits takes no core."""
-        without, waiting, reading = _EVENTS_WAIT_S
+        usually, unplaced, waiting, reading = _EVENTS_WAIT_S
         if not self._catchup.partitions:
-            return without
+            return usually if self._group.placed else unplaced
         return waiting if self._catchup.is_waiting else reading
 
     def settle(self) -> None:

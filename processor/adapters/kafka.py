@@ -34,6 +34,7 @@ FETCH_PAUSE_MS: Final = 20  # of a full queue, which is empty again long before 
 SESSION_TIMEOUT_MS: Final = 6_000  # the least a broker takes by default: how fast a crash is noticed
 TRANSACTION_TIMEOUT_MS: Final = 10_000  # how long a crashed replica can hold readers back
 REQUEST_TIMEOUT_S: Final = 10.0
+_ASK_AGAIN_S: Final = (0.01, 0.5)  # after how long for a transactional id: at first, and at most
 
 _RETRY: Final = frozenset(
     {
@@ -179,11 +180,28 @@ def end_transaction(settings: Settings, claim: str) -> None:
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         },
     )
-    try:
-        producer.init_transactions(REQUEST_TIMEOUT_S)
-    except KafkaException as error:
-        failure = classify(error.args[0], f"ending the transaction of {claim}")
-        raise failure if isinstance(failure, StopError) else RetryError(str(failure)) from error
+    start_transactions(producer, f"ending the transaction of {claim}")
+
+
+def start_transactions(producer: Producer, doing: str) -> None:
+    """Have the producer own its transactional id; a transaction that an earlier owner left open is ended.
+
+    The broker needs some milliseconds to end it, and answers "not now" until then. The client asks again by itself
+    after half a second, and at once where the call is made again. `doing` says what for, in an error's line.
+    Raises RetryError, or StopError.
+    """
+    deadline = time.monotonic() + TRANSACTION_TIMEOUT_MS / 1000
+    wait_s, longest_s = _ASK_AGAIN_S
+    while True:
+        try:
+            producer.init_transactions(wait_s)
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() >= deadline:
+                failure = classify(error.args[0], doing)
+                raise failure if isinstance(failure, StopError) else RetryError(str(failure)) from error
+        else:
+            return
+        wait_s = min(wait_s * 2, longest_s)
 
 
 def is_fatal(error: KafkaError) -> bool:
@@ -202,7 +220,7 @@ def group_consumer(settings: Settings) -> Consumer:
         Consumer,
         {
             "session.timeout.ms": SESSION_TIMEOUT_MS,
-            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12,  # how soon a member joins in when the leader restarts
+            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12,  # how soon members join in when one comes or goes
             # How long a rebalance waits for a member that does not join: longer than any turn of the loop takes.
             "max.poll.interval.ms": 120_000,
             "fetch.wait.max.ms": 50,

@@ -149,11 +149,7 @@ class Ledger:
         if self._producer is not None:
             return
         producer = kafka.transactional_producer(self._settings, self._batch_bytes)
-        try:
-            producer.init_transactions(TRANSACTION_TIMEOUT_S)
-        except KafkaException as error:
-            failure = kafka.classify(error.args[0], "starting transactions")
-            raise failure if isinstance(failure, StopError) else RetryError(str(failure)) from error
+        kafka.start_transactions(producer, "starting transactions")
         self._producer = producer
 
     def commit(

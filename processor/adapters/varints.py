@@ -28,7 +28,9 @@ def _varint(number: int) -> bytes:
 
 # Two bytes hold lengths up to 8,191 and numbers of 14 bits. Tables of them cost 2 MiB and save 10 us a fact.
 _TWO_BYTES: Final = 1 << 14
-_LAST: Final = [_varint(number) for number in range(_TWO_BYTES)]
+_LAST: Final = [
+    bytes((number & 0x7F | 0x80, number >> 7)) if number > 0x7F else bytes((number,)) for number in range(_TWO_BYTES)
+]
 _MORE: Final = [bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(_TWO_BYTES)]
 LENGTHS: Final = [_LAST[length * 2] for length in range(_TWO_BYTES // 2)]
 """How a length stands before so many bytes or elements. IndexError: it is longer than the table."""

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from processor.cli.options import CONNECTION, print_line, progress, with_settings
-from processor.cli.outputs import time_ms
+from processor.cli.outputs import rejected, time_ms
 from processor.domain.rejections import Reason
 from processor.replay import ALL_INVALID, Replay, Selection, Summary, Verdict
 from processor.settings import Settings
@@ -15,7 +15,7 @@ _JSON: Final = msgspec.json.Encoder()
 _SKIPPED: Final = (Verdict.ROUNDS, Verdict.TRUNCATED, Verdict.ALREADY)
 
 
-@click.command()
+@rejected.command()
 @click.option(
     "--reason",
     "reasons",

@@ -1,6 +1,8 @@
 """Proves what `--help` says, what `topics create` makes, and what `check` finds."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -49,6 +51,24 @@ def test_wrong_usage(idle, arguments):
     assert done.returncode == 2
     assert "Usage:" in done.stderr
     assert done.stdout == ""
+
+
+def test_unknown_command_names_the_nearest():
+    """Commands are imported when asked for; a name that is none is still compared with all of them."""
+    shown = CliRunner().invoke(cli, ["verfy"])
+    assert shown.exit_code == 2
+    assert "verify" in shown.output
+
+
+def test_run_imports_no_other_command():
+    """A replica that was killed is back the sooner for what it does not import."""
+    program = (
+        "import sys; from processor.cli import cli; cli(['run', '--help'], standalone_mode=False); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.splitlines()[-1].split())
+    assert "processor.service" in modules
+    assert not modules & {"processor.audit", "processor.contacts", "processor.replay", "processor.cli.events"}
 
 
 def test_topics_create(idle):
