@@ -81,7 +81,8 @@ def fold(
         if input_bytes + 2 * output_bytes >= budget_bytes and outputs:
             break
         record, command = entry.record, entry.result
-        partition, size_bytes = record.partition, record.size_bytes
+        partition, key, value = record.partition, record.key, record.value
+        size_bytes = (0 if key is None else len(key)) + (0 if value is None else len(value))
         input_bytes += size_bytes
         result: Fact | Rejection
         if isinstance(command, Rejection):

@@ -6,38 +6,55 @@ own, and left behind with its producer when its time is over: a new producer fen
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaException
 
-from processor.errors import ProducerLostError
+from processor.errors import OrderFactsError, ProducerLostError
 
 GRACE_S: Final = 2.0  # the client's own timeout comes first, if it keeps it
 
 
-_RAISED: Final = (KafkaException, SystemError, RuntimeError, TypeError, ValueError)
+_RAISED: Final = (KafkaException, OrderFactsError, SystemError, RuntimeError, TypeError, ValueError)
+
+
+class Call(NamedTuple):
+    """What is done, how long it may take, and what it is, in an error's line."""
+
+    work: Callable[[], None]
+    timeout_s: float
+    what: str
 
 
 class BoundedCalls:
     """Makes calls one at a time on a thread that may be left behind."""
 
     def __init__(self) -> None:
-        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._asked: SimpleQueue[Sequence[Call] | None] = SimpleQueue()
         self._answers: SimpleQueue[Exception | None] = SimpleQueue()
         threading.Thread(target=_work, args=(self._asked, self._answers), name="kafka-calls", daemon=True).start()
 
-    def call(self, work: Callable[[], None], timeout_s: float, what: str) -> None:
-        """Do the work, raise what it raises; ProducerLostError where it has not ended by then.
+    def call(self, *calls: Call, beside: Callable[[], None] | None = None) -> None:
+        """Make calls in turn, up to the first that raises, and raise that; ProducerLostError where one does not end.
 
-        After that error only `close` may follow.
+        `beside` is done here meanwhile; what it raises is raised once the calls have ended, if they raise nothing.
+        After ProducerLostError only `close` may follow.
         """
-        self._asked.put(work)
+        self._asked.put(calls)
         try:
-            failure = self._answers.get(timeout=timeout_s + GRACE_S)
+            if beside is not None:
+                beside()
+        finally:
+            for _, timeout_s, what in calls:
+                self._await(timeout_s + GRACE_S, what)
+
+    def _await(self, timeout_s: float, what: str) -> None:
+        try:
+            failure = self._answers.get(timeout=timeout_s)
         except Empty:
-            raise ProducerLostError(f"{what}: the client did not return within {timeout_s + GRACE_S:g} s") from None
+            raise ProducerLostError(f"{what}: the client did not return within {timeout_s:g} s") from None
         if failure is not None:
             raise failure
 
@@ -46,11 +63,12 @@ class BoundedCalls:
         self._asked.put(None)
 
 
-def _work(asked: "SimpleQueue[Callable[[], None] | None]", answers: "SimpleQueue[Exception | None]") -> None:
-    while (work := asked.get()) is not None:
-        try:
-            work()
-        except _RAISED as failure:
-            answers.put(failure)
-        else:
+def _work(asked: "SimpleQueue[Sequence[Call] | None]", answers: "SimpleQueue[Exception | None]") -> None:
+    while (calls := asked.get()) is not None:
+        for call in calls:
+            try:
+                call.work()
+            except _RAISED as failure:
+                answers.put(failure)
+                break
             answers.put(None)

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from processor.adapters import kafka
 from processor.adapters.cluster import Cluster
 from processor.adapters.ledger import Watermark
-from processor.adapters.messages import sorted_out
+from processor.adapters.messages import fitting, sorted_out
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError
 from processor.logs import get_logger
@@ -185,7 +185,9 @@ class Group:
     def advance(self, watermarks: dict[int, Watermark]) -> None:
         """Note what a batch committed; its mirror must hold the same from now on."""
         for partition, watermark in watermarks.items():
-            self.placed[partition] = Placed(watermark, watermark, self.placed[partition].end)
+            placed = self.placed.get(partition)
+            if placed is not None:  # else it was taken away, or is owed a place, since records were read ahead
+                self.placed[partition] = Placed(watermark, watermark, placed.end)
 
     def ends(self) -> dict[int, int]:
         """Return the next offset of each partition that was read to its end, where that is beyond its watermark.
@@ -268,12 +270,7 @@ class Group:
     def _cut(self, records: list[Record], most: int, most_bytes: int) -> list[Record]:
         """Return what one batch may hold; keep the rest, and read on where nothing is kept."""
         self._check_first(records)
-        count = size = 0
-        for record in records[:most]:
-            size += record.size_bytes
-            count += 1
-            if size >= most_bytes:
-                break
+        count = fitting(records, most, most_bytes)
         self.give_back(records[count:])
         if not self._held and self._is_held_back:
             self._resume()

@@ -14,7 +14,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from processor.adapters import kafka
-from processor.adapters.bounded import BoundedCalls
+from processor.adapters.bounded import BoundedCalls, Call
 from processor.adapters.messages import produce_facts
 from processor.batch import Output
 from processor.domain.records import Record
@@ -159,11 +159,13 @@ class Ledger:
         next_offsets: Mapping[int, int],
         contacts: ContactsPosition | None,
         group_metadata: Any,
+        beside: Callable[[], None] | None = None,
     ) -> dict[int, Watermark]:
         """Commit a batch and return each partition's new watermark: on return the outcome is definite.
 
         `before` holds each partition's watermark so far, `next_offsets` its next source offset, `contacts`
-        how far the contact index was.
+        how far the contact index was. `beside` is done while the brokers take what was produced; where it raises
+        nothing is committed.
         Raises RetryError, ProducerLostError or StopError; then `abort` must be called.
         """
         producer = self._producer
@@ -173,11 +175,25 @@ class Ledger:
             producer.begin_transaction()
             self._open = True
             reports = self._produce(producer, outputs)
-            with kafka.fatal_errors():
+            after: dict[int, Watermark] = {}
+
+            def flush() -> None:
                 self._flush(producer, reports)
-            after = self._watermarks(reports, before, next_offsets)
-            offsets = self._offsets(after, contacts)
-            self._add_offsets(producer, offsets, group_metadata)
+                after.update(self._watermarks(reports, before, next_offsets))
+
+            timeout_s = self._offsets_timeout_s
+
+            def add_offsets() -> None:
+                self._offsets_timeout_s = min(timeout_s * 2, OFFSETS_TIMEOUT_S[1])  # the next time, if this fails
+                producer.send_offsets_to_transaction(self._offsets(after, contacts), group_metadata, timeout_s)
+
+            with kafka.fatal_errors():
+                self._calls.call(
+                    Call(flush, TRANSACTION_TIMEOUT_S, "writing facts"),
+                    Call(add_offsets, timeout_s, "adding offsets"),
+                    beside=beside,
+                )
+            self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
         except KafkaException as error:
             raise kafka.classify(error.args[0], "writing a batch") from error
         except BufferError as error:
@@ -207,19 +223,8 @@ class Ledger:
             self._calls.close()
             self._calls = BoundedCalls()  # the old one may be held up for ever by the old producer
 
-    def _add_offsets(self, producer: Producer, offsets: list[TopicPartition], group_metadata: Any) -> None:
-        """Add the offsets; where that fails, wait twice as long the next time."""
-        timeout_s = self._offsets_timeout_s
-        self._offsets_timeout_s = min(timeout_s * 2, OFFSETS_TIMEOUT_S[1])
-        self._call(
-            lambda: producer.send_offsets_to_transaction(offsets, group_metadata, timeout_s),
-            "adding offsets",
-            timeout_s,
-        )
-        self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
-
-    def _call(self, work: Callable[[], None], what: str, timeout_s: float = TRANSACTION_TIMEOUT_S) -> None:
-        self._calls.call(work, timeout_s, what)
+    def _call(self, work: Callable[[], None], what: str) -> None:
+        self._calls.call(Call(work, TRANSACTION_TIMEOUT_S, what))
 
     def _produce(self, producer: Producer, outputs: Sequence[Output]) -> "_Reports":
         reports = _Reports()

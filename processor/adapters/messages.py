@@ -40,6 +40,18 @@ def sorted_out(messages: Iterable[Any]) -> tuple[list[Record], list[Message]]:
     return records, others
 
 
+def fitting(records: Sequence[Record], most: int, most_bytes: int) -> int:
+    """Return how many records make a batch: the first with which it has reached so many, or so many bytes."""
+    count = size_bytes = 0
+    for record in records:
+        if count >= most or size_bytes >= most_bytes:
+            break
+        key, value = record.key, record.value
+        size_bytes += (0 if key is None else len(key)) + (0 if value is None else len(value))
+        count += 1
+    return count
+
+
 def produce_facts(
     produce: Callable[..., None], topic: str, outputs: Sequence[Output], report: Callable[..., None]
 ) -> list[Output]:

@@ -30,12 +30,16 @@ class Sabotage:
 
     def __init__(self, moment, batch, signal_name):
         self.moment, self.due, self.number = moment, batch, signal.Signals[signal_name]
-        self.batch = 0
+        self.batch = self.polled = self.decoded = 0
 
-    def reached(self, moment):
-        """Note a moment of the batch in hand."""
-        if moment == self.moment and self.batch == self.due:
-            get_logger().warning("test.sabotage", moment=moment, batch=self.batch, signal=self.number.name)
+    def number_of(self, step):
+        """Give the number of the batch that a step is at: the first two may be at the next one already."""
+        return {"poll": self.polled + 1, "decode": self.decoded + 1}.get(step, self.batch)
+
+    def reached(self, moment, number):
+        """Note a moment of a batch."""
+        if moment == self.moment and number == self.due:
+            get_logger().warning("test.sabotage", moment=moment, batch=number, signal=self.number.name)
             self.due = -1
             os.kill(os.getpid(), self.number)
 
@@ -44,11 +48,16 @@ class Sabotage:
         original = getattr(owner, method)
 
         def wrapped(instance, *args, **kwargs):
-            self.reached(f"before {step}")
-            result = original(instance, *args, **kwargs)
-            if step == "poll" and result:
+            if step == "look up" and args[0]:
                 self.batch += 1
-            self.reached(f"after {step}")
+            number = self.number_of(step)
+            self.reached(f"before {step}", number)
+            result = original(instance, *args, **kwargs)
+            if step in ("poll", "decode") and not result:
+                return result  # no batch
+            self.polled += step == "poll"
+            self.decoded += step == "decode"
+            self.reached(f"after {step}", number)
             return result
 
         setattr(owner, method, wrapped)

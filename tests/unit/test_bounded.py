@@ -6,23 +6,50 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from processor.adapters import bounded
-from processor.adapters.bounded import BoundedCalls
-from processor.errors import ProducerLostError
+from processor.adapters.bounded import BoundedCalls, Call
+from processor.errors import ProducerLostError, RetryError
 
 
 def test_calls_are_made_one_after_the_other_and_raise_what_the_work_raises():
     """Work is done before `call` returns; an error of the client comes out as it is, and the next call is made."""
     calls, done = BoundedCalls(), []
-    calls.call(lambda: done.append(1), 30, "the first")
+    calls.call(Call(lambda: done.append(1), 30, "the first"))
     assert done == [1]
 
     def refused():
         raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
 
     with pytest.raises(KafkaException):
-        calls.call(refused, 30, "the second")
-    calls.call(lambda: done.append(3), 30, "the third")
+        calls.call(Call(refused, 30, "the second"), Call(lambda: done.append(2), 30, "after it"))
+    calls.call(Call(lambda: done.append(3), 30, "the third"))
     assert done == [1, 3]
+    calls.close()
+
+
+def test_other_work_is_done_beside_the_calls():
+    """Calls in turn on their thread, the other work here; both have ended on return. Its error comes after theirs."""
+    calls, begun, goes_on, done = BoundedCalls(), threading.Event(), threading.Event(), []
+
+    def first():
+        begun.set()
+        assert goes_on.wait(30)
+        done.append("first")
+
+    def beside():
+        assert begun.wait(30)
+        done.append("beside")
+        goes_on.set()
+        raise RetryError("what was done beside")
+
+    with pytest.raises(RetryError, match="beside"):
+        calls.call(Call(first, 30, "the first"), Call(lambda: done.append("second"), 30, "the second"), beside=beside)
+    assert done == ["beside", "first", "second"]
+
+    def refused():
+        raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
+
+    with pytest.raises(KafkaException):
+        calls.call(Call(refused, 30, "the third"), beside=beside)
     calls.close()
 
 
@@ -31,6 +58,6 @@ def test_call_that_hangs_is_left_behind_with_its_producer(monkeypatch):
     monkeypatch.setattr(bounded, "GRACE_S", 0.05)
     calls, comes_back = BoundedCalls(), threading.Event()
     with pytest.raises(ProducerLostError, match=r"adding offsets: the client did not return within 0\.1 s"):
-        calls.call(lambda: comes_back.wait() and None, 0.05, "adding offsets")
+        calls.call(Call(lambda: comes_back.wait() and None, 0.05, "adding offsets"))
     comes_back.set()
     calls.close()
