@@ -41,7 +41,7 @@ from processor.adapters.varints import (
     long_at,
     long_bytes,
 )
-from processor.domain.records import Event, Item, Order
+from processor.domain.records import MAX_ELEMENTS, Event, Item, Order
 
 EVENT_HEADER: Final = {event_header!r}
 FACT_HEADER: Final = {fact_header!r}
@@ -81,9 +81,12 @@ class Code:
 class Reading:
     """Writes code that reads values from `b` at `p` on."""
 
-    def __init__(self, code: Code, named: dict[str, Any]) -> None:
+    def __init__(self, code: Code, *, bounded: bool) -> None:
         self._code = code
-        self._named = named
+        self._named: dict[str, Any] = {}
+        self._bounded = bounded  # in how many elements a value has
+        if bounded:
+            code.add("left = MAX_ELEMENTS")
 
     def value(self, schema: Any, target: str) -> None:
         """Add code that reads a value of the schema into a variable."""
@@ -150,6 +153,8 @@ class Reading:
         with self._code.within():
             if total:
                 self._code.add(f"{total} += {count}")
+            if self._bounded:
+                self._code.add(f"left -= {count}", "if left < 0:", "    raise UnusualAvro")
             self._code.add(f"for _ in range({count}):")
             with self._code.within():
                 read_element()
@@ -317,7 +322,7 @@ def reader(schema: Any, function: str, result: str, what: str) -> list[str]:
         "", "Raises ValueError, IndexError or struct.error at anything unusual. A length beyond the end shows as a"
     )
     code.add("position beyond the end.", '"""')
-    Reading(code, {}).value(schema, "record")
+    Reading(code, bounded=result == "Event").value(schema, "record")
     code.add("return record, p")
     return code.lines
 

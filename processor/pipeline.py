@@ -15,7 +15,16 @@ from processor.batch import DecodeEvent, EncodeFact, Fact, Folded, Needs, OrderK
 from processor.domain.events import parse
 from processor.domain.identifiers import find_owner
 from processor.domain.orders import decide
-from processor.domain.records import Command, Identifier, Order, Record, SetStatus, Source, UndecodableError
+from processor.domain.records import (
+    MAX_ELEMENTS,
+    Command,
+    Identifier,
+    Order,
+    Record,
+    SetStatus,
+    Source,
+    UndecodableError,
+)
 from processor.domain.rejections import Reason, Rejection
 
 
@@ -116,6 +125,8 @@ def _keep(
     order: Order, changes: dict[str, Order], encode: EncodeFact, packing: Packing | None, rules: Rules
 ) -> Fact | Rejection:
     """Return the fact of an order's change, and note the change, unless the fact is too large."""
+    if len(order.custom) > MAX_ELEMENTS:
+        return Rejection(Reason.FACT_TOO_LARGE, f"the order would have more than {MAX_ELEMENTS} custom fields")
     if packing is not None and not isinstance(order.items, bytes):
         order = replace(order, items=packing.pack(order.items))
     value = encode(order)

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from processor.adapters import generated
 from processor.adapters.strict_avro import Decoder, MalformedAvro, compile_decoder
 from processor.batch import Packing
-from processor.domain.records import Event, Item, Order, UndecodableError
+from processor.domain.records import MAX_ELEMENTS, Event, Item, Order, UndecodableError
 from processor.errors import StopError
 
 EVENT: Final = "order-event"
@@ -40,8 +40,7 @@ _UNUSUAL: Final = (ValueError, IndexError, struct.error)
 class _Subject:
     """All versions of one schema: how each is read, and how the newest is written."""
 
-    def __init__(self, name: str, versions: Mapping[int, dict[str, Any]]) -> None:
-        self.name = name
+    def __init__(self, versions: Mapping[int, dict[str, Any]], most_elements: int | None = None) -> None:
         newest = versions[max(versions)]
         self._newest = fastavro.parse_schema(_raw(newest))
         self.header = FRAMING + _fingerprint(newest)
@@ -49,7 +48,7 @@ class _Subject:
         for schema in versions.values():
             header = FRAMING + _fingerprint(schema)
             older = None if header == self.header else fastavro.parse_schema(_raw(schema))
-            self._decoders[header] = (compile_decoder(schema), older)
+            self._decoders[header] = (compile_decoder(schema, most_elements), older)
 
     def decode(self, value: bytes) -> Any:
         """Return the record as the newest version has it. Raises UndecodableError."""
@@ -82,7 +81,8 @@ class Codec:
 
     def __init__(self, folder: Traversable | Path) -> None:
         versions = _read_schemas(folder)
-        self._events, self._contacts, self._facts = (_Subject(name, versions[name]) for name in _SUBJECTS)
+        self._events = _Subject(versions[EVENT], MAX_ELEMENTS)
+        self._contacts, self._facts = _Subject(versions[CONTACT]), _Subject(versions[FACT])
         fact = _raw(versions[FACT][max(versions[FACT])])
         (items,) = (field["type"] for field in fact["fields"] if field["name"] == "items")
         self._items = fastavro.parse_schema(items, named_schemas={})

@@ -18,7 +18,7 @@ from processor.adapters.varints import (
     long_at,
     long_bytes,
 )
-from processor.domain.records import Event, Item, Order
+from processor.domain.records import MAX_ELEMENTS, Event, Item, Order
 
 EVENT_HEADER: Final = b"\xc3\x01\xb4\xa6vP\xbdA\x90,"
 FACT_HEADER: Final = b"\xc3\x01GE\xbd\x1b\xab\xb2\x0e\xc1"
@@ -32,6 +32,7 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
     Raises ValueError, IndexError or struct.error at anything unusual. A length beyond the end shows as a
     position beyond the end.
     """
+    left = MAX_ELEMENTS
     n = b[p]
     if n & 129:
         n, p = length_at(b, p)
@@ -60,6 +61,9 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
         p += 1
     while count4:
         total += count4
+        left -= count4
+        if left < 0:
+            raise UnusualAvro
         for _ in range(count4):
             n = b[p]
             if n & 129:
@@ -104,6 +108,9 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
                     count7 >>= 1
                     p += 1
                 while count7:
+                    left -= count7
+                    if left < 0:
+                        raise UnusualAvro
                     for _ in range(count7):
                         map8: dict[str, Any] = {}
                         count11 = b[p]
@@ -113,6 +120,9 @@ def event_at(b: bytes, p: int) -> tuple[Event, int]:
                             count11 >>= 1
                             p += 1
                         while count11:
+                            left -= count11
+                            if left < 0:
+                                raise UnusualAvro
                             for _ in range(count11):
                                 n = b[p]
                                 if n & 129:

@@ -3,10 +3,12 @@
 fastavro accepts union and enum indexes out of range, any boolean byte, and lengths that lie; a producer's
 bug would turn into a wrong fact. Here each of them is `MalformedAvro`. Logical types stay raw. What a
 value may cost is bounded by its size: a block never claims more elements than bytes are left, and the
-schemas known here have no element of no bytes and no recursion.
+schemas known here have no element of no bytes and no recursion. What may come from anybody is bounded besides in
+how many elements its arrays and maps have together. A decoder is not for several threads at once.
 """
 
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,33 +20,52 @@ class MalformedAvro(ValueError):  # noqa: N818
     """Bytes that no writer of the schema makes; the text says what is wrong, without the value."""
 
 
-def compile_decoder(schema: Any) -> Decoder:
+class _Budget:
+    """How many elements the value in hand may still have."""
+
+    def __init__(self, most: int) -> None:
+        self.most = self.left = most
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise MalformedAvro(f"more than {self.most} elements in arrays and maps")
+
+
+def compile_decoder(schema: Any, most_elements: int | None = None) -> Decoder:
     """Return decode(buffer, position) -> (value, end) for a schema as its JSON text gives it.
 
-    Values are those fastavro gives without logical types. Raises MalformedAvro when called; ValueError
-    when the schema has a type that the topics' schemas do not use, or is recursive.
+    Values are those fastavro gives without logical types. Raises MalformedAvro when called, also for more than
+    `most_elements`; ValueError when the schema has a type that the topics' schemas do not use, or is recursive.
     """
-    return _compile(schema, {})
+    budget = _Budget(sys.maxsize if most_elements is None else most_elements)
+    read = _compile(schema, {}, budget)
+
+    def decode(buffer: bytes, position: int) -> tuple[Any, int]:
+        budget.left = budget.most
+        return read(buffer, position)
+
+    return decode
 
 
-def _compile(schema: Any, named: dict[str, Decoder]) -> Decoder:
+def _compile(schema: Any, named: dict[str, Decoder], budget: _Budget) -> Decoder:
     if isinstance(schema, list):
-        return _union([_compile(branch, named) for branch in schema])
+        return _union([_compile(branch, named, budget) for branch in schema])
     kind = schema["type"] if isinstance(schema, dict) else schema
     if isinstance(kind, dict | list):
-        return _compile(kind, named)
+        return _compile(kind, named, budget)
     if kind in _PRIMITIVES:
         return _PRIMITIVES[kind]
     match kind:
         case "array":
-            return _array(_compile(schema["items"], named))
+            return _array(_compile(schema["items"], named, budget), budget)
         case "map":
-            return _map(_compile(schema["values"], named))
+            return _map(_compile(schema["values"], named, budget), budget)
         case "enum":
             named[schema["name"]] = decoder = _enum(schema["symbols"])
             return decoder
         case "record":
-            fields = [(field["name"], _compile(field["type"], named)) for field in schema["fields"]]
+            fields = [(field["name"], _compile(field["type"], named, budget)) for field in schema["fields"]]
             named[schema["name"]] = decoder = _record(fields)
             return decoder
         case _ if kind in named:
@@ -161,13 +182,14 @@ def _block(buffer: bytes, position: int) -> tuple[int, int, int | None]:
     return count, position, end
 
 
-def _array(element: Decoder) -> Decoder:
+def _array(element: Decoder, budget: _Budget) -> Decoder:
     def decode(buffer: bytes, position: int) -> tuple[list[Any], int]:
         values: list[Any] = []
         while True:
             count, position, end = _block(buffer, position)
             if count == 0:
                 return values, position
+            budget.spend(count)
             for _ in range(count):
                 value, position = element(buffer, position)
                 values.append(value)
@@ -177,13 +199,14 @@ def _array(element: Decoder) -> Decoder:
     return decode
 
 
-def _map(element: Decoder) -> Decoder:
+def _map(element: Decoder, budget: _Budget) -> Decoder:
     def decode(buffer: bytes, position: int) -> tuple[dict[str, Any], int]:
         values: dict[str, Any] = {}
         while True:
             count, position, end = _block(buffer, position)
             if count == 0:
                 return values, position
+            budget.spend(count)
             for _ in range(count):
                 name, position = _string(buffer, position)
                 values[name], position = element(buffer, position)

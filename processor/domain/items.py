@@ -5,9 +5,10 @@ Raises `InvalidItems` with the path of the first fault, such as `items[2].quanti
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import Any, Final
 
-from processor.domain.records import Digits, Item, Scalar
+from processor.domain.records import MAX_ELEMENTS, Digits, Item, Scalar
 from processor.domain.rejections import shown
 from processor.domain.values import (
     LONGS,
@@ -27,9 +28,11 @@ MAX_NESTING: Final = 100  # the items array is level 1
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 # Possessive, and with a text that never ends: else it is begun anew at each of its quotes, in quadratic time.
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_BRACKET: Final = re.compile(r"[\[\]{}]")
+_NO_BRACKETS: Final = bytes(set(range(256)).difference(b"[]{}"))
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _REQUIRED: Final = ("externalItemId", "name", "quantity", "cost", "url", "imageUrl")
 _REQUIRED_LENIENT: Final = ("externalItemId", "quantity")
+_LEAST_CHARACTERS: Final = 4  # of an attribute as JSON
 _MOST_QUANTITY: Final = 10**15  # that is usual
 
 
@@ -46,15 +49,17 @@ def parse_items(value: object, *, lenient: bool) -> tuple[Item, ...]:
 
     With `lenient` only externalItemId and quantity are required. Raises InvalidItems.
     """
+    is_long = isinstance(value, str) and len(value) > _LEAST_CHARACTERS * MAX_ELEMENTS
     if isinstance(value, str):
-        if _nesting(value) > MAX_NESTING:
-            raise InvalidItems("items", f"is nested deeper than {MAX_NESTING} levels")
+        _check_brackets(value)
         try:
             value = parse_json(value)
         except InvalidValue as error:
             raise InvalidItems("items", str(error)) from error
     if not isinstance(value, list):
         raise InvalidItems("items", "expected an array of objects")
+    if is_long and sum([len(element) for element in value if isinstance(element, dict)]) > MAX_ELEMENTS:
+        raise InvalidItems("items", f"have more than {MAX_ELEMENTS} attributes")
     required = _REQUIRED_LENIENT if lenient else _REQUIRED
     return tuple([_item(index, element, required) for index, element in enumerate(value)])
 
@@ -180,18 +185,15 @@ def _is_sound(name: str) -> bool:
     return name.isascii() or not _SURROGATE.search(name)
 
 
-def _nesting(text: str) -> int:
-    """Return how deep arrays and objects are nested in a JSON text, what a later name replaces included."""
+def _check_brackets(text: str) -> None:
+    """Refuse a JSON text with too many arrays and objects, or nested too deep, in what a later name replaces too."""
     if text.count("[") + text.count("{") <= MAX_NESTING:
-        return 0  # whatever it is, it is not too deep
-    deepest = level = 0
-    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
-        level += 1 if bracket[0] in "[{" else -1
-        if level > deepest:
-            deepest = level
-            if deepest > MAX_NESTING:
-                break
-    return deepest
+        return
+    brackets = _STRING.sub("", text).encode("utf-8", "surrogatepass").translate(None, _NO_BRACKETS)
+    if brackets.count(b"[") + brackets.count(b"{") > MAX_ELEMENTS:
+        raise InvalidItems("items", f"have more than {MAX_ELEMENTS} arrays and objects")
+    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_NESTING:
+        raise InvalidItems("items", f"is nested deeper than {MAX_NESTING} levels")
 
 
 _ATTRIBUTES: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {

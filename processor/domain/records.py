@@ -7,9 +7,15 @@ compiled, as the compiler would not see how a record is made (`frozen`, `array_l
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, tzinfo
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 import msgspec
+
+MAX_ELEMENTS: Final = 20_000
+"""Of an event's arrays and maps together, of its items' attributes, and of an order's custom fields.
+
+What an event costs grows with them, and a hostile megabyte could hold half a million: a second's work.
+"""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

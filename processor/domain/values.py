@@ -141,15 +141,24 @@ def json_text(value: object) -> str:
 
     Raises InvalidValue for a NaN, an infinity, a number beyond double, or a lone surrogate.
     """
+    if isinstance(value, list | dict):
+        try:
+            return sound(_JSON_WRITER.encode(value))  # in C: a tenth of the time
+        except (TypeError, ValueError):  # digits, or what is refused, and told below
+            return _json_text_plainly(value)
+    return _json_text_plainly(value)
+
+
+def _json_text_plainly(value: object) -> str:
     match value:
         case None:
             return "null"
         case str():
             return json_string(sound(value))
         case list():
-            return "[" + ",".join([json_text(element) for element in value]) + "]"
+            return "[" + ",".join([_json_text_plainly(element) for element in value]) + "]"
         case dict():
-            pairs = [f"{json_string(sound(name))}:{json_text(element)}" for name, element in value.items()]
+            pairs = [f"{json_string(sound(name))}:{_json_text_plainly(element)}" for name, element in value.items()]
             return "{" + ",".join(pairs) + "}"
         case bool():
             return "true" if value else "false"
@@ -192,5 +201,6 @@ def _no_constant(name: str) -> object:
     raise ValueError(name)
 
 
+_JSON_WRITER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _QUICK_JSON: Final = msgspec.json.Decoder()
 _JSON: Final = json.JSONDecoder(parse_int=_integer, parse_constant=_no_constant)

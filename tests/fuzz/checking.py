@@ -31,7 +31,6 @@ from tests.unit.test_properties import assert_names_are_told, encoded_size
 from tests.unit.test_rules import settings_of
 
 LIMIT_MS = 100.0
-LIMIT_BYTES = 100_000  # that a record may have for it; a larger one may take in proportion, but no more than that
 HANG_CPU_S = 5.0
 DETAIL_CHARACTERS = 400
 COMPARED_BYTES = 20_000  # records up to this size are also read by fastavro and folded by the reference
@@ -79,7 +78,7 @@ class Checker:
             output, changed, cpu_ms = self._timed(case, record, orders, find, rules)
             self._require_one_result(record, output, changed)
             self._note(case, output, cpu_ms)
-            if cpu_ms > self._limit_of(record):
+            if cpu_ms > self.limit_ms:
                 too_slow_ms = max(too_slow_ms, cpu_ms)
             orders |= {(record.partition, name): order for name, order in changed.items()}
             outputs.append(output)
@@ -100,13 +99,9 @@ class Checker:
                 seconds = f"more than {HANG_CPU_S:.0f} s of CPU time"
                 raise BrokenError(f"hang: {case.name}", f"{record.size_bytes} bytes took {seconds}") from None
             best_ms = min(best_ms, cpu_ms)
-            limit_ms = self._limit_of(record)
-            if best_ms <= limit_ms or (attempt and best_ms > 2 * limit_ms):
+            if best_ms <= self.limit_ms or (attempt and best_ms > 2 * self.limit_ms):
                 break
         return output, changed, best_ms
-
-    def _limit_of(self, record):
-        return self.limit_ms * max(1.0, record.size_bytes / LIMIT_BYTES)
 
     def _note(self, case, output, cpu_ms):
         self.records += 1

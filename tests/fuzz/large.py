@@ -1,12 +1,14 @@
-"""The largest records permitted: each kind repeats one thing until `max_event_bytes` are full.
+"""The largest records: each kind repeats one thing until `max_event_bytes` are full, or the elements as many as may be.
 
-What a record costs must stay in proportion to its bytes, and the proportion small. Where it is not, it shows at full
-size. Each kind is one case: what comes before, and last the record in question. `grown` makes more kinds from a seed.
+What a record costs must stay within its limit at full size too: of what is refused for the number of its elements, and
+just below that. Each kind is one case: what comes before, and last the record in question. `grown` makes more kinds
+from a seed.
 """
 
 import itertools
 import json
 
+from processor.domain.records import MAX_ELEMENTS
 from tests.fuzz.case import HEADER, KEY, MAX_EVENT_BYTES, OLDER_HEADER, Case, records_of, right, string, value_of
 from tests.reference import Rules
 from tests.support.avro_writer import block, text, varint
@@ -56,9 +58,9 @@ def _attribute(name, unit, start="", end=""):
     return _text("items", unit, f'[{OBJECT},"{name}":{start}', end + "}]")
 
 
-def _native(name, element):
+def _native(name, element, most=ROOM):
     """Give a right event with a native array that repeats an element already written."""
-    count = ROOM // len(element)
+    count = min(ROOM // len(element), most)
     return _with(name, varint(5) + varint(count) + element * count + b"\0")
 
 
@@ -67,33 +69,34 @@ def _map(**values):
     return block(written) + b"\0" if written else b"\0"
 
 
-def _until_full(written, room=ROOM):
-    """Give as many of these as there is room for."""
-    sizes = itertools.accumulate(map(len, (kept := list(itertools.islice(written, room // 2)))))
+def _until_full(written, room=ROOM, most=ROOM):
+    """Give as many of these as there is room for, and no more than that."""
+    sizes = itertools.accumulate(map(len, (kept := list(itertools.islice(written, min(most, room // 2))))))
     return kept[: sum(size <= room for size in sizes)]
 
 
 def _params(value, start="p", **changes):
     """Give a right event with as many more parameters as there is room for, all of different names."""
     names = (text(f"{start}{number:x}") for number in itertools.count())
-    return _event(PARAMS + _until_full((name + value for name in names), changes.pop("room", ROOM)), **changes)
+    more = _until_full((name + value for name in names), changes.pop("room", ROOM), changes.pop("most", ROOM))
+    return _event(PARAMS + more, **changes)
 
 
-def _spellings(name):
+def _spellings(name, most=ROOM):
     """Give a right event with an identifying name in as many spellings as there is room for."""
     both = itertools.product(*({letter.lower(), letter.upper()} for letter in name))
-    return _event(PARAMS + _until_full(text("".join(letters)) + string("x") for letters in both))
+    return _event(PARAMS + _until_full((text("".join(letters)) + string("x") for letters in both), most=most))
 
 
-def _attributes(room):
+def _attributes(room, most=ROOM):
     """Give one right item with as many more attributes as there is room for."""
     names = (f',"{number:x}":1' for number in itertools.count())
-    return f"[{OBJECT}{''.join(_until_full(names, room))}}}]"
+    return f"[{OBJECT}{''.join(_until_full(names, room, most))}}}]"
 
 
-def _items(room):
+def _items(room, most=ROOM):
     """Give as many right items as there is room for."""
-    return f"[{OBJECT}}}{f',{OBJECT}}}' * (room // (len(OBJECT) + 2) - 1)}]"
+    return f"[{OBJECT}}}{f',{OBJECT}}}' * (min(room // (len(OBJECT) + 2), most) - 1)}]"
 
 
 NATIVE_ITEM = _map(externalItemId="i", name="n", quantity=LONG, cost=LONG, url="u", imageUrl="i")
@@ -154,6 +157,27 @@ READING = {
     "order id of endless digits": lambda: _text("externalOrderId", "1"),
 }
 _MOST = 860_000  # bytes of an event whose fact still fits
+_PARAMS = MAX_ELEMENTS - len(RIGHT) - 1  # beside the right ones and an array
+_ITEMS = MAX_ELEMENTS // len(RIGHT_ITEM)
+AT_THE_BOUND = {
+    "most params of null": lambda: _params(b"\0", most=_PARAMS),
+    "most params of null, older schema": lambda: _params(
+        b"\0", most=_PARAMS, header=OLDER_HEADER, envelope=text("orderCreated")
+    ),
+    "most params of texts": lambda: _params(string("x"), most=_PARAMS),
+    "most params of long names and texts": lambda: _params(string("x" * 24), start="p" * 20, most=_PARAMS),
+    "most params of longs": lambda: _params(LONG, most=_PARAMS),
+    "most params of doubles": lambda: _params(b"\x08" + b"\x11" * 8, most=_PARAMS),
+    "most params of empty arrays": lambda: _params(b"\x0a\0", most=_PARAMS),
+    "most params of arrays of nothing": lambda: _params(b"\x0a\x02\0\0", most=_PARAMS // 2),
+    "most identifiers in all spellings": lambda: _spellings("externalCustomerId", most=_PARAMS),
+    "most native items": lambda: _native("items", NATIVE_ITEM, _PARAMS // (1 + len(RIGHT_ITEM))),
+    "most native field of nothing": lambda: _native("size", b"\0", _PARAMS),
+    "most native field of texts": lambda: _native("size", _map(a=""), _PARAMS // 2),
+    "most native field of doubles": lambda: _native("size", _map(a=b"\x08" + b"\x11" * 8), _PARAMS // 2),
+    "most items": lambda: right(items=_items(_MOST, _ITEMS)),
+    "most attributes of an item": lambda: right(items=_attributes(_MOST, MAX_ELEMENTS - len(RIGHT_ITEM))),
+}
 
 
 def _onto(first, second):
@@ -161,18 +185,19 @@ def _onto(first, second):
 
 
 _ORDERS = {
-    "items": lambda: right(items=_items(_MOST)),
-    "an item of many attributes": lambda: right(items=_attributes(_MOST // 2)),
-    "fields": lambda: _params(LONG, room=_MOST // 2),
+    "items": lambda: right(items=_items(_MOST, _ITEMS)),
+    "an item of many attributes": lambda: right(items=_attributes(_MOST, MAX_ELEMENTS - len(RIGHT_ITEM))),
+    "fields": lambda: _params(LONG, most=_PARAMS),
 }
 _CHANGES = {
     "delivered": lambda: value_of("orderDelivered", {"externalOrderId": RIGHT["externalOrderId"]}),
     "updated by little": lambda: value_of("orderUpdated", {"externalOrderId": RIGHT["externalOrderId"], "source": "x"}),
     "updated by nothing": lambda: value_of("orderUpdated", {"externalOrderId": RIGHT["externalOrderId"]}),
     "updated by items": lambda: value_of(
-        "orderUpdated", {"externalOrderId": RIGHT["externalOrderId"], "items": _items(_MOST)}
+        "orderUpdated", {"externalOrderId": RIGHT["externalOrderId"], "items": _items(_MOST, _ITEMS)}
     ),
-    "updated by fields": lambda: _params(LONG, start="q", envelope=UPDATE),
+    "updated by fields": lambda: _params(LONG, start="q", envelope=UPDATE, most=_PARAMS),
+    "updated by the same fields": lambda: _params(string("x"), envelope=UPDATE, most=_PARAMS),
 }
 FOLDING = {
     f"order of {order}, {change}": _onto(first, second)
@@ -180,7 +205,7 @@ FOLDING = {
     for change, second in _CHANGES.items()
 }
 KINDS = {
-    **{name: (lambda make=make: [make()]) for name, make in (DECODING | READING).items()},
+    **{name: (lambda make=make: [make()]) for name, make in (DECODING | READING | AT_THE_BOUND).items()},
     **FOLDING,
 }
 

@@ -19,6 +19,7 @@ from tests.reference.values import (
 EVENT_TYPES = ("orderCreated", "orderUpdated", "orderDelivered", "orderCancelled")
 FINAL_STATUS = {"orderDelivered": "DELIVERED", "orderCancelled": "CANCELLED"}
 IGNORED = ("unsupported_event_type", "order_exists", "order_unknown", "no_change")
+MOST_CUSTOM_FIELDS = 20_000  # of an order
 MONEY_COLUMNS = ("totalCost", "shipping", "discount", "taxes")
 TEXT_COLUMNS = (
     *("externalCustomerId", "email", "phone", "firstName", "lastName", "statusDescription", "restoreUrl"),
@@ -92,6 +93,8 @@ def _new_fact(record, orders, find_contact, rules):
 
 def _check_size(fact, encoded_size, rules):
     """Refuse the fact that would be too large; the order then stays as it was."""
+    if len(fact["custom"]) > MOST_CUSTOM_FIELDS:
+        raise RefusedError("fact_too_large")
     if encoded_size is not None and encoded_size(fact) > rules.max_fact_bytes:
         raise RefusedError("fact_too_large")
 

@@ -21,6 +21,7 @@ REQUIRED = {
     "lenient": ("externalItemId", "quantity"),
 }
 TEXTS = ("name", "category", "url", "imageUrl", "description")
+MOST_ATTRIBUTES = 20_000  # of all items; arrays and objects, too
 DEEPEST_LEVEL = 100  # the items array itself is level 1
 STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
@@ -31,11 +32,14 @@ def read_items(value, item_profile):
         value = _parse(value)
     if not isinstance(value, list):
         raise RefusedError("invalid_items", "items")
+    if sum(len(item) for item in value if isinstance(item, dict)) > MOST_ATTRIBUTES:
+        raise RefusedError("invalid_items", "items")
     return [_read_item(item, f"items[{index}]", item_profile) for index, item in enumerate(value)]
 
 
 def _parse(text):
-    if _depth(text) > DEEPEST_LEVEL:
+    tokens = STRING_OR_BRACKET.findall(text)
+    if sum(token in "[{" for token in tokens) > MOST_ATTRIBUTES or _depth(tokens) > DEEPEST_LEVEL:
         raise RefusedError("invalid_items", "items")
     try:
         return json.loads(text, parse_int=_parse_integer, parse_constant=_refuse_constant)
@@ -43,10 +47,10 @@ def _parse(text):
         raise RefusedError("invalid_items", "items") from None
 
 
-def _depth(text):
+def _depth(tokens):
     """Count the deepest nesting of brackets outside strings, before a parser has to go as deep."""
     level = deepest = 0
-    for token in STRING_OR_BRACKET.findall(text):
+    for token in tokens:
         if token in "[{":
             level += 1
             deepest = max(deepest, level)
