@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -23,8 +22,9 @@ from processor.adapters.kafka import plain_producer, read_range, reader
 from processor.adapters.messages import record_of
 from processor.adapters.mirror import Mirror
 from processor.settings import Settings
-from tests.reference import ContactRecord, Fact, Input, Rules, contact_lookup, fold
-from tests.support.facts import fact_of, raw_schema
+from tests.reference import ContactRecord, Input, Rules, contact_lookup, fold
+from tests.support.comparison import compare_mirror, compare_outputs
+from tests.support.facts import raw_schema
 
 PYTHON = (sys.executable, "-m")
 PROJECT = Path(__file__).parents[2]
@@ -233,33 +233,39 @@ class Deployment:
             process.end()
 
     def require_right_outputs(self):
-        """Compare the topics' whole content, and the mirror, with the reference fold; give counts by reason."""
+        """Require that the topics' whole content, and the mirror, are the reference's; give counts by reason."""
+        comparison = self.compare()
+        assert comparison.is_clean, comparison.told()
+        return comparison.reasons
+
+    def compare(self):
+        """Compare the topics' whole content, and the mirror, with the reference fold."""
         inputs = [_input_of(record) for record in self.read(self.settings.events_topic)]
         contacts = [_contact_of(record) for record in self.read(self.settings.contacts_topic)]
         rules = _rules_of(self.settings)
         expected = fold(inputs, contact_lookup(contacts, rules.identification), rules)
         facts = self.read(self.settings.facts_topic)
-        rejected = self.read(self.settings.rejected_topic)
-        require_same_facts([entry for entry in expected if isinstance(entry, Fact)], facts)
-        require_same_rejections([entry for entry in expected if not isinstance(entry, Fact)], rejected)
-        assert len(facts) + len(rejected) == len(inputs)
-        self.require_mirror(facts)
-        return Counter("fact" if isinstance(entry, Fact) else entry.reason for entry in expected)
+        comparison = compare_outputs(expected, facts, self.read(self.settings.rejected_topic))
+        comparison.mismatches += self.mirror_differences(facts)
+        return comparison
 
-    def require_mirror(self, facts):
-        """Compare the mirror with the latest fact of every order."""
+    def mirror_differences(self, facts):
+        """Compare the mirror with the latest fact of every order; give a line for each difference."""
         found = startup.check(self.settings)
         mirror = Mirror(found.redis, found.lineage, codec())
         latest = {(record.partition, record.key): codec().decode_fact(record.value) for record in facts}
+        lines = []
         for partition in range(found.topics.events.partitions):
             held = found.redis.hgetall(mirror.key(partition))
             for meta in (b"", b" "):
                 held.pop(meta, None)
-            expected = {key: order for (p, key), order in latest.items() if p == partition}
-            assert held.keys() == expected.keys()
             names = [key.decode() for key in held]
             _, orders = mirror.read({partition: names}, [[b"0 0", *held.values()]])
-            assert {name.encode(): codec().unpacked(order) for (_, name), order in orders.items()} == expected
+            unpacked = {(partition, name.encode()): codec().unpacked(order) for (_, name), order in orders.items()}
+            lines += compare_mirror(
+                unpacked, {place: order for place, order in latest.items() if place[0] == partition}
+            )
+        return lines
 
 
 @contextmanager
@@ -293,28 +299,6 @@ def _answer(consumer, asked):
         if error.args[0].code() not in {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}:
             raise
         return None
-
-
-def require_same_facts(expected, records):
-    """Require the same facts in the same order in each partition, each on the partition of its event."""
-    for partition in {entry.source_partition for entry in expected} | {record.partition for record in records}:
-        wanted = [entry.fact for entry in expected if entry.source_partition == partition]
-        found = [fact_of(record.value) for record in records if record.partition == partition]
-        sources = [fact["sourceOffset"] for fact in found]
-        assert sources == [fact["sourceOffset"] for fact in wanted], "missing, doubled or out of order"
-        assert found == wanted
-        keys = [record.key for record in records if record.partition == partition]
-        assert keys == [fact["externalOrderId"].encode() for fact in wanted]
-
-
-def require_same_rejections(expected, records):
-    """Require the same reasons for the same records, each once, on the partition of its event."""
-    found = []
-    for record in records:
-        headers = {name: value.decode() for name, value in record.headers}
-        assert headers["source.partition"] == str(record.partition)
-        found.append((record.partition, int(headers["source.offset"]), headers["reason"], headers["outcome"]))
-    assert found == [(e.source_partition, e.source_offset, e.reason, e.outcome) for e in expected]
 
 
 def _all_partitions(topic, count):
