@@ -14,6 +14,7 @@ _DATE = re.compile(
 )
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are counted from it, without a zone
 _FIRST_YEAR: Final = 1970
+_WHOLE: Final = len("YYYY-MM-ddTHH:mm:ss")
 _EXPECTED: Final = "expected YYYY-MM-ddTHH:mm:ss, with an optional fraction and offset"
 
 
@@ -32,14 +33,14 @@ def parse_date(value: object, zone: tzinfo) -> int:
 
 def _usual(value: str, zone: tzinfo) -> int | None:
     """Read YYYY-MM-ddTHH:mm:ss, with a Z or without; None where `_any_form` must judge it. 0.7 us instead of 1.3."""
-    suffix = value[19:]
-    if value[4:17:3] != "--T::" or (suffix and suffix != "Z"):
+    suffix = value[_WHOLE:]
+    if value[4:17:3] != "--T::" or len(value) < _WHOLE or (suffix and suffix != "Z") or value[11:13] >= "24":
         return None
     try:
-        local = datetime.fromisoformat(value[:19])  # with these marks there is no other form that it takes
+        local = datetime.fromisoformat(value[:_WHOLE])
     except ValueError:
         return None
-    if local.year < _FIRST_YEAR:
+    if local.year < _FIRST_YEAR or local.tzinfo is not None:  # "T10:20:Z\0" is a time with its zone
         return None
     return _whole_ms(local - _EPOCH) - (0 if suffix or zone is UTC else _offset_ms(None, local, zone))
 

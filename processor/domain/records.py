@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypedDict
 import msgspec
 
 MAX_ELEMENTS: Final = 20_000
-"""Of an event's arrays and maps together, of its items' attributes, and of an order's custom fields.
+"""Of an event's arrays and maps together, of its items as JSON, and of an order's custom fields.
 
 What an event costs grows with them, and a hostile megabyte could hold half a million: a second's work.
 """

@@ -37,9 +37,9 @@ def _with(name, value):
     return _event([*others, text(name) + value])
 
 
-def _text(name, unit, start="", end=""):
+def _text(name, unit, start="", end="", most=ROOM):
     """Give a right event with a text that repeats a unit as often as there is room."""
-    count = (ROOM - len((start + end).encode())) // len(unit.encode())
+    count = min((ROOM - len((start + end).encode())) // len(unit.encode()), most)
     return _with(name, string(start + unit * count + end))
 
 
@@ -48,9 +48,9 @@ def _elements(element):
     return _text("items", element + ",", "[", element + "]")
 
 
-def _nested(element):
+def _nested(element, last=None, most=ROOM):
     """Give a right event with one right item that has this text again and again in an attribute."""
-    return _text("items", element + ",", f'[{OBJECT},"a":[', element + "]}]")
+    return _text("items", element + ",", f'[{OBJECT},"a":[', (last or element) + "]}]", most)
 
 
 def _attribute(name, unit, start="", end=""):
@@ -129,6 +129,11 @@ DECODING = {
 READING = {
     **{f"items of {element}": (lambda e=element: _elements(e)) for element in ("0", "{}", "[]", '""', "null", "1.5")},
     **{f"an item's {element}": (lambda e=element: _nested(e)) for element in ("0", "{}", "[]", '""', "null", "1.5")},
+    **{
+        f"an item's {element}, and then {last[:6]}": (lambda e=element, last=last: _nested(e, last))
+        for element in ("1", "1.5", '"x"', "[]")
+        for last in ("9" * 4_301, "1e400", '"\\ud800"', "x")
+    },
     "items of escapes": lambda: _elements('"\\u0000"'),
     "items, right": lambda: right(items=_items(ROOM)),
     "items, one of many attributes": lambda: right(items=_attributes(ROOM)),
@@ -158,7 +163,8 @@ READING = {
 }
 _MOST = 860_000  # bytes of an event whose fact still fits
 _PARAMS = MAX_ELEMENTS - len(RIGHT) - 1  # beside the right ones and an array
-_ITEMS = MAX_ELEMENTS // len(RIGHT_ITEM)
+_VALUES = MAX_ELEMENTS - len(RIGHT_ITEM) - 3  # elements of an array beside the right attributes of an item
+_ITEMS = (MAX_ELEMENTS - 1) // (len(RIGHT_ITEM) + 1)
 AT_THE_BOUND = {
     "most params of null": lambda: _params(b"\0", most=_PARAMS),
     "most params of null, older schema": lambda: _params(
@@ -175,8 +181,15 @@ AT_THE_BOUND = {
     "most native field of nothing": lambda: _native("size", b"\0", _PARAMS),
     "most native field of texts": lambda: _native("size", _map(a=""), _PARAMS // 2),
     "most native field of doubles": lambda: _native("size", _map(a=b"\x08" + b"\x11" * 8), _PARAMS // 2),
+    **{
+        f"most of an item's {element[:6]}, and then {last[:6]}": (
+            lambda e=element, last=last: _nested(e, last, _VALUES)
+        )
+        for element in ("1", "1.5", '"' + "x" * 40 + '"', "9" * 40, "[]")
+        for last in ("1", "9" * 4_301, "1e400")
+    },
     "most items": lambda: right(items=_items(_MOST, _ITEMS)),
-    "most attributes of an item": lambda: right(items=_attributes(_MOST, MAX_ELEMENTS - len(RIGHT_ITEM))),
+    "most attributes of an item": lambda: right(items=_attributes(_MOST, _VALUES)),
 }
 
 
@@ -186,7 +199,7 @@ def _onto(first, second):
 
 _ORDERS = {
     "items": lambda: right(items=_items(_MOST, _ITEMS)),
-    "an item of many attributes": lambda: right(items=_attributes(_MOST, MAX_ELEMENTS - len(RIGHT_ITEM))),
+    "an item of many attributes": lambda: right(items=_attributes(_MOST, _VALUES)),
     "fields": lambda: _params(LONG, most=_PARAMS),
 }
 _CHANGES = {

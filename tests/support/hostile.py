@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 MARK = "needle"
 LONGS = st.integers(-(1 << 63), (1 << 63) - 1)
 SHORT_TEXT = st.text(max_size=12)
+DATE_MARKS = "0123456789-T:ZWz .+\0\u0663"
 
 
 def examples(number):
@@ -99,6 +100,17 @@ def dates(draw):
     return draw(near_a_change | anywhere) + draw(fraction) + draw(offset)
 
 
+@st.composite
+def changed_dates(draw):
+    """Draw a date in which a few characters are others, missing, or too many."""
+    text = draw(dates())
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(text)))
+        end = start + draw(st.integers(0, 2))
+        text = text[:start] + draw(st.text(DATE_MARKS, max_size=2)) + text[end:]
+    return text
+
+
 # --- items ---------------------------------------------------------------------------------------------
 
 _SOUND_LEAVES = st.one_of(
@@ -110,7 +122,7 @@ _SOUND_LEAVES = st.one_of(
         ]
     ),
     st.integers().map(str),
-    st.sampled_from([30, 4301, 5000]).map(lambda digits: "-" + "9" * digits),
+    st.sampled_from([30, 310, 4300, 4301, 5000]).map(lambda digits: "-" + "9" * digits),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     SHORT_TEXT.map(json.dumps),
     SHORT_TEXT.map(lambda text: json.dumps(text, ensure_ascii=False)),
@@ -118,7 +130,7 @@ _SOUND_LEAVES = st.one_of(
 HOSTILE_TEXTS = (
     *("null", "true", "false", "0", "-0", "-0.0", "-1", "1", "1.0", "2.50", "1e2", "5e-324", "1e400", "-1E400"),
     *("9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "9" * 5000),
-    *("-" + "9" * 5000, "1" + "0" * 400, "1.00005", "99999999999999.99995", "100000000000000"),
+    *("-" + "9" * 5000, "1" + "0" * 400, "-1" + "0" * 309, "1.00005", "99999999999999.99995", "100000000000000"),
     *('""', '" "', '"null"', '"3"', '"1.5"', '" 1"', '"-1"', '"1e3"', f'"{MARK}"', '"\\u0000\\n\u2028"', '"\\u0663"'),
     *('"\\ud83d\\ude00"', '"\\ud800"', '"x\\udfff"', '"\\ude00\\ud83d"'),
     *('["\\ud800"]', '{"\\ud800": 1}', '{"a": "\\ud800"}'),

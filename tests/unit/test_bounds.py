@@ -1,14 +1,12 @@
 """How many elements an event, its items and an order may have: so many are taken, one more is refused (D1, D10)."""
 
-import json
-
 import pytest
 
 from processor.adapters.avro import codec
 from processor.domain.records import MAX_ELEMENTS, UndecodableError
 from tests.reference import Rules
 from tests.support.avro_writer import block, text, varint
-from tests.support.events import RIGHT, RIGHT_ITEM
+from tests.support.events import RIGHT
 from tests.unit.test_avro import ENVELOPE, HEADER
 from tests.unit.test_properties import ONE_CONTACT, assert_as_the_reference, results, run, sent_with
 
@@ -52,20 +50,36 @@ def reason(value, rules=LENIENT):
     return getattr(result, "detail", "fact")
 
 
-def test_attributes_of_items():
-    """Of all items together, filled or not."""
-    few = {"externalItemId": "i", "quantity": 1}
-    other = few | {f"a{number}": None for number in range(MAX_ELEMENTS - len(few) - len(few))}
-    assert reason(json.dumps([few, other])) == "fact"
-    assert reason(json.dumps([few, other | {"more": None}])) == "items: have more than 20000 attributes"
+TOO_MANY = f"items: have more than {MAX_ELEMENTS} values"
+ITEM = '{"externalItemId":"i","quantity":1'  # with the array around it two brackets and a comma
 
 
-def test_arrays_and_objects_of_items():
-    """Brackets in texts are none."""
-    item = RIGHT_ITEM | {"name": "[{" * MAX_ELEMENTS, "a": [[]] * (MAX_ELEMENTS - 3)}
-    assert reason(json.dumps([item])) == "fact"
-    item["a"] = [[]] * (MAX_ELEMENTS - 2)
-    assert reason(json.dumps([item])) == "items: have more than 20000 arrays and objects"
+def array_in_an_item(element, count):
+    """Give items: one, with an attribute that is an array of so many elements."""
+    return f'[{ITEM},"a":[{",".join([element] * count)}]}}]'
+
+
+@pytest.mark.parametrize("element", ["null", "1.5", '"],[{"', r'"\\"', r'"\\\",[{"', "9" * 40])
+def test_values_of_items(element):
+    """Every comma outside texts counts for a value, and every opening bracket."""
+    most = MAX_ELEMENTS - 5 + 1
+    assert reason(array_in_an_item(element, most)) == "fact"
+    assert reason(array_in_an_item(element, most + 1)) == TOO_MANY
+
+
+@pytest.mark.parametrize("element", ["[]", "{}"])
+def test_empty_arrays_and_objects_of_items(element):
+    """They count by bracket and comma."""
+    most = (MAX_ELEMENTS - 5 + 1) // 2
+    assert reason(array_in_an_item(element, most)) == "fact"
+    assert reason(array_in_an_item(element, most + 1)) == TOO_MANY
+
+
+def test_attributes_of_items_that_later_ones_replace():
+    """What is read counts, not what is left of it."""
+    most = MAX_ELEMENTS - 3
+    assert reason("[" + ITEM + ',"a":1' * most + "}]") == "fact"
+    assert reason("[" + ITEM + ',"a":1' * (most + 1) + "}]") == TOO_MANY
 
 
 def test_custom_fields_of_an_order():

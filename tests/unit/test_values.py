@@ -138,7 +138,7 @@ def test_nesting_is_that_of_the_text(levels):
     if levels + 2 <= 100:
         assert parse_items(text, lenient=True)[0].custom == {"size": 1}
         return
-    told = "items: is nested" if levels < MAX_ELEMENTS else "items: have more than 20000 arrays and objects"
+    told = "items: is nested" if levels < MAX_ELEMENTS else "items: have more than 20000 values"
     with pytest.raises(InvalidItems, match=told) as refused:
         parse_items(text, lenient=True)
     assert refused.value.path == "items"
