@@ -6,8 +6,9 @@ nothing is fetched or decided in them.
 
 No record handed over is ever forgotten: it is in the batch that `take` returns, or its partition is owed.
 A batch during which a callback ran is dropped, and its partitions are owed again: the generation that its
-offsets would be committed with is not the one its records were read in. After a rewind a partition's
-first record must be the dropped batch's first one.
+offsets would be committed with is not the one its records were read in. After such a drop a partition's
+first record must be the dropped batch's first one, unless everything is rewound: what was read ahead of a
+batch that then fails stands behind that batch's own records.
 """
 
 import time
@@ -211,6 +212,7 @@ class Group:
                 self.placed.pop(record.partition, None)
         if everything:
             self.placed.clear()
+            self._first_due.clear()
             self._held, self._is_held_back = [], False
         self._pause(self.owed)
         if self._is_held_back and not self._held:

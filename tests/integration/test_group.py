@@ -1,0 +1,74 @@
+"""Proves what the group does with records that were read ahead of a batch, on a real broker."""
+
+from contextlib import contextmanager
+
+from processor.adapters.group import Group, Placed
+from processor.adapters.ledger import Watermark
+from tests.support.deployment import await_condition
+from tests.support.traffic import traffic
+
+COUNT = 30
+
+
+@contextmanager
+def joined(settings):
+    """Give the group of a replica that has all partitions, each placed at its start."""
+    group = Group(settings)
+    group.join()
+    try:
+        await_condition(lambda: group.stay(0.1) or len(group.assigned) == 1, "the partition is assigned")
+        group.place(0, Placed(Watermark(0, 0), None))
+        yield group
+    finally:
+        group.leave()
+
+
+def taken(group, count):
+    """Take so many records, and give their offsets."""
+    offsets = []
+
+    def has_all():
+        offsets.extend(record.offset for record in group.take(1_000, 1 << 20, 0.1))
+        return len(offsets) >= count
+
+    await_condition(has_all, lambda: f"{count} records, of which {offsets} came")
+    return offsets
+
+
+def drop_next(group):
+    """Take the next records while a rebalance ends that leaves this member what it has."""
+    sort_out = group._sorted_out
+
+    def disturbed(messages):
+        found = sort_out(messages)
+        if found[0]:
+            group._on_assign(group._consumer, [])  # as the client calls it then, inside a poll
+        return found
+
+    group._sorted_out = disturbed
+    await_condition(lambda: group.take(1_000, 1 << 20, 0.1) or group.owed, "the records are dropped")
+    group._sorted_out = sort_out
+    assert group.owed == {0}
+
+
+def test_dropped_records_are_read_again_from_the_first(single):
+    """The batch before them was committed: the partition goes on with the first that was dropped."""
+    single.send(traffic(seed=51, count=COUNT))
+    with joined(single.settings) as group:
+        assert taken(group, COUNT) == list(range(COUNT))
+        single.send(traffic(seed=52, count=COUNT))
+        drop_next(group)
+        group.place(0, Placed(Watermark(COUNT, 0), None))
+        assert taken(group, COUNT) == list(range(COUNT, 2 * COUNT))
+
+
+def test_batch_that_fails_once_the_next_was_dropped_is_read_again(single):
+    """A rebalance drops what was read ahead, and refuses the batch before it: both come again, nothing is missed."""
+    single.send(traffic(seed=53, count=COUNT))
+    with joined(single.settings) as group:
+        assert taken(group, COUNT) == list(range(COUNT))
+        single.send(traffic(seed=54, count=COUNT))
+        drop_next(group)
+        group.rewind(everything=True)
+        group.place(0, Placed(Watermark(0, 0), None))
+        assert taken(group, 2 * COUNT) == list(range(2 * COUNT))
