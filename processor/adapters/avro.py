@@ -11,7 +11,7 @@ import importlib.resources
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
@@ -86,6 +86,7 @@ class Codec:
         fact = _raw(versions[FACT][max(versions[FACT])])
         (items,) = (field["type"] for field in fact["fields"] if field["name"] == "items")
         self._items = fastavro.parse_schema(items, named_schemas={})
+        self._read_items = compile_decoder(items)
         self._quick_events = self._events.header == generated.EVENT_HEADER
         self._quick_facts = self._facts.header == generated.FACT_HEADER
 
@@ -130,6 +131,11 @@ class Codec:
         return self.encode_fact_plainly(order)
 
     @property
+    def fact_header(self) -> bytes:
+        """What stands before the newest facts' bodies: it tells their schema, and so that of packed items."""
+        return self._facts.header
+
+    @property
     def packing(self) -> Packing:
         """How the fold packs and unpacks items."""
         return Packing(self.pack_items, self.unpack_items)
@@ -149,13 +155,24 @@ class Codec:
 
     def unpack_items(self, packed: bytes) -> tuple[Item, ...]:
         """Return what `pack_items` was given. Raises UndecodableError."""
+        if self._quick_facts:
+            try:
+                items, end = generated.items_at(packed, 0)
+            except _UNUSUAL:
+                end = -1
+            if end == len(packed):
+                return tuple(items)
+        return self.unpack_items_plainly(packed)
+
+    def unpack_items_plainly(self, packed: bytes) -> tuple[Item, ...]:
+        """Return the same as `unpack_items`, the plain way."""
         try:
-            items, end = generated.items_at(packed, 0)
-        except _UNUSUAL as error:
-            raise UndecodableError("packed items that are none") from error
+            records, end = self._read_items(packed, 0)
+        except MalformedAvro as error:
+            raise UndecodableError(f"packed items that are none: {error}") from error
         if end != len(packed):
-            raise UndecodableError("packed items that are none")
-        return tuple(items)
+            raise UndecodableError(f"packed items that are none: {len(packed) - end} bytes are left over")
+        return _items(records)
 
     def unpacked(self, order: Order) -> Order:
         """Return an order with its items as they are, packed or not. Raises UndecodableError."""
@@ -306,11 +323,15 @@ def _order(record: Mapping[str, Any]) -> Order:
     fields = {field: record[name] for name, field in PLAIN_FIELDS.items()}
     for name, field in AMOUNTS.items():
         fields[field] = _amount(record[name])
-    fields["items"] = tuple(
-        Item(**{field: item[name] for name, field in ITEM_FIELDS.items()}, cost=_amount(item["cost"]))
-        for item in record["items"]
-    )
+    fields["items"] = _items(record["items"])
     return Order(**fields)
+
+
+def _items(records: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
+    return tuple(
+        Item(**{field: item[name] for name, field in ITEM_FIELDS.items()}, cost=_amount(item["cost"]))
+        for item in records
+    )
 
 
 def _amount_bytes(units: int | None) -> bytes | None:

@@ -66,7 +66,7 @@ class Mirror:
         self._client = client
         self._codec = codec
         parts = (lineage.cluster_id, lineage.group_id, lineage.events_topic_id, lineage.facts_topic_id)
-        digest = hashlib.blake2b(_FORMAT, digest_size=8)
+        digest = hashlib.blake2b(_FORMAT + codec.fact_header, digest_size=8)  # packed items are of that schema
         for part in parts:
             digest.update(b"\0" + part.encode())
         self._prefix = f"order-facts:{digest.hexdigest()}"

@@ -141,6 +141,7 @@ def test_orders_are_written_alike_and_read_back(order):
     packed = replace(order, items=codec().pack_items(order.items))
     assert packed.items == codec().pack_items_plainly(order.items)
     assert codec().unpacked(packed) == order
+    assert codec().unpack_items_plainly(packed.items) == order.items
     assert codec().encode_fact(packed) == codec().encode_fact_plainly(packed) == value
     assert codec().decode_fact(value) == codec().decode_fact_plainly(value) == order
 
