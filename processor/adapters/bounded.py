@@ -7,17 +7,13 @@ own, and left behind with its producer when its time is over: a new producer fen
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
-from confluent_kafka import KafkaException
-
-from processor.errors import OrderFactsError, ProducerLostError
+from processor.errors import ProducerLostError, RetryError
 
 GRACE_S: Final = 2.0  # the client's own timeout comes first, if it keeps it
-
-
-_RAISED: Final = (KafkaException, OrderFactsError, SystemError, RuntimeError, TypeError, ValueError)
 
 
 class Call(NamedTuple):
@@ -39,16 +35,27 @@ class BoundedCalls:
     def call(self, *calls: Call, beside: Callable[[], None] | None = None) -> None:
         """Make calls in turn, up to the first that raises, and raise that; ProducerLostError where one does not end.
 
-        `beside` is done here meanwhile; what it raises is raised once the calls have ended, if they raise nothing.
-        After ProducerLostError only `close` may follow.
+        `beside` is done here meanwhile. What it raises is raised once the calls have ended: a RetryError where they
+        raise nothing, anything else in any case. After ProducerLostError only `close` may follow.
         """
         self._asked.put(calls)
+        failed = None
         try:
             if beside is not None:
                 beside()
-        finally:
-            for _, timeout_s, what in calls:
-                self._await(timeout_s + GRACE_S, what)
+        except RetryError as error:
+            failed = error
+        except BaseException:
+            with suppress(Exception):  # it would hide what is worse
+                self._await_all(calls)
+            raise
+        self._await_all(calls)
+        if failed is not None:
+            raise failed
+
+    def _await_all(self, calls: Sequence[Call]) -> None:
+        for _, timeout_s, what in calls:
+            self._await(timeout_s + GRACE_S, what)
 
     def _await(self, timeout_s: float, what: str) -> None:
         try:
@@ -68,7 +75,7 @@ def _work(asked: "SimpleQueue[Sequence[Call] | None]", answers: "SimpleQueue[Exc
         for call in calls:
             try:
                 call.work()
-            except _RAISED as failure:
+            except Exception as failure:  # noqa: BLE001 - it is raised where the call was asked for
                 answers.put(failure)
                 break
             answers.put(None)

@@ -186,6 +186,7 @@ class Ledger:
             def add_offsets() -> None:
                 self._offsets_timeout_s = min(timeout_s * 2, OFFSETS_TIMEOUT_S[1])  # the next time, if this fails
                 producer.send_offsets_to_transaction(self._offsets(after, contacts), group_metadata, timeout_s)
+                self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
 
             with kafka.fatal_errors():
                 self._calls.call(
@@ -193,7 +194,6 @@ class Ledger:
                     Call(add_offsets, timeout_s, "adding offsets"),
                     beside=beside,
                 )
-            self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
         except KafkaException as error:
             raise kafka.classify(error.args[0], "writing a batch") from error
         except BufferError as error:

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from processor.adapters import bounded
 from processor.adapters.bounded import BoundedCalls, Call
-from processor.errors import ProducerLostError, RetryError
+from processor.errors import ProducerLostError, RetryError, StopError
 
 
 def test_calls_are_made_one_after_the_other_and_raise_what_the_work_raises():
@@ -27,7 +27,7 @@ def test_calls_are_made_one_after_the_other_and_raise_what_the_work_raises():
 
 
 def test_other_work_is_done_beside_the_calls():
-    """Calls in turn on their thread, the other work here; both have ended on return. Its error comes after theirs."""
+    """Calls in turn on their thread, the other work here; both have ended on return. Theirs hides only a retry."""
     calls, begun, goes_on, done = BoundedCalls(), threading.Event(), threading.Event(), []
 
     def first():
@@ -50,6 +50,28 @@ def test_other_work_is_done_beside_the_calls():
 
     with pytest.raises(KafkaException):
         calls.call(Call(refused, 30, "the third"), beside=beside)
+
+    def stopped():
+        raise StopError("nothing mends that")
+
+    with pytest.raises(StopError):
+        calls.call(Call(refused, 30, "the fourth"), Call(lambda: done.append("fifth"), 30, "the fifth"), beside=stopped)
+    calls.call(Call(lambda: done.append("sixth"), 30, "the sixth"))
+    assert done[-1] == "sixth", "its answer is its own"
+    calls.close()
+
+
+def test_any_error_of_a_call_comes_out():
+    """A defect is no client that hangs: it is raised, and the thread goes on."""
+    calls, done = BoundedCalls(), []
+
+    def defective():
+        raise KeyError("a defect")
+
+    with pytest.raises(KeyError):
+        calls.call(Call(defective, 30, "the first"))
+    calls.call(Call(lambda: done.append(1), 30, "the second"))
+    assert done == [1]
     calls.close()
 
 
