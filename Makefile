@@ -22,9 +22,9 @@ install: ## make .venv with everything pinned (quick when nothing changed)
 run: install ## start Kafka, Redis and the processor, and show orders becoming facts (KEEP=1, CSV=path)
 	@exec $(VENV_PYTHON) -m deploy.local.demo $(if $(filter-out 0 no,$(KEEP)),--keep) $${CSV:+--csv "$$CSV"}
 
-chaos: install ## break everything while events flow, and compare (SECONDS=600, SEED= to play a run again, ONLY=)
+chaos: install ## break everything while events flow, and compare (SECONDS=600, EVENTS=, SEED= to play a run again, ONLY=)
 	@exec $(VENV_PYTHON) -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(ONLY),--only $(ONLY))
+		$(if $(EVENTS),--events $(EVENTS)) $(if $(ONLY),--only $(ONLY))
 
 chaos-brokers: install ## the same on three Kafka brokers, killed and frozen one by one (SECONDS=, SEED=)
 	@exec $(VENV_PYTHON) -m tests.chaos.run --brokers 3 $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
