@@ -30,7 +30,14 @@ from processor.domain.rejections import Reason, Rejection
 
 def read(records: Iterable[Record], decode: DecodeEvent, rules: Rules) -> list[Parsed]:
     """Step 2: decode and parse every record; a bad one becomes a rejection."""
-    return [Parsed(record, _read_one(record, decode, rules)) for record in records]
+    parsed: list[Parsed] = []
+    for record in records:
+        try:
+            parsed.append(Parsed(record, _read_one(record, decode, rules)))
+        except Exception as defect:
+            _note_place(defect, record)
+            raise
+    return parsed
 
 
 def _read_one(record: Record, decode: DecodeEvent, rules: Rules) -> Command | Rejection:
@@ -101,8 +108,12 @@ def fold(
             before = changes.get(order_id) or orders.get((partition, order_id))
             if before is not None and packing is not None:
                 before = _with_lines(before, command, packing)
-            after = decide(before, command, find_owner(command.candidates, contacts), _source(record), rules.policy)
-            result = after if isinstance(after, Rejection) else _keep(after, changes, encode, packing, rules)
+            try:
+                after = decide(before, command, find_owner(command.candidates, contacts), _source(record), rules.policy)
+                result = after if isinstance(after, Rejection) else _keep(after, changes, encode, packing, rules)
+            except Exception as defect:
+                _note_place(defect, record)
+                raise
         if isinstance(result, Rejection):
             reasons[result.reason] += 1
             output_bytes += size_bytes
@@ -135,6 +146,11 @@ def _keep(
         return Rejection(Reason.FACT_TOO_LARGE, f"the fact would be {len(value)} bytes, the limit is {limit}")
     changes[order.external_order_id] = order
     return Fact(order.external_order_id.encode(), value)
+
+
+def _note_place(defect: Exception, record: Record) -> None:
+    """Have an error that nobody foresaw tell which record it came from: it stops the processor there (`running`)."""
+    defect.add_note(f"events partition {record.partition}, offset {record.offset}")
 
 
 REPLAY_TIMESTAMP: Final = "replay.timestamp"

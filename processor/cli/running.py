@@ -4,20 +4,26 @@ import gc
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import click
+from confluent_kafka import KafkaException
 
 from processor import startup
 from processor.adapters.contact_index import IndexNotReadyError
 from processor.cli.options import CONNECTION, REDIS, with_settings
 from processor.domain.identifiers import CONTACT_ID
 from processor.domain.records import Identifier
-from processor.errors import OrderFactsError, RetryError, UsageError
+from processor.errors import OrderFactsError, RetryError, StopError, UsageError
 from processor.logs import get_logger, show_kafka_client
 from processor.service import Service
 from processor.settings import Settings
+
+_FRAMES: Final = 6  # of a defect's traceback
 
 
 class Stop(threading.Event):
@@ -43,14 +49,35 @@ def stop_on_signals() -> Stop:
 
 
 def serve(work: Callable[[Stop], None]) -> None:
-    """Do work until a signal; an error that ends it is a log line too, where operators look."""
+    """Do work until a signal; an error that ends it is a log line too, where operators look.
+
+    So is a defect, without the error's own text, which may hold what an event holds: raises StopError for it.
+    """
     stop = stop_on_signals()
     show_kafka_client()
     try:
         work(stop)
     except OrderFactsError as error:
-        get_logger().error("service.failed", error=str(error), exit_code=error.exit_code)
+        _log(error)
         raise
+    except KafkaException:
+        raise  # told by the command line
+    except Exception as defect:  # noqa: BLE001 - it ends the process
+        told = StopError(_told(defect))
+        _log(told)
+        raise told from None
+
+
+def _log(error: OrderFactsError) -> None:
+    get_logger().error("service.failed", error=str(error), exit_code=error.exit_code)
+
+
+def _told(defect: Exception) -> str:
+    """Return what a defect is, where in the program it showed, and at which record."""
+    frames = traceback.extract_tb(defect.__traceback__)[: -_FRAMES - 1 : -1]
+    path = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    places = "".join(f", at {place}" for place in getattr(defect, "__notes__", ()))
+    return f"a defect of this program, please report it: {type(defect).__name__} in {path}{places}"
 
 
 @click.command()

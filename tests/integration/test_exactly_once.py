@@ -3,6 +3,7 @@
 Every test compares the whole content of the topics, and the mirror, with the reference fold.
 """
 
+import re
 import signal
 import time
 
@@ -14,6 +15,7 @@ from deploy.local.services import EmbeddedRedis
 from processor.adapters.avro import codec
 from processor.adapters.kafka import transactional_producer
 from tests.benchmarks.process import cpu_s
+from tests.support import defective
 from tests.support.deployment import await_condition, deployed
 from tests.support.events import RIGHT_ITEM
 from tests.support.refusals import forget_mirror, spoil_items
@@ -256,4 +258,22 @@ def test_replica_of_a_dead_group_member_is_not_needed(deployment):
     deployment.send(traffic(seed=40, count=100))
     deployment.await_accounted()
     second.stop()
+    deployment.require_right_outputs()
+
+
+def test_a_defect_stops_at_its_record_and_names_it(deployment):
+    """An error that nobody foresaw: the log says which record, without its content; a mended program goes on there."""
+    deployment.send(traffic(seed=41, count=50))
+    deployment.send([created(defective.ORDER_ID), created("next")])
+    stopped = deployment.start("run", name="a", module="tests.support.defective")
+    assert stopped.await_end() == 1
+    (line,) = stopped.lines("service.failed")
+    assert re.fullmatch(
+        r"a defect of this program, please report it: KeyError in defective\.py:\d+ < pipeline\.py:\d+.*"
+        r", at events partition \d, offset \d+",
+        line["error"],
+    )
+    assert defective.TEXT not in stopped.log_path.read_text(encoding="utf-8")
+    deployment.replica("a").await_line("batch.committed")
+    deployment.await_accounted()
     deployment.require_right_outputs()
