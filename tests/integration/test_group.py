@@ -2,6 +2,8 @@
 
 from contextlib import contextmanager
 
+import pytest
+
 from processor.adapters.group import Group, Placed
 from processor.adapters.ledger import Watermark
 from tests.support.deployment import await_condition
@@ -51,24 +53,25 @@ def drop_next(group):
     assert group.owed == {0}
 
 
-def test_dropped_records_are_read_again_from_the_first(single):
-    """The batch before them was committed: the partition goes on with the first that was dropped."""
+@pytest.fixture
+def group(single):
+    """Give a group that has taken a first batch, and dropped the records behind it."""
     single.send(traffic(seed=51, count=COUNT))
     with joined(single.settings) as group:
         assert taken(group, COUNT) == list(range(COUNT))
         single.send(traffic(seed=52, count=COUNT))
         drop_next(group)
-        group.place(0, Placed(Watermark(COUNT, 0), None))
-        assert taken(group, COUNT) == list(range(COUNT, 2 * COUNT))
+        yield group
 
 
-def test_batch_that_fails_once_the_next_was_dropped_is_read_again(single):
+def test_dropped_records_are_read_again_from_the_first(group):
+    """The batch before them was committed: the partition goes on with the first that was dropped."""
+    group.place(0, Placed(Watermark(COUNT, 0), None))
+    assert taken(group, COUNT) == list(range(COUNT, 2 * COUNT))
+
+
+def test_batch_that_fails_once_the_next_was_dropped_is_read_again(group):
     """A rebalance drops what was read ahead, and refuses the batch before it: both come again, nothing is missed."""
-    single.send(traffic(seed=53, count=COUNT))
-    with joined(single.settings) as group:
-        assert taken(group, COUNT) == list(range(COUNT))
-        single.send(traffic(seed=54, count=COUNT))
-        drop_next(group)
-        group.rewind(everything=True)
-        group.place(0, Placed(Watermark(0, 0), None))
-        assert taken(group, 2 * COUNT) == list(range(2 * COUNT))
+    group.rewind(everything=True)
+    group.place(0, Placed(Watermark(0, 0), None))
+    assert taken(group, 2 * COUNT) == list(range(2 * COUNT))
