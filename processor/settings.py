@@ -25,6 +25,8 @@ ENVIRONMENT_PREFIX: Final = "ORDER_FACTS_"
 _TEST_PREFIX: Final = "ORDER_FACTS_TEST_"  # settings of the tests' services, none of the program's
 _FILE_SUFFIX: Final = "_FILE"
 
+REPLAY: Final = "replay"  # what `rejected replay` is called in the group's name and as a producer: no replica is
+
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1, pattern=r"^\S+$")]
 InstanceName = Annotated[str, Meta(min_length=1, pattern=r"^[^\s/]+$")]
@@ -237,6 +239,10 @@ def _check(settings: Settings) -> None:
         raise UsageError("setting wire_format: confluent is not supported yet; put single-object there")
     if settings.schema_registry_url is not None:
         raise UsageError("setting schema_registry_url: only wire_format=confluent uses it; remove it")
+    if settings.instance_id == REPLAY:
+        raise UsageError(
+            f"setting instance_id: {REPLAY} is what `rejected replay` is called; give the replica another name"
+        )
     _check_redis_url(settings.redis_url)
     try:
         ZoneInfo(settings.time_zone)

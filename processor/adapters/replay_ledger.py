@@ -23,9 +23,8 @@ from processor.adapters.cluster import Cluster, Topic
 from processor.adapters.kafka import REQUEST_TIMEOUT_S
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError
-from processor.settings import Settings
+from processor.settings import REPLAY, Settings
 
-NAME: Final = "replay"  # of the group and of the transactional id, behind group_id
 EVER: Final = -1  # since always: Kafka's own mark for a record without a timestamp, and so the least there is
 ANY_REASON: Final = "*"
 ANY_ROUNDS: Final = 1 << 53
@@ -137,7 +136,7 @@ class ReplayLedger:
         self._topic = rejected
         self._producer: Producer | None = None
         self._open = False
-        self.group_id = f"{settings.group_id}-{NAME}"
+        self.group_id = f"{settings.group_id}-{REPLAY}"
         # The group is joined by nobody: it only holds offsets.
         self.consumer = kafka.reader(settings, **{"group.id": self.group_id})
 
@@ -159,7 +158,7 @@ class ReplayLedger:
 
     def take_over(self) -> None:
         """Be the only one who can replay: end and fence every earlier run. Raises RetryError or StopError."""
-        properties = replace(self._settings, instance_id=NAME)
+        properties = replace(self._settings, instance_id=REPLAY)
         try:
             self._producer = kafka.transactional_producer(properties, self._batch_bytes())
             self._producer.init_transactions(_TRANSACTION_TIMEOUT_S)

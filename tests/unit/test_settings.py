@@ -250,6 +250,13 @@ def test_a_time_zone_has_to_exist(zone):
     assert "Europe/Kyiv" in line
 
 
+def test_no_replica_has_the_name_of_the_replay():
+    """Both would have one transactional id, and each would fence the other."""
+    assert refused({"instance_id": "replay"}).startswith(
+        "setting instance_id: replay is what `rejected replay` is called"
+    )
+
+
 @pytest.mark.parametrize("currency", ["EU", "EURO", "E1R", "", "\u0415UR", "EUR "])
 def test_a_default_currency_has_three_letters(currency):
     """As an event's own currency (D9)."""
