@@ -93,7 +93,7 @@ class Replays(Deployment):
         plan = {"moment": moment, "transaction": transaction, "records": records, "signal": signal_name}
         return self.start(
             *("rejected", "replay"),
-            name="replay",
+            name="replaying",
             module="tests.support.replay_saboteur",
             extra={"TEST_SABOTAGE": json.dumps(plan)},
         )
