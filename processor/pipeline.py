@@ -34,7 +34,7 @@ def read(records: Iterable[Record], decode: DecodeEvent, rules: Rules) -> list[P
     for record in records:
         try:
             parsed.append(Parsed(record, _read_one(record, decode, rules)))
-        except Exception as defect:
+        except Exception as defect:  # only to say where; it goes on
             _note_place(defect, record)
             raise
     return parsed
@@ -97,8 +97,7 @@ def fold(
         if input_bytes + 2 * output_bytes >= budget_bytes and outputs:
             break
         record, command = entry.record, entry.result
-        partition, key, value = record.partition, record.key, record.value
-        size_bytes = (0 if key is None else len(key)) + (0 if value is None else len(value))
+        partition, size_bytes = record.partition, record.size_bytes
         input_bytes += size_bytes
         result: Fact | Rejection
         if isinstance(command, Rejection):
@@ -111,7 +110,7 @@ def fold(
             try:
                 after = decide(before, command, find_owner(command.candidates, contacts), _source(record), rules.policy)
                 result = after if isinstance(after, Rejection) else _keep(after, changes, encode, packing, rules)
-            except Exception as defect:
+            except Exception as defect:  # only to say where; it goes on
                 _note_place(defect, record)
                 raise
         if isinstance(result, Rejection):

@@ -114,30 +114,28 @@ class Service:
 
     def process_batch(self) -> None:
         """One batch. A step that fails raises, and `run` recovers; nothing is remembered but what was read ahead."""
-        batch, self._ahead = self._ahead or self.read(), None  # 1, 2
+        batch, self._ahead = self._ahead or self.read(self._positions.events_wait_s, self._times_ms), None  # 1, 2
         records, parsed = batch.records, batch.parsed
         self._times_ms |= batch.times_ms
         self._in_hand = len(records)
         if not records:
             self._probe()
             return
-        known = self._timed("lookup_ms", lambda: self.look_up(parsed))  # 3
-        folded = self._timed("fold_ms", lambda: self.fold(parsed, known))  # 4
+        known = _timed(self._times_ms, "lookup_ms", lambda: self.look_up(parsed))  # 3
+        folded = _timed(self._times_ms, "fold_ms", lambda: self.fold(parsed, known))  # 4
         self._group.give_back(records[len(folded.outputs) :])
-        watermarks = self._timed("commit_ms", lambda: self.commit(folded, self.read_ahead))  # 5; 1, 2 of the next
+        # 5; and 1, 2 of the next
+        watermarks = _timed(self._times_ms, "commit_ms", lambda: self.commit(folded, self.read_ahead))
         if self._ahead is not None:
             ahead_ms = sum(self._ahead.times_ms.values())
             self._times_ms["commit_ms"] = round(self._times_ms["commit_ms"] - ahead_ms, 3)
-        self._timed("mirror_ms", lambda: self.mirror(folded, known, watermarks))  # 6
+        _timed(self._times_ms, "mirror_ms", lambda: self.mirror(folded, known, watermarks))  # 6
         self._committed(folded, is_whole=len(folded.outputs) == len(records))
 
-    def read(self, wait_s: float | None = None) -> Batch:
-        """Take a batch and decode it: steps 1 and 2."""
-        begun = time.perf_counter()
-        records = self.poll(self._positions.events_wait_s if wait_s is None else wait_s)
-        polled = time.perf_counter()
-        parsed = self.decode(records)
-        times_ms = {"poll_ms": _ms(polled - begun), "decode_ms": _ms(time.perf_counter() - polled)}
+    def read(self, wait_s: float, times_ms: dict[str, float]) -> Batch:
+        """Take a batch and decode it: steps 1 and 2, whose times are noted."""
+        records = _timed(times_ms, "poll_ms", lambda: self.poll(wait_s))
+        parsed = _timed(times_ms, "decode_ms", lambda: self.decode(records))
         return Batch(records, parsed, times_ms)
 
     def read_ahead(self) -> None:
@@ -145,7 +143,7 @@ class Service:
 
         What was read beside counts as the next batch's time: `commit_ms` is the rest.
         """
-        batch = self.read(0.0)
+        batch = self.read(0.0, {})
         self._ahead = batch if batch.records else None
 
     def poll(self, wait_s: float) -> list[Record]:
@@ -313,14 +311,6 @@ class Service:
             log.warning("breaker.tripped", cause=cause)
             self._breaker.reset()
 
-    def _timed(self, name: str, step: Callable[[], T]) -> T:
-        self._times_ms[name] = 0.0
-        started = time.perf_counter()
-        try:
-            return step()
-        finally:
-            self._times_ms[name] = _ms(time.perf_counter() - started)
-
     def _end(self) -> None:
         """Leave nothing open: an open transaction would hold readers back until it times out."""
         with suppress(ProducerLostError):  # then the next start under this name, or the timeout, ends it
@@ -332,8 +322,13 @@ class Service:
         self._telemetry.stopped()
 
 
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+def _timed(times_ms: dict[str, float], name: str, step: Callable[[], T]) -> T:
+    times_ms[name] = 0.0
+    started = time.perf_counter()
+    try:
+        return step()
+    finally:
+        times_ms[name] = round((time.perf_counter() - started) * 1000, 3)
 
 
 def _tell_refused(refusals: dict[int, str]) -> None:

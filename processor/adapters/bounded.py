@@ -7,7 +7,6 @@ own, and left behind with its producer when its time is over: a new producer fen
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
@@ -39,31 +38,28 @@ class BoundedCalls:
         raise nothing, anything else in any case. After ProducerLostError only `close` may follow.
         """
         self._asked.put(calls)
-        failed = None
+        retry = None
         try:
             if beside is not None:
                 beside()
         except RetryError as error:
-            failed = error
-        except BaseException:
-            with suppress(Exception):  # it would hide what is worse
-                self._await_all(calls)
-            raise
-        self._await_all(calls)
-        if failed is not None:
-            raise failed
-
-    def _await_all(self, calls: Sequence[Call]) -> None:
-        for _, timeout_s, what in calls:
-            self._await(timeout_s + GRACE_S, what)
-
-    def _await(self, timeout_s: float, what: str) -> None:
-        try:
-            failure = self._answers.get(timeout=timeout_s)
-        except Empty:
-            raise ProducerLostError(f"{what}: the client did not return within {timeout_s:g} s") from None
+            retry = error
+        finally:
+            failure = self._failure(calls) or retry
         if failure is not None:
             raise failure
+
+    def _failure(self, calls: Sequence[Call]) -> Exception | None:
+        """Wait for the calls to end, and return the error that one of them ended in."""
+        for _, timeout_s, what in calls:
+            limit_s = timeout_s + GRACE_S
+            try:
+                failure = self._answers.get(timeout=limit_s)
+            except Empty:
+                return ProducerLostError(f"{what}: the client did not return within {limit_s:g} s")
+            if failure is not None:
+                return failure
+        return None
 
     def close(self) -> None:
         """Let the thread end, once what it does has ended."""
@@ -75,7 +71,7 @@ def _work(asked: "SimpleQueue[Sequence[Call] | None]", answers: "SimpleQueue[Exc
         for call in calls:
             try:
                 call.work()
-            except Exception as failure:  # noqa: BLE001 - it is raised where the call was asked for
+            except Exception as failure:  # noqa: BLE001 - handed over, and raised by `call`; else that would wait in vain
                 answers.put(failure)
                 break
             answers.put(None)

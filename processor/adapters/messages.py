@@ -46,8 +46,7 @@ def fitting(records: Sequence[Record], most: int, most_bytes: int) -> int:
     for record in records:
         if count >= most or size_bytes >= most_bytes:
             break
-        key, value = record.key, record.value
-        size_bytes += (0 if key is None else len(key)) + (0 if value is None else len(value))
+        size_bytes += record.size_bytes
         count += 1
     return count
 

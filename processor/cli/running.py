@@ -3,22 +3,22 @@
 import gc
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Final
 
 import click
-from confluent_kafka import KafkaException
 
 from processor import startup
 from processor.adapters.contact_index import IndexNotReadyError
 from processor.cli.options import CONNECTION, REDIS, with_settings
 from processor.domain.identifiers import CONTACT_ID
 from processor.domain.records import Identifier
-from processor.errors import OrderFactsError, RetryError, StopError, UsageError
+from processor.errors import OrderFactsError, RetryError, UsageError
 from processor.logs import get_logger, show_kafka_client
 from processor.service import Service
 from processor.settings import Settings
@@ -51,33 +51,26 @@ def stop_on_signals() -> Stop:
 def serve(work: Callable[[Stop], None]) -> None:
     """Do work until a signal; an error that ends it is a log line too, where operators look.
 
-    So is a defect, without the error's own text, which may hold what an event holds: raises StopError for it.
+    So is a defect, without the error's own text, which may hold what an event holds.
     """
+    sys.excepthook = _tell_defect
     stop = stop_on_signals()
     show_kafka_client()
     try:
         work(stop)
     except OrderFactsError as error:
-        _log(error)
+        get_logger().error("service.failed", error=str(error), exit_code=error.exit_code)
         raise
-    except KafkaException:
-        raise  # told by the command line
-    except Exception as defect:  # noqa: BLE001 - it ends the process
-        told = StopError(_told(defect))
-        _log(told)
-        raise told from None
 
 
-def _log(error: OrderFactsError) -> None:
-    get_logger().error("service.failed", error=str(error), exit_code=error.exit_code)
-
-
-def _told(defect: Exception) -> str:
-    """Return what a defect is, where in the program it showed, and at which record."""
-    frames = traceback.extract_tb(defect.__traceback__)[: -_FRAMES - 1 : -1]
+def _tell_defect(_kind: type[BaseException], defect: BaseException, trace: TracebackType | None) -> None:
+    """Tell of an error that nobody foresaw: what it is, where in the program it showed, and at which record."""
+    frames = traceback.extract_tb(trace)[: -_FRAMES - 1 : -1]
     path = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
     places = "".join(f", at {place}" for place in getattr(defect, "__notes__", ()))
-    return f"a defect of this program, please report it: {type(defect).__name__} in {path}{places}"
+    told = f"a defect of this program, please report it: {type(defect).__name__} in {path}{places}"
+    get_logger().error("service.failed", error=told, exit_code=1)  # Python's own, after this
+    click.echo(f"order-facts: {told}", err=True)
 
 
 @click.command()

@@ -5,6 +5,7 @@ import secrets
 import pytest
 from msgspec.structs import replace
 
+from deploy.local.services import EmbeddedRedis
 from processor.settings import Settings
 from tests.support.audits import Copy, chain, send_in_transaction
 from tests.support.commands import Idle
@@ -52,6 +53,23 @@ def single(settings, indexed, tmp_path):
     """Give a deployment of one partition with a complete contact index."""
     with deployed(replace(settings, contacts_topic=indexed.settings.contacts_topic), tmp_path, partitions=1) as running:
         yield running
+
+
+@pytest.fixture
+def own_redis(tmp_path):
+    """Give a Redis that a test may flush and kill."""
+    redis = EmbeddedRedis(tmp_path / "redis")
+    redis.start()
+    yield redis
+    redis.kill()
+
+
+@pytest.fixture
+def apart(settings, tmp_path, own_redis):
+    """Give a deployment on that Redis, with contacts; its index is the test's to build."""
+    with deployed(replace(settings, redis_url=own_redis.url), tmp_path) as deployment:
+        deployment.send_contacts(contacts())
+        yield deployment
 
 
 @pytest.fixture(scope="module")

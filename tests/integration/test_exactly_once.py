@@ -11,7 +11,6 @@ import pytest
 from msgspec.structs import replace
 from redis import Redis
 
-from deploy.local.services import EmbeddedRedis
 from processor.adapters.avro import codec
 from processor.adapters.kafka import transactional_producer
 from tests.benchmarks.process import cpu_s
@@ -124,23 +123,6 @@ def test_items_that_cannot_be_read_take_the_mirror_with_them(deployment):
     replica.stop()
     assert replica.lines("mirror.behind", missing=True)
     deployment.require_right_outputs()
-
-
-@pytest.fixture
-def own_redis(tmp_path):
-    """Give a Redis that a test may flush and kill."""
-    redis = EmbeddedRedis(tmp_path / "redis")
-    redis.start()
-    yield redis
-    redis.kill()
-
-
-@pytest.fixture
-def apart(settings, tmp_path, own_redis):
-    """Give a deployment on that Redis, with contacts; its index is the test's to build."""
-    with deployed(replace(settings, redis_url=own_redis.url), tmp_path) as deployment:
-        deployment.send_contacts(contacts())
-        yield deployment
 
 
 def test_orders_come_back_before_the_contact_index_does(apart, own_redis):
