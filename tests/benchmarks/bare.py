@@ -73,7 +73,7 @@ def clients(job):
     producer = Producer(
         {
             **common,
-            "transactional.id": f"{job['group_id']}/bare",
+            "transactional.id": f"{job['group_id']}/{job['instance_id']}",
             "compression.type": "zstd",
             "linger.ms": 5,
             "batch.size": 1 << 20,

@@ -23,6 +23,7 @@ class Job:
     deployment: object
     folder: Path
     commit_ms: int = 0
+    instance_id: str = "replica"
 
     def description(self):
         """Give it as the programs take it, besides order-facts itself, which has settings."""
@@ -31,6 +32,7 @@ class Job:
             "bootstrap_servers": settings.bootstrap_servers,
             "redis_url": settings.redis_url,
             "group_id": settings.group_id,
+            "instance_id": self.instance_id,
             "events_topic": settings.events_topic,
             "facts_topic": settings.facts_topic,
             "rejected_topic": settings.rejected_topic,
@@ -75,11 +77,16 @@ def _bare(job):
 
 
 def _order_facts(job):
-    return Start([sys.executable, "-m", "processor", "run"], job.deployment.environment(), PROJECT)
+    return _own(job, PROJECT)
 
 
 def _compiled(job):
-    return Start([sys.executable, "-m", "processor", "run"], job.deployment.environment(), compiled())
+    return _own(job, compiled())
+
+
+def _own(job, folder):
+    environment = job.deployment.environment(instance_id=job.instance_id)
+    return Start([sys.executable, "-m", "processor", "run"], environment, folder)
 
 
 def _quix(job):

@@ -128,7 +128,13 @@ def _rebuild(found):
 
 
 def _replicas(found):
-    return _table(f"Replicas on one core: {found['events']:,} events", "replicas", WORK, found["counts"].items())
+    columns = (*WORK[:3], ("the same, all at work", "cpu_us_together"), *WORK[3:])
+    rows = [
+        (f"{PROGRAMS[name].title}, {number}", figures)
+        for name, counts in found["programs"].items()
+        for number, figures in counts.items()
+    ]
+    return _table(f"Replicas on one core: {found['events']:,} events", "program, replicas", columns, rows)
 
 
 def _backlog(found):

@@ -6,7 +6,9 @@ transaction is. When the last output came is the broker's own time of appending 
 - events a second: the events after the first commit seen, by the time from that to the last output appended;
 - the same for the second half: from the first commit seen beyond half of the events;
 - CPU time of an event: user and system time of the whole process, from start to end, by all events;
-- the same for the second half, from outside: up to the last commit seen.
+- the same for the second half, from outside: up to the last commit seen;
+- the same between 15% and 60% of the events: what of several replicas all are at work for. Before, some still start
+  and join; after, those with fewer partitions run out of events.
 """
 
 import sys
@@ -21,6 +23,7 @@ from tests.support.deployment import PROJECT
 WATCH_S = 0.05
 LEAST_RATE = 200  # events a second: slower is taken for a failure
 PATIENCE_S = 180.0
+TOGETHER = (0.15, 0.6)  # shares of the events
 TAIL_RECORDS = 20  # transaction markers stand behind the last record
 
 
@@ -133,7 +136,16 @@ def _rates(samples, last_s, count, before):
         figures[f"events_per_s{name}"] = events / elapsed_s if is_known else None
         cpu = _less(samples[-1].cpu_s, since.cpu_s)
         figures[f"cpu_us{name or '_running'}"] = cpu / events * 1e6 if is_known and cpu is not None else None
-    return figures
+    return figures | {"cpu_us_together": together(samples, count, before)}
+
+
+def together(samples, count, before):
+    """Give CPU time of an event while all replicas are at work; None where too few commits were seen."""
+    least, most = (before + (count - before) * share for share in TOGETHER)
+    within = [sample for sample in samples if least <= sample.committed <= most]
+    if not within or within[0].committed == within[-1].committed or within[0].cpu_s is None:
+        return None
+    return (within[-1].cpu_s - within[0].cpu_s) / (within[-1].committed - within[0].committed) * 1e6
 
 
 def _less(after, before):

@@ -20,6 +20,7 @@ from tests.benchmarks.kafka_streams import build
 from tests.benchmarks.plot import bars
 from tests.benchmarks.quix import environment
 from tests.benchmarks.report import shown
+from tests.benchmarks.run import Sample, together
 
 COUNT = 20_000
 CONTACTS = 500
@@ -110,6 +111,15 @@ def test_a_spread_passes_over_what_is_not_known():
         "9.88",
         "50.0 (40.0 to 60.0)",
     ]
+
+
+def test_cpu_while_all_are_at_work_leaves_out_the_start_and_the_end():
+    """From 15% to 60% of the events, by the samples seen between."""
+    samples = [Sample(at, at * 100, cpu) for at, cpu in enumerate((0.0, 9.0, 9.5, 9.6, 9.7, 9.8, 9.9, 20.0, 30.0))]
+    assert together(samples, 1_000, 0) == pytest.approx((9.9 - 9.5) / 400 * 1e6)
+    assert together(samples, 1_000, 500) == pytest.approx((30.0 - 9.9) / 200 * 1e6), "of the events after those before"
+    assert together(samples[:3], 1_000, 0) is None, "one sample is none between"
+    assert together([Sample(0, 300, None), Sample(1, 500, None)], 1_000, 0) is None, "the system does not tell"
 
 
 def test_the_plot_is_a_drawing_with_a_bar_a_row():
