@@ -28,4 +28,4 @@ def measure(stage, options, say):
 
 
 def _starter(stage, deployment):
-    return lambda: run.replicas(stage, deployment)
+    return lambda: [run.replica(stage, deployment)]

@@ -21,7 +21,7 @@ def measure(stage, options, say):
     settings = deployment.settings
     traffic = load.Traffic(contact_count=options.contacts, weights=load.CREATED_ONLY)
     count = stage.send(settings.events_topic, traffic.events(options.events))
-    run.measure(stage, lambda: run.replicas(stage, deployment), settings, count)
+    run.measure(stage, lambda: [run.replica(stage, deployment)], settings, count)
     mirror = mirror_of(settings)
     written = _orders(stage, mirror)
     runs = []
@@ -40,7 +40,7 @@ def measure(stage, options, say):
 
 def _rebuilt(stage, deployment, name):
     """Start a replica and wait until its mirror is whole; give what its log says of that."""
-    (process,) = run.replicas(stage, deployment, [name])
+    process = run.replica(stage, deployment, name)
     try:
         await_condition(lambda: _arrived(process), f"{name}: see {process.log}", PATIENCE_S)
         usage = process.stop()

@@ -7,18 +7,17 @@ transaction is. When the last output came is the broker's own time of appending 
 - the same for the second half: from the first commit seen beyond half of the events;
 - CPU time of an event: user and system time of the whole process, from start to end, by all events;
 - the same for the second half, from outside: up to the last commit seen;
-- the same between 15% and 60% of the events: what of several replicas all are at work for. Before, some still start
-  and join; after, those with fewer partitions run out of events.
+- the same between 15% and 60% of the events, while all of several replicas are at work: before, some still start and
+  join; after, those with fewer partitions run out of events.
 """
 
-import sys
 import time
 from dataclasses import dataclass
 
 from processor.adapters.kafka import read_range
 from tests.benchmarks.process import EndedError, Measured, cpu_s
+from tests.benchmarks.programs import PROGRAMS, Job
 from tests.benchmarks.stage import Progress
-from tests.support.deployment import PROJECT
 
 WATCH_S = 0.05
 LEAST_RATE = 200  # events a second: slower is taken for a failure
@@ -56,15 +55,9 @@ def start(stage, program, job, name="program"):
     return Measured(how.command, how.environment, how.folder, job.folder / f"{name}.log", stage.cores)
 
 
-def replicas(stage, deployment, names=("replica",)):
-    """Start replicas of order-facts, by their names."""
-    started = []
-    for name in names:
-        environment = deployment.environment(instance_id=name)
-        command = [sys.executable, "-m", "processor", "run"]
-        log = deployment.folder / f"{name}.log"
-        started.append(Measured(command, environment, PROJECT, log, stage.cores))
-    return started
+def replica(stage, deployment, name="replica"):
+    """Start a replica of order-facts."""
+    return start(stage, PROGRAMS["order-facts"], Job(deployment, deployment.folder, instance_id=name), name)
 
 
 def measure(stage, start_all, settings, count, before=0):

@@ -53,7 +53,7 @@ def _with_orders(stage, options, settings, size):
     deployment = stage.deployment(settings)
     small = load.Traffic(contact_count=options.contacts, first=ELSEWHERE)
     stage.send(settings.events_topic, small.events(BEFORE), _partition_of)
-    run.measure(stage, lambda: run.replicas(stage, deployment), settings, BEFORE)
+    run.measure(stage, lambda: [run.replica(stage, deployment)], settings, BEFORE)
     mirror = mirror_of(settings)
     before_bytes = stage.redis_bytes()
     _fill(stage, mirror, options.contacts, size)
@@ -119,7 +119,7 @@ def _with_contacts(stage, options, size):
 
 
 def _measured(stage, deployment, count, before):
-    done = run.measure(stage, lambda: run.replicas(stage, deployment), deployment.settings, count, before)
+    done = run.measure(stage, lambda: [run.replica(stage, deployment)], deployment.settings, count, before)
     shares = step_shares(done.logs)
     facts = shares["facts"] / (count - before)
     assert facts > LEAST_FACTS, f"only {facts:.0%} of the events gave a fact"
