@@ -40,7 +40,7 @@ def main(arguments=None):
     options = _options(arguments)
     if options.render:
         results = json.loads(options.render.read_text(encoding="utf-8"))
-        report.write(results, options.output)
+        _say_written(report.write(results, options.output))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the clean-up, as Ctrl-C goes
     cores = Cores()
@@ -59,8 +59,7 @@ def main(arguments=None):
     except ServicesError as error:
         print(error, file=sys.stderr)
         return 3
-    report.write(results, options.output)
-    _say(f"-- written: {options.output}, with tables (.md) and a plot of the throughput (.svg) beside it")
+    _say_written(report.write(results, options.output))
     return 0
 
 
@@ -113,6 +112,10 @@ def _machine(cores):
 
 def _described(options):
     return {name: getattr(options, name) for name in ("events", "contacts", "repeat", "large")}
+
+
+def _say_written(paths):
+    _say(f"-- written: {', '.join(map(str, paths))}")
 
 
 def _say(text):

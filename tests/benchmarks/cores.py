@@ -25,13 +25,19 @@ class Cores:
         if self.services is not None:
             os.sched_setaffinity(0, self.services)
 
+    @property
+    def count(self):
+        """How many cores can be told apart."""
+        return 1 if self.services is None else 1 + len(self.services)
+
     @contextmanager
-    def for_program(self):
-        """Start what is started inside on the program's core."""
+    def on(self, number):
+        """Start what is started inside on a core: 0 is the program's, then the others', round and round."""
         if self.program is None:
             yield
             return
-        os.sched_setaffinity(0, self.program)  # of this thread, and inherited by what it starts
+        cores = [*self.program, *sorted(self.services)]
+        os.sched_setaffinity(0, {cores[number % len(cores)]})  # of this thread, and inherited by what it starts
         try:
             yield
         finally:

@@ -26,11 +26,11 @@ class EndedError(Exception):
 
 
 class Measured:
-    """A running process with its log."""
+    """A running process with its log, started on the core that `placed`, a context, stands for."""
 
-    def __init__(self, command, environment, folder, log, cores):
+    def __init__(self, command, environment, folder, log, placed):
         self.log = log
-        with log.open("wb") as stream, cores.for_program():
+        with log.open("wb") as stream, placed:
             self._popen = subprocess.Popen(command, env=environment, cwd=folder, stdout=stream, stderr=stream)
         self._ended = None  # status and resources of a process that was waited for
 

@@ -14,13 +14,15 @@ def save(results, path):
 
 
 def write(results, path):
-    """Write JSON, Markdown and plot side by side, and print the Markdown."""
+    """Write JSON, Markdown and, of a throughput, a plot, side by side; print the Markdown, give the files."""
     save(results, path)
-    text = markdown(results)
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    texts = {".md": markdown(results)}
+    print(texts[".md"])
     if "throughput" in results:
-        path.with_suffix(".svg").write_text(plot(results["throughput"]), encoding="utf-8")
-    print(text)
+        texts[".svg"] = plot(results["throughput"])
+    for suffix, text in texts.items():
+        path.with_suffix(suffix).write_text(text, encoding="utf-8")
+    return [path, *map(path.with_suffix, texts)]
 
 
 def markdown(results):
@@ -130,11 +132,11 @@ def _rebuild(found):
 def _replicas(found):
     columns = (*WORK[:3], ("the same, all at work", "cpu_us_together"), *WORK[3:])
     rows = [
-        (f"{PROGRAMS[name].title}, {number}", figures)
-        for name, counts in found["programs"].items()
-        for number, figures in counts.items()
+        (f"{PROGRAMS[name].title}, {share}", figures)
+        for name, shares in found["programs"].items()
+        for share, figures in shares.items()
     ]
-    return _table(f"Replicas on one core: {found['events']:,} events", "program, replicas", columns, rows)
+    return _table(f"Replicas: {found['events']:,} events", "program, replicas on cores", columns, rows)
 
 
 def _backlog(found):

@@ -48,11 +48,11 @@ class Run:
         return [process.log for process in self.processes]
 
 
-def start(stage, program, job, name="program"):
-    """Start a program on the program's core."""
+def start(stage, program, job, name="program", core=0):
+    """Start a program on the program's core, or on another one."""
     how = program.start(job)
     job.folder.mkdir(parents=True, exist_ok=True)
-    return Measured(how.command, how.environment, how.folder, job.folder / f"{name}.log", stage.cores)
+    return Measured(how.command, how.environment, how.folder, job.folder / f"{name}.log", stage.cores.on(core))
 
 
 def replica(stage, deployment, name="replica"):

@@ -1,6 +1,7 @@
 """What the benchmarks' figures rest on: their input, their sums, their drawing. Nothing is measured here."""
 
 import io
+import os
 from collections import Counter
 from itertools import islice
 from xml.etree import ElementTree as ET
@@ -15,10 +16,12 @@ from processor.domain.records import Record
 from processor.pipeline import fold, read
 from tests.benchmarks import load
 from tests.benchmarks.bare import FACT, schema_of
+from tests.benchmarks.cores import Cores
 from tests.benchmarks.figures import percentile, spread, spreads
 from tests.benchmarks.kafka_streams import build
 from tests.benchmarks.plot import bars
 from tests.benchmarks.quix import environment
+from tests.benchmarks.replicas import shares_of
 from tests.benchmarks.report import shown
 from tests.benchmarks.run import Sample, together
 
@@ -120,6 +123,33 @@ def test_cpu_while_all_are_at_work_leaves_out_the_start_and_the_end():
     assert together(samples, 1_000, 500) == pytest.approx((30.0 - 9.9) / 200 * 1e6), "of the events after those before"
     assert together(samples[:3], 1_000, 0) is None, "one sample is none between"
     assert together([Sample(0, 300, None), Sample(1, 500, None)], 1_000, 0) is None, "the system does not tell"
+
+
+def test_replicas_have_one_core_then_as_many_as_there_are():
+    """On one core the cost of taking turns, on several the cost of being more."""
+    assert shares_of(1) == {"1 on 1": (1, 1), "2 on 1": (2, 1), "4 on 1": (4, 1)}
+    assert shares_of(2) == shares_of(1) | {"2 on 2": (2, 2), "4 on 2": (4, 2)}
+    assert shares_of(8) == shares_of(1) | {"2 on 2": (2, 2), "4 on 4": (4, 4)}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no system call for it here")
+def test_what_is_started_gets_the_core_asked_for():
+    """The first core is the program's; the numbers of further ones go round and round."""
+    allowed = os.sched_getaffinity(0)
+    cores = Cores()
+    try:
+        cores.keep_to_services()
+        found = []
+        for number in range(cores.count + 1):
+            with cores.on(number):
+                found.append(os.sched_getaffinity(0))
+        assert os.sched_getaffinity(0) == (cores.services or allowed)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    if len(allowed) > 1:
+        assert found == [{core} for core in sorted(allowed)] + [{min(allowed)}]
+    else:
+        assert found == [allowed, allowed]
 
 
 def test_the_plot_is_a_drawing_with_a_bar_a_row():
