@@ -79,7 +79,7 @@ def _options(arguments):
     parser.add_argument("--programs", type=_several(PROGRAMS), default=list(PROGRAMS), help=f"of {','.join(PROGRAMS)}")
     parser.add_argument("--events", type=int, default=300_000, help="events of one run")
     parser.add_argument("--contacts", type=int, default=CONTACTS)
-    parser.add_argument("--repeat", type=int, default=3, help="repetitions of all but latency and backlog")
+    parser.add_argument("--repeat", type=int, default=3, help="repetitions of all but backlog")
     parser.add_argument(
         "--backlog", type=int, help="events of the shorter backlog; the longer one has ten times as many"
     )

@@ -14,6 +14,7 @@ from tests.benchmarks import load, run
 from tests.benchmarks.figures import percentile
 from tests.benchmarks.programs import LATENCY_COMMIT_MS, PROGRAMS, Job
 from tests.benchmarks.stage import PARTITIONS, Progress
+from tests.benchmarks.throughput import summary, turns
 from tests.support.deployment import UNDECODABLE, await_condition
 from tests.support.facts import fact_of
 
@@ -24,16 +25,21 @@ FIRST = 60  # events that show that the program has begun
 
 
 def measure(stage, options, say):
-    """Measure each chosen program; give percentiles in ms by program."""
+    """Measure the chosen programs in turns; give percentiles in ms by program."""
     contacts = stage.with_contacts(options.contacts).settings.contacts_topic
     stage.load_identifiers(options.contacts)
-    found = {}
+    found = {name: [] for name in options.programs}
     consumer = reader(stage.settings(), **{"fetch.wait.max.ms": 10, "enable.partition.eof": False})
-    for name in options.programs:
-        found[name] = _latencies(stage, PROGRAMS[name], stage.settings(contacts_topic=contacts), consumer, options)
-        say("{}: p50 {p50_ms:.0f} ms, p99 {p99_ms:.0f} ms".format(name, **found[name]))
+    for name in turns(options):
+        settings = stage.settings(contacts_topic=contacts)
+        found[name].append(_latencies(stage, PROGRAMS[name], settings, consumer, options))
+        say("{}: p50 {p50_ms:.0f} ms, p99 {p99_ms:.0f} ms".format(name, **found[name][-1]))
     consumer.close()
-    return {"rate": RATE, "seconds": MEASURED_S, "programs": found}
+    return {
+        "rate": RATE,
+        "seconds": MEASURED_S,
+        "programs": {name: summary(runs) for name, runs in found.items()},
+    }
 
 
 def _latencies(stage, program, settings, consumer, options):

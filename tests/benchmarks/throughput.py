@@ -14,19 +14,24 @@ def measure(stage, options, say):
     inputs, count = prepare(stage, options)
     expected = Expected(stage, stage.settings(**inputs))
     say(f"{count:,} events: {expected.counts['facts']:,} facts, {expected.counts['rejected']:,} rejected")
-    programs = [PROGRAMS[name] for name in options.programs]
-    runs = {program.name: [] for program in programs}
-    for repetition in range(options.repeat):
-        shift = repetition % len(programs)
-        for program in programs[shift:] + programs[:shift]:  # so that no program always comes first
-            figures = _run(stage, program, stage.settings(**inputs), count, expected)
-            runs[program.name].append(figures)
-            say(f"{program.name}: {figures['events_per_s'] or 0:,.0f} events/s, {figures['cpu_us']:.1f} us an event")
+    runs = {name: [] for name in options.programs}
+    for name in turns(options):
+        figures = _run(stage, PROGRAMS[name], stage.settings(**inputs), count, expected)
+        runs[name].append(figures)
+        say(f"{name}: {figures['events_per_s'] or 0:,.0f} events/s, {figures['cpu_us']:.1f} us an event")
     return {
         "events": count,
         **expected.counts,
         "programs": {name: summary(found) for name, found in runs.items()},
     }
+
+
+def turns(options):
+    """Give the names of the programs in the order of their runs: no program always comes first."""
+    names = options.programs
+    for repetition in range(options.repeat):
+        shift = repetition % len(names)
+        yield from names[shift:] + names[:shift]
 
 
 def prepare(stage, options):

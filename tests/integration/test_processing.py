@@ -1,12 +1,14 @@
 """Proves on the real broker and Redis that every event becomes one right fact or rejection, however it is cut."""
 
 import ctypes
+import threading
 from pathlib import Path
 
 import confluent_kafka
 import pytest
 from msgspec.structs import replace
 
+from processor.service import Service
 from tests.support.traffic import created, poison, traffic
 
 
@@ -22,6 +24,30 @@ def test_same_facts_whatever_the_batch_size(deployment, max_batch):
     committed = replica.lines("batch.committed")
     assert max(line["records"] for line in committed) <= max_batch
     assert sum(line["records"] for line in committed) == deployment.sent
+
+
+def test_a_batch_is_read_beside_a_commit_only_where_more_waits(deployment, monkeypatch):
+    """Closed early, it would let what comes during the commit wait for one more."""
+    commit, seen = Service.commit, []
+
+    def noting(service, folded, beside=None):
+        seen.append((len(folded.outputs), beside is not None))
+        return commit(service, folded, beside)
+
+    monkeypatch.setattr(Service, "commit", noting)
+    deployment.send(traffic(seed=5, count=400))
+    stop = threading.Event()
+    service = Service(replace(deployment.settings, instance_id="a", max_batch=50))
+    running = threading.Thread(target=service.run, args=(stop,))
+    running.start()
+    try:
+        deployment.await_accounted()
+    finally:
+        stop.set()
+        running.join()
+    deployment.require_right_outputs()
+    assert {is_beside for _, is_beside in seen} == {True, False}
+    assert all(is_beside == (count == 50) for count, is_beside in seen)
 
 
 def test_poison_of_every_kind_harms_no_neighbour(deployment):

@@ -4,6 +4,7 @@ import io
 import os
 from collections import Counter
 from itertools import islice
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -24,6 +25,7 @@ from tests.benchmarks.quix import environment
 from tests.benchmarks.replicas import shares_of
 from tests.benchmarks.report import shown
 from tests.benchmarks.run import Sample, together
+from tests.benchmarks.throughput import turns
 
 COUNT = 20_000
 CONTACTS = 500
@@ -123,6 +125,11 @@ def test_cpu_while_all_are_at_work_leaves_out_the_start_and_the_end():
     assert together(samples, 1_000, 500) == pytest.approx((30.0 - 9.9) / 200 * 1e6), "of the events after those before"
     assert together(samples[:3], 1_000, 0) is None, "one sample is none between"
     assert together([Sample(0, 300, None), Sample(1, 500, None)], 1_000, 0) is None, "the system does not tell"
+
+
+def test_programs_take_turns_and_another_one_begins_each_time():
+    """Three repetitions of three programs."""
+    assert "".join(turns(SimpleNamespace(programs=["a", "b", "c"], repeat=3))) == "abcbcacab"
 
 
 def test_replicas_have_one_core_then_as_many_as_there_are():
