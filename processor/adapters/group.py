@@ -70,11 +70,6 @@ class Group:
         """The assigned partitions that wait to be placed."""
         return self.assigned - self.placed.keys()
 
-    @property
-    def is_holding(self) -> bool:
-        """Whether records were handed over that are not yet part of a batch; they come first in the next one."""
-        return bool(self._held)
-
     def join(self) -> None:
         """Join the group; partitions arrive in later polls."""
         self._consumer.subscribe(
