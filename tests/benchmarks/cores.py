@@ -12,8 +12,9 @@ class Cores:
 
     def __init__(self):
         found = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        self.program = {found[0]} if len(found) > 1 else None
-        self.services = set(found[1:]) if len(found) > 1 else None
+        self._each = found if len(found) > 1 else []
+        self.program = {found[0]} if self._each else None
+        self.services = set(found[1:]) if self._each else None
 
     def __str__(self):
         if self.program is None:
@@ -28,7 +29,7 @@ class Cores:
     @property
     def count(self):
         """How many cores can be told apart."""
-        return 1 if self.services is None else 1 + len(self.services)
+        return max(1, len(self._each))
 
     @contextmanager
     def on(self, number):
@@ -36,8 +37,7 @@ class Cores:
         if self.program is None:
             yield
             return
-        cores = [*self.program, *sorted(self.services)]
-        os.sched_setaffinity(0, {cores[number % len(cores)]})  # of this thread, and inherited by what it starts
+        os.sched_setaffinity(0, {self._each[number % self.count]})  # of this thread, and inherited by what it starts
         try:
             yield
         finally:

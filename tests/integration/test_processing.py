@@ -35,9 +35,11 @@ def test_a_batch_is_read_beside_a_commit_only_where_as_much_waits(deployment, mo
     commit, seen = Service.commit, []
 
     def noting(service, folded, beside=None):
-        before = sum(count for count, *_ in seen)
-        seen.append((len(folded.outputs), deployment.sent - before, beside is not None))
-        return commit(service, folded, beside)
+        waiting = deployment.sent - sum(count for count, *_ in seen)
+        after = commit(service, folded, beside)
+        if folded.outputs:  # else an idle turn
+            seen.append((len(folded.outputs), waiting, beside is not None))
+        return after
 
     monkeypatch.setattr(Service, "commit", noting)
     records = traffic(seed=5, count=400)
