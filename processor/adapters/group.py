@@ -12,7 +12,7 @@ batch that then fails stands behind that batch's own records.
 """
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -55,6 +55,7 @@ class Group:
         self._settings = settings
         self._consumer: Consumer = kafka.group_consumer(settings)
         self._is_fenced = False  # the consumer is of no use
+        self._is_joining = False  # has asked to, and was not answered
         self._taken_s: tuple[float, float] | None = None  # since when the group has had its name, and last had it
         self._changes = 0
         self._first_due: dict[int, int] = {}
@@ -72,6 +73,7 @@ class Group:
 
     def join(self) -> None:
         """Join the group; partitions arrive in later polls."""
+        self._is_joining = True
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -237,16 +239,25 @@ class Group:
         return lag
 
     def leave(self) -> None:
-        """Leave for good: unsubscribe and let go of all partitions first, or they wait for the session's end."""
+        """Leave for good: unsubscribe and let go of all partitions first, or they wait for the session's end.
+
+        A first joining is awaited, as far as it ends soon: a member that is assigned partitions only once it closes
+        stays in the group for a session, and can hang in the client's `close` for ever.
+        """
         try:
             with suppress(KafkaException):  # a member that was fenced has nothing to leave; why it ends is told
+                self._poll_while(lambda: self._is_joining and not self._is_fenced)
                 self._consumer.unsubscribe()
-                for _ in range(_LEAVE_POLLS):
-                    if not self.assigned:
-                        break
-                    self._consumer.poll(0.05)
+                self._consumer.poll(0.0)  # an assignment that came just before
+                self._poll_while(lambda: bool(self.assigned))
         finally:
             self._consumer.close()
+
+    def _poll_while(self, is_so: Callable[[], bool]) -> None:
+        for _ in range(_LEAVE_POLLS):
+            if not is_so():
+                break
+            self._consumer.poll(0.05)
 
     def _sorted_out(self, messages: Iterable[Message]) -> tuple[list[Record], KafkaError | None]:
         """Return the records among messages, and the first error; note the partitions' ends."""
@@ -280,6 +291,7 @@ class Group:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._changes += 1
+        self._is_joining = False
         if not partitions:
             return
         numbers = sorted(entry.partition for entry in partitions)

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from processor.adapters.cluster import Cluster
 from processor.adapters.group import Group, Placed
 from processor.adapters.ledger import Watermark
 from tests.support.deployment import await_condition
@@ -75,3 +76,19 @@ def test_batch_that_fails_once_the_next_was_dropped_is_read_again(group):
     group.rewind(everything=True)
     group.place(0, Placed(Watermark(0, 0), None))
     assert taken(group, 2 * COUNT) == list(range(2 * COUNT))
+
+
+def test_member_that_is_stopped_in_its_first_joining_is_gone_at_once(single):
+    """Its name, and what it would have been assigned, do not wait for a session's end."""
+    cluster = Cluster(single.settings)
+    group = Group(single.settings)
+    group.join()
+    await_condition(lambda: cluster.instances(single.settings.group_id), "the coordinator knows the member")
+    group.leave()
+    assert cluster.instances(single.settings.group_id) == set()
+
+
+def test_member_that_never_joined_leaves(single):
+    """Nothing is waited for where nothing was begun."""
+    Group(single.settings).leave()
+    assert Cluster(single.settings).instances(single.settings.group_id) == set()
