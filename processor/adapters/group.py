@@ -242,7 +242,7 @@ class Group:
         """Leave for good: unsubscribe and let go of all partitions first, or they wait for the session's end.
 
         A first joining is awaited, as far as it ends soon: a member that is assigned partitions only once it closes
-        stays in the group for a session, and can hang in the client's `close` for ever.
+        stays in the group for a session, and can hang in the client's `close` for ever (librdkafka issue 4884).
         """
         try:
             with suppress(KafkaException):  # a member that was fenced has nothing to leave; why it ends is told
