@@ -241,15 +241,16 @@ class Group:
     def leave(self) -> None:
         """Leave for good: unsubscribe and let go of all partitions first, or they wait for the session's end.
 
-        A first joining is awaited, as far as it ends soon: a member that is assigned partitions only once it closes
-        stays in the group for a session, and can hang in the client's `close` for ever (librdkafka issue 4884).
+        Once it has sent that it leaves, the client has no member id any more. Closed before, it never sends it. A first
+        joining is awaited, as far as it ends soon: a member that is assigned partitions only once it closes stays in
+        the group for a session, and can hang in the client's `close` for ever (librdkafka issue 4884).
         """
         try:
             with suppress(KafkaException):  # a member that was fenced has nothing to leave; why it ends is told
                 self._poll_while(lambda: self._is_joining and not self._is_fenced)
                 self._consumer.unsubscribe()
                 self._consumer.poll(0.0)  # an assignment that came just before
-                self._poll_while(lambda: bool(self.assigned))
+                self._poll_while(lambda: bool(self.assigned or self._consumer.memberid()) and not self._is_fenced)
         finally:
             self._consumer.close()
 

@@ -88,6 +88,15 @@ def test_member_that_is_stopped_in_its_first_joining_is_gone_at_once(single):
     assert cluster.instances(single.settings.group_id) == set()
 
 
+def test_member_with_partitions_is_gone_once_it_has_left(single):
+    """Each time: the client says that it leaves only after the revocation, and not at all once it closes."""
+    cluster = Cluster(single.settings)
+    for _ in range(10):
+        with joined(single.settings):
+            assert cluster.instances(single.settings.group_id) == {single.settings.instance_id}
+        assert cluster.instances(single.settings.group_id) == set()
+
+
 def test_member_that_never_joined_leaves(single):
     """Nothing is waited for where nothing was begun."""
     Group(single.settings).leave()

@@ -231,8 +231,13 @@ def test_end_of_an_idle_partition_is_committed(deployment):
     topic, partitions = deployment.settings.events_topic, range(3)
     replica = deployment.replica("a")
     send_in_transaction(deployment.settings, facts(30))
-    ends = deployment.cluster.ends(topic, partitions)
-    assert sum(ends.values()) == 30 + len(partitions), "a marker in each partition"
+    ends = {}
+
+    def are_written():  # a commit has returned before its markers stand in the partitions
+        ends.update(deployment.cluster.ends(topic, partitions))
+        return sum(ends.values()) == 30 + len(partitions)
+
+    await_condition(are_written, lambda: f"30 events, and a marker in each partition, are not {ends}")
     await_condition(
         lambda: {number: offset for number, (offset, _) in offsets(deployment).items()} == ends,
         lambda: f"{offsets(deployment)} are not {ends}\n{replica.tail('replica')}",
