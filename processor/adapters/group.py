@@ -31,7 +31,7 @@ from processor.settings import Settings
 
 _UNSTABLE: Final = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT})  # noqa: SLF001
 _BREAK_S: Final = 3.0  # a fenced member asks for the group's members every two seconds at least
-_LEAVE_POLLS: Final = 100  # of 50 ms: how long a stop waits for its partitions to be taken back
+_LEAVE_POLLS: Final = 100  # of 50 ms: how long a stop waits for its first joining, and for leaving
 log = get_logger()
 
 
@@ -247,16 +247,17 @@ class Group:
         """
         try:
             with suppress(KafkaException):  # a member that was fenced has nothing to leave; why it ends is told
-                self._poll_while(lambda: self._is_joining and not self._is_fenced)
+                self._poll_while(lambda: self._is_joining)
                 self._consumer.unsubscribe()
                 self._consumer.poll(0.0)  # an assignment that came just before
-                self._poll_while(lambda: bool(self.assigned or self._consumer.memberid()) and not self._is_fenced)
+                self._poll_while(lambda: bool(self.assigned or self._consumer.memberid()))
         finally:
             self._consumer.close()
 
     def _poll_while(self, is_so: Callable[[], bool]) -> None:
+        """Poll for as long as something is so, but not for ever, and not where the consumer is of no use."""
         for _ in range(_LEAVE_POLLS):
-            if not is_so():
+            if self._is_fenced or not is_so():
                 break
             self._consumer.poll(0.05)
 

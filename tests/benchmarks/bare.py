@@ -17,7 +17,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from tests.support.facts import SCHEMAS, without_logical_types
+from tests.support.facts import without_logical_types
+from tests.support.schemas import SCHEMAS
 
 HEADER_BYTES = 10
 BATCH = 5_000

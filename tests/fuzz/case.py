@@ -12,8 +12,8 @@ from tests.reference import ContactRecord, Rules
 from tests.support.avro_writer import text, write
 from tests.support.cases import EMPTY_CONTACT
 from tests.support.events import RIGHT, RIGHT_ITEM
+from tests.support.schemas import SCHEMAS
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
 OLDER_SCHEMA = Path(__file__).parents[1] / "data" / "schemas" / "order-event.0.avsc"
 NEWEST = json.loads((SCHEMAS / "order-event.1.avsc").read_text(encoding="utf-8"))
 OLDER = json.loads(OLDER_SCHEMA.read_text(encoding="utf-8"))

@@ -6,7 +6,6 @@ broken. It counts what it saw. Time is CPU time of the thread, the best of three
 
 import functools
 import io
-import shutil
 import signal
 import tempfile
 import time
@@ -22,11 +21,12 @@ from processor.domain.records import UndecodableError
 from processor.domain.rejections import Reason, Rejection
 from processor.pipeline import REPLAY_TIMESTAMP, fold, needs, read
 from processor.startup import rules_of
-from tests.fuzz.case import HEADER, NEWEST, OLDER, OLDER_HEADER, OLDER_SCHEMA, SCHEMAS
+from tests.fuzz.case import HEADER, NEWEST, OLDER, OLDER_HEADER, OLDER_SCHEMA
 from tests.reference import Input, Rejected, contact_lookup
 from tests.reference import fold as reference_fold
 from tests.support.events import exact
 from tests.support.facts import fact_of, without_logical_types
+from tests.support.schemas import copy_schemas
 from tests.unit.test_properties import assert_names_are_told, encoded_size
 from tests.unit.test_rules import settings_of
 
@@ -172,8 +172,7 @@ def decoder(record):
 def both_versions():
     """Give a codec that also knows an older version of OrderEvent."""
     with tempfile.TemporaryDirectory(prefix="order-facts-fuzz-") as folder:
-        for file in (*SCHEMAS.glob("*.avsc"), OLDER_SCHEMA):
-            shutil.copy(file, folder)
+        copy_schemas(folder, OLDER_SCHEMA)
         return Codec(Path(folder))
 
 

@@ -3,11 +3,11 @@
 import io
 import json
 from decimal import Decimal
-from pathlib import Path
 
 import fastavro
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
+from tests.support.schemas import SCHEMAS
+
 AMOUNTS = ("totalCost", "shipping", "discount", "taxes")
 
 

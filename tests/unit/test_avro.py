@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 from pathlib import Path
 
 import fastavro
@@ -17,8 +16,8 @@ from tests.support.avro_writer import block, cuts, text, values, varint, write
 from tests.support.events import exact
 from tests.support.facts import raw_schema
 from tests.support.hostile import examples
+from tests.support.schemas import SCHEMAS, copy_schemas
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
 OLDER_EVENT = Path(__file__).parents[1] / "data" / "schemas" / "order-event.0.avsc"
 SUBJECTS = ("order-event", "contact", "order-fact")
 SCHEMA = {subject: json.loads((SCHEMAS / f"{subject}.1.avsc").read_text(encoding="utf-8")) for subject in SUBJECTS}
@@ -38,8 +37,7 @@ ENVELOPE = text("orderCreated") + text("")  # an event up to its params
 def both_versions(tmp_path_factory):
     """Give a codec that knows an older version of OrderEvent beside the newest."""
     folder = tmp_path_factory.mktemp("schemas")
-    for file in (*SCHEMAS.glob("*.avsc"), OLDER_EVENT):
-        shutil.copy(file, folder)
+    copy_schemas(folder, OLDER_EVENT)
     return Codec(folder)
 
 

@@ -1,8 +1,6 @@
 """Whose state a mirror's key names: one deployment's, in one form."""
 
 import json
-import shutil
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -11,14 +9,14 @@ from redis import Redis
 from processor.adapters.avro import Codec, codec
 from processor.adapters.ledger import Lineage
 from processor.adapters.mirror import Mirror
+from tests.support.schemas import SCHEMAS, copy_schemas
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
 LINEAGE = Lineage("cluster", "group", "events", "facts")
 
 
-def key(lineage, codec):
+def key(lineage, schemas):
     """Return the key of partition 0; nothing is asked of the Redis, which is not there."""
-    return Mirror(Redis(port=1), lineage, codec).key(0)
+    return Mirror(Redis(port=1), lineage, schemas).key(0)
 
 
 def test_the_same_deployment_finds_its_mirror_again():
@@ -28,15 +26,18 @@ def test_the_same_deployment_finds_its_mirror_again():
 
 @pytest.mark.parametrize("name", Lineage.__struct_fields__)
 def test_another_deployment_has_a_mirror_of_its_own(name):
-    """Also where a text has only moved from one part to the next."""
+    """Each part of the lineage counts."""
     assert key(replace(LINEAGE, **{name: "another"}), codec()) != key(LINEAGE, codec())
+
+
+def test_a_text_that_moved_to_the_next_part_has_a_mirror_of_its_own():
+    """The parts are told apart, not run together."""
     assert key(Lineage("ab", "c", "d", "e"), codec()) != key(Lineage("a", "bc", "d", "e"), codec())
 
 
 def test_a_newer_fact_schema_has_a_mirror_of_its_own(tmp_path):
     """The items in an order's state are packed as that schema has them: they are not read by another."""
-    for file in SCHEMAS.glob("*.avsc"):
-        shutil.copy(file, tmp_path)
+    copy_schemas(tmp_path)
     newer = json.loads((SCHEMAS / "order-fact.1.avsc").read_text(encoding="utf-8"))
     newer["fields"].append({"name": "channel", "type": ["null", "string"], "default": None, "doc": "Where from."})
     (tmp_path / "order-fact.2.avsc").write_text(json.dumps(newer), encoding="utf-8")

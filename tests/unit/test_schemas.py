@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,8 +13,8 @@ from processor.domain.orders import STATUSES
 from processor.errors import StopError
 from tests.support.avro_writer import cuts, values, write
 from tests.support.hostile import examples
+from tests.support.schemas import SCHEMAS, copy_schemas
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
 SUBJECTS = ("order-event", "contact", "order-fact")
 FILES = sorted(SCHEMAS.glob("*.avsc"))
 SCHEMA = {file.name: json.loads(file.read_text(encoding="utf-8")) for file in FILES}
@@ -260,8 +259,7 @@ ONE_FIELD = {"type": "record", "name": "OrderEvent", "fields": [{"name": "a", "t
 )
 def test_a_broken_schema_file_is_named(tmp_path, text):
     """What is no Avro schema, or none that the decoder can read, stops the program with a line that names the file."""
-    for file in FILES:
-        shutil.copy(file, tmp_path)
+    copy_schemas(tmp_path)
     (tmp_path / "order-event.2.avsc").write_text(text, encoding="utf-8")
     with pytest.raises(StopError, match=r"order-event\.2\.avsc") as refused:
         Codec(tmp_path)
@@ -270,8 +268,7 @@ def test_a_broken_schema_file_is_named(tmp_path, text):
 
 def test_a_schema_file_that_is_not_text_is_named(tmp_path):
     """Bytes that are not UTF-8 stop the program in the same way."""
-    for file in FILES:
-        shutil.copy(file, tmp_path)
+    copy_schemas(tmp_path)
     (tmp_path / "contact.2.avsc").write_bytes(b"\xff\xfe{}")
     with pytest.raises(StopError, match=r"contact\.2\.avsc"):
         Codec(tmp_path)
@@ -280,8 +277,7 @@ def test_a_schema_file_that_is_not_text_is_named(tmp_path):
 @pytest.mark.parametrize("name", ["order.1.avsc", "order-event.avsc", "order-event.one.avsc", "order-event.-1.avsc"])
 def test_a_schema_file_of_another_name_is_named(tmp_path, name):
     """A misnamed file is no schema silently left out."""
-    for file in FILES:
-        shutil.copy(file, tmp_path)
+    copy_schemas(tmp_path)
     shutil.copy(FILES[0], tmp_path / name)
     with pytest.raises(StopError, match=r"expected <subject>\.<version>\.avsc") as refused:
         Codec(tmp_path)
