@@ -7,6 +7,7 @@ Nothing is retried in here. Whatever fails raises an error whose class says what
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import Any, Final, cast
 
@@ -15,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from processor.adapters import kafka
 from processor.adapters.bounded import BoundedCalls, Call
+from processor.adapters.deliveries import TOO_LARGE, Deliveries
 from processor.adapters.messages import produce_facts
 from processor.batch import Output
 from processor.domain.records import Record
@@ -24,7 +26,6 @@ from processor.settings import Settings
 
 TRANSACTION_TIMEOUT_S: Final = kafka.TRANSACTION_TIMEOUT_MS / 1000
 CUT_BYTES: Final = 64 << 10  # of a rejected record that the broker refuses: what is left of its value, or its key
-_TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 # How long the call is waited for that hangs when a coordinator goes away: at first, and at most where it was too short.
 OFFSETS_TIMEOUT_S: Final = (1.0, TRANSACTION_TIMEOUT_S)
 MAX_METADATA_BYTES: Final = 4096  # the broker's default, offset.metadata.max.bytes
@@ -143,6 +144,7 @@ class Ledger:
         self._calls = BoundedCalls()
         self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
         self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused whole
+        self._has_failed = False  # since the last commit; then each record's report is asked for, to find the reason
 
     def ready(self) -> None:
         """Have a producer whose earlier transaction, if any, is settled."""
@@ -175,17 +177,21 @@ class Ledger:
             producer.begin_transaction()
             self._open = True
             reports = self._produce(producer, outputs)
+            self._has_failed = True  # until it is committed
             after: dict[int, Watermark] = {}
-
-            def flush() -> None:
-                self._flush(producer, reports)
-                after.update(self._watermarks(reports, before, next_offsets))
 
             timeout_s = self._offsets_timeout_s
 
+            def send_offsets(watermarks: Mapping[int, Watermark]) -> None:
+                producer.send_offsets_to_transaction(self._offsets(watermarks, contacts), group_metadata, timeout_s)
+
+            def flush() -> None:
+                self._flush(producer, reports, lambda: send_offsets(before))
+                after.update(self._watermarks(reports, before, next_offsets))
+
             def add_offsets() -> None:
                 self._offsets_timeout_s = min(timeout_s * 2, OFFSETS_TIMEOUT_S[1])  # the next time, if this fails
-                producer.send_offsets_to_transaction(self._offsets(after, contacts), group_metadata, timeout_s)
+                send_offsets(after)
                 self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
 
             with kafka.fatal_errors():
@@ -200,6 +206,7 @@ class Ledger:
             raise RetryError("the producer's queue is full") from error
         self._commit(producer)
         self._too_large.clear()
+        self._has_failed = False
         return after
 
     def abort(self) -> None:
@@ -228,8 +235,10 @@ class Ledger:
 
     def _produce(self, producer: Producer, outputs: Sequence[Output]) -> "_Reports":
         reports = _Reports()
-        for output in produce_facts(producer.produce, self._settings.facts_topic, outputs, reports.fact):
-            self._produce_rejected(producer, output.record, cast("Rejection", output.result), reports)
+        topic, each = self._settings.facts_topic, self._has_failed
+        with reports.deliveries.producing():
+            for output in produce_facts(producer.produce, topic, outputs, reports.fact, each=each):
+                self._produce_rejected(producer, output.record, cast("Rejection", output.result), reports)
         return reports
 
     def _produce_rejected(self, producer: Producer, record: Record, rejection: Rejection, reports: "_Reports") -> None:
@@ -238,33 +247,32 @@ class Ledger:
         own = _rejected_headers(self._settings.events_topic, record, rejection)
         headers_bytes = sum(len(name) + len(text or b"") for name, text in record.headers)
         place = (record.partition, record.offset)
-        watched = record.size_bytes + headers_bytes > CUT_BYTES
+        report: Callable[..., None] | None = reports.whole if self._has_failed else None
         if place in self._too_large:
             # Cut to what every topic takes that passed the start: the value first of all, but the rest as well.
             own.append(("truncated", str(len(value or b"")).encode()))
             value, key = value and value[:CUT_BYTES], key and key[:CUT_BYTES]
-            kept, watched = kept if headers_bytes <= CUT_BYTES else [], False
+            kept = kept if headers_bytes <= CUT_BYTES else []
+        elif record.size_bytes + headers_bytes > CUT_BYTES:
+            report = partial(reports.large, place)
         producer.produce(
-            self._settings.rejected_topic,
-            value,
-            key,
-            record.partition,
-            headers=[*kept, *own],
-            on_delivery=(lambda error, _message: reports.large(place, error)) if watched else None,
+            self._settings.rejected_topic, value, key, record.partition, headers=[*kept, *own], on_delivery=report
         )
 
-    def _flush(self, producer: Producer, reports: "_Reports") -> None:
-        left = producer.flush(TRANSACTION_TIMEOUT_S)
+    def _flush(self, producer: Producer, reports: "_Reports", further_call: Callable[[], None]) -> None:
+        deliveries = reports.deliveries
+        left = deliveries.await_reports(producer, TRANSACTION_TIMEOUT_S)
         if reports.too_large:
             self._too_large |= reports.too_large
             raise RetryError(f"{len(reports.too_large)} rejected records are too large for the topic and will be cut")
-        if reports.error is not None:
-            if reports.error.code() in _TOO_LARGE:
-                raise StopError(
-                    f"the topic {self._settings.facts_topic} refuses a fact for its size; raise its "
-                    "max.message.bytes above the setting max_fact_bytes"
-                )
-            raise kafka.classify(reports.error, "writing facts")
+        if reports.refused_by is not None:
+            raise StopError(
+                f"the topic {reports.refused_by} refuses an output for its size: its max.message.bytes was lowered "
+                "while this ran; raise it again (the start says how far)"
+            )
+        if deliveries.reason is not None:
+            raise kafka.classify(deliveries.reason, "writing a batch")
+        deliveries.require_open(further_call)
         if left:
             raise RetryError(f"{left} records of a batch were not taken within {TRANSACTION_TIMEOUT_S:g} s")
 
@@ -306,21 +314,32 @@ class _Reports:
     """What the delivery reports of one batch said."""
 
     def __init__(self) -> None:
+        self.deliveries = Deliveries()
         self.facts_offsets: dict[int, int] = {}
-        self.too_large: set[tuple[int, int]] = set()
-        self.error: KafkaError | None = None
+        self.too_large: set[tuple[int, int]] = set()  # rejected records that can be cut
+        self.refused_by: str | None = None  # the topic that refused for its size what cannot be cut
 
     def fact(self, error: KafkaError | None, message: Message) -> None:
         offset, partition = message.offset(), message.partition()
         if error is not None:
-            self.error = error
+            self.whole(error, message)
         elif offset is not None and partition is not None and offset >= 0:
             self.facts_offsets[partition] = offset
         else:
-            self.error = KafkaError(KafkaError._BAD_MSG, "a delivery report without an offset")  # noqa: SLF001
+            self.deliveries.failed(KafkaError(KafkaError._BAD_MSG, "a delivery report without an offset"))  # noqa: SLF001
 
-    def large(self, place: tuple[int, int], error: KafkaError | None) -> None:
-        if error is not None and error.code() in _TOO_LARGE:
+    def whole(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            return
+        self.deliveries.failed(error)
+        if error.code() in TOO_LARGE:
+            self.refused_by = message.topic()
+
+    def large(self, place: tuple[int, int], error: KafkaError | None, _message: Message) -> None:
+        if error is None:
+            return
+        self.deliveries.failed(error)
+        if error.code() in TOO_LARGE:
             self.too_large.add(place)
 
 

@@ -52,11 +52,16 @@ def fitting(records: Sequence[Record], most: int, most_bytes: int) -> int:
 
 
 def produce_facts(
-    produce: Callable[..., None], topic: str, outputs: Sequence[Output], report: Callable[..., None]
+    produce: Callable[..., None],
+    topic: str,
+    outputs: Sequence[Output],
+    report: Callable[..., None],
+    *,
+    each: bool,
 ) -> list[Output]:
     """Produce the facts among outputs, each on its event's partition; return the other outputs.
 
-    `report` is called for the last fact of each partition only. Raises what `produce` raises.
+    `report` is called for each fact, or for the last one of each partition only. Raises what `produce` raises.
     """
     last: dict[int, Output] = {}
     others: list[Output] = []
@@ -69,7 +74,7 @@ def produce_facts(
             others.append(output)
             continue
         partition = output.record.partition
-        if last[partition] is output:
+        if each or last[partition] is output:
             produce(topic, fact.value, fact.key, partition, on_delivery=report)
         else:
             produce(topic, fact.value, fact.key, partition)

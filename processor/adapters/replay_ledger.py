@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from processor.adapters import kafka
 from processor.adapters.cluster import Cluster, Topic
+from processor.adapters.deliveries import TOO_LARGE, Deliveries
 from processor.adapters.kafka import REQUEST_TIMEOUT_S
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError
@@ -179,7 +180,7 @@ class ReplayLedger:
                 self._open = True
                 # The offsets come first, so that the open transaction is seen by whoever asks for them.
                 self._note(producer, swept)
-                self._write(producer, copies)
+                self._write(producer, copies, swept)
                 self._end(producer)
         except KafkaException as error:
             raise _failure(error.args[0]) from error
@@ -219,31 +220,36 @@ class ReplayLedger:
         metadata = self.consumer.consumer_group_metadata()
         producer.send_offsets_to_transaction(offsets, metadata, _TRANSACTION_TIMEOUT_S)
 
-    def _write(self, producer: Producer, copies: Iterable[Copy]) -> None:
-        failures: list[tuple[Copy, KafkaError]] = []
+    def _write(self, producer: Producer, copies: Iterable[Copy], swept: Mapping[int, Sweeps]) -> None:
+        deliveries = Deliveries()
+        refused: list[Record] = []
 
-        def reported(copy: Copy, error: KafkaError | None, _message: Message) -> None:
-            if error is not None:
-                failures.append((copy, error))
+        def reported(rejected: Record, error: KafkaError | None, _message: Message) -> None:
+            if error is None:
+                return
+            deliveries.failed(error)
+            if error.code() in TOO_LARGE:
+                refused.append(rejected)
 
-        for copy in copies:
-            producer.produce(
-                self._settings.events_topic,
-                copy.rejected.value,
-                copy.rejected.key,
-                copy.partition,
-                headers=list(copy.headers),
-                on_delivery=partial(reported, copy),
-            )
-        left = producer.flush(_TRANSACTION_TIMEOUT_S)
-        for copy, error in failures:
-            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                raise StopError(
-                    f"the topic {self._settings.events_topic} refuses the record of {self._topic.name}"
-                    f"[{copy.rejected.partition}] at offset {copy.rejected.offset} for its size; raise its "
-                    "max.message.bytes"
+        with deliveries.producing():
+            for copy in copies:
+                producer.produce(
+                    self._settings.events_topic,
+                    copy.rejected.value,
+                    copy.rejected.key,
+                    copy.partition,
+                    headers=list(copy.headers),
+                    on_delivery=partial(reported, copy.rejected),
                 )
-            raise _failure(error)
+        left = deliveries.await_reports(producer, _TRANSACTION_TIMEOUT_S)
+        if refused:
+            raise StopError(
+                f"the topic {self._settings.events_topic} refuses the record of {self._topic.name}"
+                f"[{refused[0].partition}] at offset {refused[0].offset} for its size; raise its max.message.bytes"
+            )
+        if deliveries.reason is not None:
+            raise _failure(deliveries.reason)
+        deliveries.require_open(lambda: self._note(producer, swept))
         if left:
             raise RetryError(f"{left} records were not taken within {_TRANSACTION_TIMEOUT_S:g} s")
 

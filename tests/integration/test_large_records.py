@@ -6,7 +6,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from tests.support.deployment import UNDECODABLE
-from tests.support.traffic import created, traffic
+from tests.support.traffic import Sent, created, traffic
 
 CUT_BYTES = 64 << 10
 
@@ -63,3 +63,40 @@ def test_rejected_value_that_the_broker_refuses_is_cut(deployment):
     assert dict(cut.headers)["truncated"] == b"500000"
     assert len(rejected[b"small"].value) > 30_000
     assert "truncated" not in dict(rejected[b"small"].headers)
+
+
+def test_record_is_cut_where_its_refusal_ends_the_writing_of_a_long_batch(deployment):
+    """A refusal that comes while the batch is still being written: the client takes no more, and does not say why."""
+    limit_topic(deployment, deployment.settings.rejected_topic, 300_000)
+    big = Sent(b"big", random.Random(1).randbytes(400_000), is_undecodable=True)
+    deployment.send([big, *[Sent(b"big", b"\xc3", is_undecodable=True)] * 30_000])
+    replica = deployment.replica("a", max_batch=50_000)
+    deployment.await_accounted()
+    replica.stop()
+    deployment.require_right_outputs()
+    assert "1 rejected records are too large for the topic and will be cut" in {
+        line["error"] for line in replica.lines("batch.aborted")
+    }
+    assert not replica.lines("producer.replaced"), "aborting is enough"
+
+
+def test_outputs_that_cannot_be_cut_stop_the_replica(deployment):
+    """A topic's limit that is lowered under a running replica: the line names the topic; raised again, it goes on."""
+    note = random.Random(2).randbytes(9_000).hex()
+    for topic, large in (
+        (deployment.settings.facts_topic, created("large", note=note)),
+        (deployment.settings.rejected_topic, created("large", totalCost="no number", note=note)),
+    ):
+        replica = deployment.replica("a")
+        deployment.send([created("before")])
+        deployment.await_accounted()
+        limit_topic(deployment, topic, 5_000)
+        deployment.send([*traffic(seed=61, count=200), large, *traffic(seed=62, count=200)])
+        assert replica.await_end() == 1, replica.tail(topic)
+        last = replica.log_path.read_text(encoding="utf-8").splitlines()[-1]
+        assert f"the topic {topic} refuses an output for its size" in last
+        limit_topic(deployment, topic, 1_000_000)
+        again = deployment.replica("a")
+        deployment.await_accounted()
+        again.stop()
+        deployment.require_right_outputs()

@@ -297,13 +297,19 @@ def test_event_of_a_partition_that_is_no_more_is_refused(deployment):
     assert line.endswith(f"add partitions to {deployment.settings.events_topic}")
 
 
-def test_record_too_large_for_the_events_topic_is_refused(deployment, create_topic):
-    """What the topic does not take any more stops the run with its place; its chunk is aborted as a whole."""
+@pytest.mark.parametrize("others", [2, 900], ids=["few others", "many others"])
+def test_record_too_large_for_the_events_topic_is_refused(deployment, create_topic, others):
+    """What the topic does not take any more stops the run with its place; its chunk is aborted as a whole.
+
+    Of many others some are dropped from the client's queues, and some not taken: they say nothing of the reason.
+    """
     small = f"small-{deployment.settings.events_topic}"
     create_topic(small, 3, max_message_bytes=20_000)
     deployment.settings = replace(deployment.settings, events_topic=small)
-    deployment.reject([(FOUND, {}), (FOUND, {"value": random.Random(1).randbytes(50_000)}), (FOUND, {})])
-    place = f"{deployment.settings.rejected_topic}[1] at offset 0"
+    source = random.Random(1)
+    later = [(FOUND, {"value": source.randbytes(5_000)})] * others
+    deployment.reject([(FOUND, {}), (FOUND, {"value": source.randbytes(50_000)}), *later], partitions=1)
+    place = f"{deployment.settings.rejected_topic}[0] at offset 1"
     assert deployment.refused_replay() == (
         f"the topic {small} refuses the record of {place} for its size; raise its max.message.bytes"
     )

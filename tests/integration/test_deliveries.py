@@ -1,0 +1,100 @@
+"""Proves that the reason of a failed transaction is found: the broker refuses one record, the client drops the others."""
+
+import random
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from processor.adapters import kafka
+from processor.adapters.deliveries import Deliveries
+
+PARTITIONS = 3
+MOST = 10_000_000  # records, long before which the refusal is there
+TIMEOUT_S = 30.0
+
+
+@pytest.fixture
+def topic(settings, create_topic):
+    """Give a topic that takes small records only."""
+    create_topic(settings.facts_topic, PARTITIONS, max_message_bytes="20000")
+    return settings.facts_topic
+
+
+@pytest.fixture
+def producer(settings):
+    """Give a producer in a transaction, which is aborted at the end."""
+    producer = kafka.transactional_producer(settings, 19_000)
+    producer.init_transactions(TIMEOUT_S)
+    producer.begin_transaction()
+    yield producer
+    producer.abort_transaction(TIMEOUT_S)
+
+
+def write_until_refused(producer, topic, deliveries, reports, big_report):
+    """Write a record that is too large, and then small ones until the client takes no more."""
+
+    def report(error, _message):
+        reports.append(error)
+        if error is not None:
+            deliveries.failed(error)
+
+    def big(error, message):
+        big_report(error)
+        report(error, message)
+
+    with deliveries.producing():
+        value = random.Random(1).randbytes(50_000)
+        producer.produce(topic, value, partition=0, on_delivery=big if big_report else None)
+        for number in range(MOST):
+            while True:
+                try:
+                    producer.produce(topic, b"small", partition=number % PARTITIONS, on_delivery=report)
+                except BufferError:
+                    producer.poll(0.1)
+                else:
+                    break
+
+
+def test_reason_is_found_whatever_is_reported_before_it(producer, topic):
+    """The client takes no more, and drops what waits; the one refusal is the reason, and soon told."""
+    deliveries, reports, refusals = Deliveries(), [], []
+    write_until_refused(producer, topic, deliveries, reports, refusals.append)
+    assert deliveries.is_given_up
+    deliveries.await_reports(producer, TIMEOUT_S)
+    assert deliveries.reason.code() == KafkaError.MSG_SIZE_TOO_LARGE
+    assert [error.code() for error in refusals] == [KafkaError.MSG_SIZE_TOO_LARGE]
+    assert KafkaError._PURGE_QUEUE in {error.code() for error in reports if error is not None}
+
+
+def test_reason_that_no_report_tells_is_what_the_next_call_fails_with(settings, producer, topic):
+    """Nobody asked for the refused record's report: the transaction knows why it was given up."""
+    deliveries = Deliveries()
+    write_until_refused(producer, topic, deliveries, [], None)
+    deliveries.await_reports(producer, TIMEOUT_S)
+    assert deliveries.reason is None
+    metadata = kafka.reader(settings).consumer_group_metadata()
+    with pytest.raises(KafkaException, match=f"ProduceRequest for {topic}") as raised:
+        deliveries.require_open(
+            lambda: producer.send_offsets_to_transaction([TopicPartition(topic, 0, 0)], metadata, TIMEOUT_S)
+        )
+    assert raised.value.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
+
+
+def test_good_transaction_is_open_and_reported_whole(producer, topic):
+    """Nothing failed: all is reported, and no call is made."""
+    deliveries = Deliveries()
+    with deliveries.producing():
+        for number in range(5_000):
+            producer.produce(topic, b"small", partition=number % PARTITIONS)
+    assert deliveries.await_reports(producer, TIMEOUT_S) == 0
+    deliveries.require_open(lambda: pytest.fail("there is nothing to ask"))
+
+
+def test_other_failures_of_writing_are_raised(producer, topic):
+    """Only what follows from an earlier failure is left to the reports."""
+    deliveries = Deliveries()
+    with pytest.raises(KafkaException, match="Unknown partition"), deliveries.producing():
+        producer.produce(topic, b"small", partition=PARTITIONS + 5)
+        producer.flush(TIMEOUT_S)
+        producer.produce(topic, b"small", partition=PARTITIONS + 5)
+    assert not deliveries.is_given_up
