@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from processor.errors import RetryError
 
-TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+_TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _FOLLOWING: Final = frozenset(
     {
         KafkaError._PURGE_QUEUE,  # noqa: SLF001
@@ -35,11 +35,12 @@ class Deliveries:
         self.is_given_up = False  # some record failed, so that nothing of the transaction can be committed
         self.reason: KafkaError | None = None  # the first failure that does not follow from another
 
-    def failed(self, error: KafkaError) -> None:
-        """Note a record's failure."""
+    def failed(self, error: KafkaError) -> bool:
+        """Note a record's failure; tell whether the record was refused for its size."""
         self.is_given_up = True
         if self.reason is None and error.code() not in _FOLLOWING:
             self.reason = error
+        return error.code() in _TOO_LARGE
 
     @contextmanager
     def producing(self) -> Iterator[None]:
@@ -75,3 +76,33 @@ class Deliveries:
         if self.is_given_up:
             call()
             raise RetryError("the client gave the transaction up, and does not say why")
+
+
+class BatchDeliveries(Deliveries):
+    """The same of one batch of facts and rejected records, with the reports that are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts_offsets: dict[int, int] = {}  # by partition, of the last fact reported
+        self.too_large: set[tuple[int, int]] = set()  # partition and offset of rejected records that can be cut
+        self.refused_by: str | None = None  # the topic that refused for its size what cannot be cut
+
+    def fact(self, error: KafkaError | None, message: Message) -> None:
+        """Take the report of a fact."""
+        offset, partition = message.offset(), message.partition()
+        if error is not None:
+            self.whole(error, message)
+        elif offset is not None and partition is not None and offset >= 0:
+            self.facts_offsets[partition] = offset
+        else:
+            self.failed(KafkaError(KafkaError._BAD_MSG, "a delivery report without an offset"))  # noqa: SLF001
+
+    def whole(self, error: KafkaError | None, message: Message) -> None:
+        """Take the report of a record that cannot be cut."""
+        if error is not None and self.failed(error):
+            self.refused_by = message.topic()
+
+    def large(self, place: tuple[int, int], error: KafkaError | None, _message: Message) -> None:
+        """Take the report of a rejected record that can be cut."""
+        if error is not None and self.failed(error):
+            self.too_large.add(place)

@@ -12,11 +12,11 @@ from itertools import zip_longest
 from typing import Any, Final, cast
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from processor.adapters import kafka
 from processor.adapters.bounded import BoundedCalls, Call
-from processor.adapters.deliveries import TOO_LARGE, Deliveries
+from processor.adapters.deliveries import BatchDeliveries
 from processor.adapters.messages import produce_facts
 from processor.batch import Output
 from processor.domain.records import Record
@@ -179,7 +179,6 @@ class Ledger:
             reports = self._produce(producer, outputs)
             self._has_failed = True  # until it is committed
             after: dict[int, Watermark] = {}
-
             timeout_s = self._offsets_timeout_s
 
             def send_offsets(watermarks: Mapping[int, Watermark]) -> None:
@@ -233,15 +232,17 @@ class Ledger:
     def _call(self, work: Callable[[], None], what: str) -> None:
         self._calls.call(Call(work, TRANSACTION_TIMEOUT_S, what))
 
-    def _produce(self, producer: Producer, outputs: Sequence[Output]) -> "_Reports":
-        reports = _Reports()
+    def _produce(self, producer: Producer, outputs: Sequence[Output]) -> BatchDeliveries:
+        reports = BatchDeliveries()
         topic, each = self._settings.facts_topic, self._has_failed
-        with reports.deliveries.producing():
+        with reports.producing():
             for output in produce_facts(producer.produce, topic, outputs, reports.fact, each=each):
                 self._produce_rejected(producer, output.record, cast("Rejection", output.result), reports)
         return reports
 
-    def _produce_rejected(self, producer: Producer, record: Record, rejection: Rejection, reports: "_Reports") -> None:
+    def _produce_rejected(
+        self, producer: Producer, record: Record, rejection: Rejection, reports: BatchDeliveries
+    ) -> None:
         value, key = record.value, record.key
         kept: list[tuple[str, str | bytes | None]] = [h for h in record.headers if h[0] not in _OWN_HEADERS]
         own = _rejected_headers(self._settings.events_topic, record, rejection)
@@ -259,9 +260,8 @@ class Ledger:
             self._settings.rejected_topic, value, key, record.partition, headers=[*kept, *own], on_delivery=report
         )
 
-    def _flush(self, producer: Producer, reports: "_Reports", further_call: Callable[[], None]) -> None:
-        deliveries = reports.deliveries
-        left = deliveries.await_reports(producer, TRANSACTION_TIMEOUT_S)
+    def _flush(self, producer: Producer, reports: BatchDeliveries, further_call: Callable[[], None]) -> None:
+        left = reports.await_reports(producer, TRANSACTION_TIMEOUT_S)
         if reports.too_large:
             self._too_large |= reports.too_large
             raise RetryError(f"{len(reports.too_large)} rejected records are too large for the topic and will be cut")
@@ -270,14 +270,14 @@ class Ledger:
                 f"the topic {reports.refused_by} refuses an output for its size: its max.message.bytes was lowered "
                 "while this ran; raise it again (the start says how far)"
             )
-        if deliveries.reason is not None:
-            raise kafka.classify(deliveries.reason, "writing a batch")
-        deliveries.require_open(further_call)
+        if reports.reason is not None:
+            raise kafka.classify(reports.reason, "writing a batch")
+        reports.require_open(further_call)
         if left:
             raise RetryError(f"{left} records of a batch were not taken within {TRANSACTION_TIMEOUT_S:g} s")
 
     def _watermarks(
-        self, reports: "_Reports", before: Mapping[int, Watermark], next_offsets: Mapping[int, int]
+        self, reports: BatchDeliveries, before: Mapping[int, Watermark], next_offsets: Mapping[int, int]
     ) -> dict[int, Watermark]:
         after = {}
         for partition, source in next_offsets.items():
@@ -308,39 +308,6 @@ class Ledger:
                 raised = ProducerLostError(str(raised))
             raise raised from error
         self._open = False
-
-
-class _Reports:
-    """What the delivery reports of one batch said."""
-
-    def __init__(self) -> None:
-        self.deliveries = Deliveries()
-        self.facts_offsets: dict[int, int] = {}
-        self.too_large: set[tuple[int, int]] = set()  # rejected records that can be cut
-        self.refused_by: str | None = None  # the topic that refused for its size what cannot be cut
-
-    def fact(self, error: KafkaError | None, message: Message) -> None:
-        offset, partition = message.offset(), message.partition()
-        if error is not None:
-            self.whole(error, message)
-        elif offset is not None and partition is not None and offset >= 0:
-            self.facts_offsets[partition] = offset
-        else:
-            self.deliveries.failed(KafkaError(KafkaError._BAD_MSG, "a delivery report without an offset"))  # noqa: SLF001
-
-    def whole(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            return
-        self.deliveries.failed(error)
-        if error.code() in TOO_LARGE:
-            self.refused_by = message.topic()
-
-    def large(self, place: tuple[int, int], error: KafkaError | None, _message: Message) -> None:
-        if error is None:
-            return
-        self.deliveries.failed(error)
-        if error.code() in TOO_LARGE:
-            self.too_large.add(place)
 
 
 def _rejected_headers(topic: str, record: Record, rejection: Rejection) -> list[tuple[str, bytes | None]]:

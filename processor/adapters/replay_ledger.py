@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from processor.adapters import kafka
 from processor.adapters.cluster import Cluster, Topic
-from processor.adapters.deliveries import TOO_LARGE, Deliveries
+from processor.adapters.deliveries import Deliveries
 from processor.adapters.kafka import REQUEST_TIMEOUT_S
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError
@@ -225,10 +225,7 @@ class ReplayLedger:
         refused: list[Record] = []
 
         def reported(rejected: Record, error: KafkaError | None, _message: Message) -> None:
-            if error is None:
-                return
-            deliveries.failed(error)
-            if error.code() in TOO_LARGE:
+            if error is not None and deliveries.failed(error):
                 refused.append(rejected)
 
         with deliveries.producing():

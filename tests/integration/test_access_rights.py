@@ -1,16 +1,55 @@
-"""Proves that the access rights that the README lists are enough, on a Redis that grants nothing else."""
+"""Proves that the access rights that the README lists are enough, on a Kafka and a Redis that grant nothing else."""
 
 import re
+import signal
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 from redis import Redis
 
+from deploy.local.servers import HOST, free_ports
+from deploy.local.services import EmbeddedKafka
+from processor.settings import Settings
 from tests.support.audits import verified
+from tests.support.deployment import Deployment
 from tests.support.refusals import forget_mirror
-from tests.support.traffic import traffic
+from tests.support.traffic import contacts, created, traffic
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+OPERATIONS = {
+    "Read": AclOperation.READ,
+    "Write": AclOperation.WRITE,
+    "Describe": AclOperation.DESCRIBE,
+    "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
+}
+RESOURCES = {
+    "topic": (ResourceType.TOPIC, ResourcePatternType.LITERAL),
+    "group": (ResourceType.GROUP, ResourcePatternType.LITERAL),
+    "transactional id": (ResourceType.TRANSACTIONAL_ID, ResourcePatternType.LITERAL),
+    "transactional ids by prefix": (ResourceType.TRANSACTIONAL_ID, ResourcePatternType.PREFIXED),
+}
+USERS = ("run", "contacts-index")
+ADMIN_S = 30.0
+
+
+def rebuild(deployment, name, seed, granted):
+    """Lose a mirror and have a replica with the granted rights rebuild it and go on; give the replica."""
+    forget_mirror(deployment)
+    replica = deployment.replica(name, **granted)
+    replica.await_line("mirror.caught_up")
+    deployment.send(traffic(seed=seed, count=200))
+    deployment.await_accounted()
+    return replica
 
 
 def rule():
@@ -31,12 +70,7 @@ def test_redis_grants_what_the_readme_lists_and_no_more(apart):
     replica = apart.replica("a", **granted)
     apart.await_accounted()
     replica.stop()
-    forget_mirror(apart)
-    again = apart.replica("a", **granted)
-    again.await_line("mirror.caught_up")
-    apart.send(traffic(seed=72, count=200))
-    apart.await_accounted()
-    again.stop()
+    rebuild(apart, "a", 72, granted).stop()
     apart.require_right_outputs()
     apart.command("check", **granted)
     apart.command("contacts", "find", "externalCustomerId=AV1", **granted)
@@ -45,3 +79,126 @@ def test_redis_grants_what_the_readme_lists_and_no_more(apart):
     with Redis.from_url(apart.settings.redis_url) as client:
         client.execute_command("ACL", "SETUSER", user, "reset", *without)
     assert "hscan" in apart.command("verify", check=False, **granted).stderr.lower()
+
+
+class GuardedKafka(EmbeddedKafka):
+    """A broker with a second listener, whose users may do what they are granted; whoever comes by the first may all."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        (self._guarded_port,) = free_ports(1)
+
+    def _addresses(self):
+        addresses = super()._addresses()
+        users = " ".join(f'user_{user}="secret of {user}"' for user in USERS)
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        for name in ("listeners", "advertised.listeners"):
+            addresses[name] += f",GUARDED://{self.guarded_servers}"
+        addresses["listener.security.protocol.map"] += ",GUARDED:SASL_PLAINTEXT"
+        return addresses | {
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.guarded.plain.sasl.jaas.config": f"{module} required {users};",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }
+
+    @property
+    def guarded_servers(self):
+        """Host and port of the listener that asks who comes."""
+        return f"{HOST}:{self._guarded_port}"
+
+    def settings_of(self, user):
+        """Give the settings with which a user comes."""
+        login = {"sasl.mechanism": "PLAIN", "sasl.username": user, "sasl.password": f"secret of {user}"}
+        return {
+            "bootstrap_servers": self.guarded_servers,
+            "kafka": {"security.protocol": "SASL_PLAINTEXT", **login},
+        }
+
+
+def listed(column):
+    """Give the rights of one column of the README's table, as ACL bindings of its user."""
+    table = README[README.index("### Access rights") :].split("\n\n")[2]
+    found = []
+    for row in table.splitlines()[2:]:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        kind = re.match(r"[a-z ]+", re.sub(r"^(topic|group)s\b", r"\1", cells[0]))[0].strip()
+        names = re.findall(r"`([^`]+)`", cells[0].split(" (")[0])
+        rights = [word.strip() for word in cells[1 + column].split(",") if word.strip()]
+        assert names
+        found += [binding(USERS[column], kind, name, right) for name in names for right in rights]
+    return found
+
+
+def binding(user, kind, name, right):
+    """Give one right as Kafka knows it."""
+    resource, pattern = RESOURCES[kind]
+    principal = f"User:{user}"
+    return AclBinding(resource, name, pattern, principal, "*", OPERATIONS[right], AclPermissionType.ALLOW)
+
+
+def taken(admin, right):
+    """Take one right away."""
+    parts = (right.restype, right.name, right.resource_pattern_type, right.principal, right.host, right.operation)
+    only = AclBindingFilter(*parts, right.permission_type)
+    assert len(admin.delete_acls([only])[only].result(ADMIN_S)) == 1
+
+
+@pytest.fixture
+def kafka(tmp_path):
+    """Give a broker that asks for rights."""
+    broker = GuardedKafka(tmp_path / "kafka")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def admin(kafka):
+    """Give an administrator who has granted what the README lists."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    for column in range(len(USERS)):
+        for future in admin.create_acls(listed(column)).values():
+            future.result(ADMIN_S)
+    return admin
+
+
+@pytest.fixture
+def deployment(services, tmp_path, kafka):
+    """Give a deployment with the default names."""
+    settings = Settings(
+        bootstrap_servers=kafka.bootstrap_servers,
+        redis_url=services.redis_url,
+        instance_id="test",
+        identifier_key="a secret of the tests",
+    )
+    deployment = Deployment(settings, tmp_path)
+    try:
+        deployment.command("topics", "create", partitions=3)
+        deployment.send_contacts(contacts())
+        yield deployment
+    finally:
+        deployment.end()
+
+
+def test_kafka_grants_what_the_readme_lists_and_no_more(kafka, admin, deployment):
+    """Index and replicas do with it: a crash in a transaction, its successor, a mirror rebuilt from the facts.
+
+    Without the right to write facts a replica stops, and its line says what is missing.
+    """
+    runs, indexes = (kafka.settings_of(user) for user in USERS)
+    deployment.start("contacts", "index", name="index", **indexes).await_line("contacts.ready")
+    deployment.send(traffic(seed=81, count=300))
+    crashing = deployment.sabotaged("a", "after flush", 1, "SIGKILL", **runs)
+    assert crashing.await_end() == -signal.SIGKILL
+    successor = deployment.replica("b", **runs)
+    deployment.await_accounted()
+    successor.stop()
+    again = rebuild(deployment, "b", 82, runs)
+    deployment.require_right_outputs()
+    taken(admin, binding(USERS[0], "topic", deployment.settings.facts_topic, "Write"))
+    deployment.send([created("another")])
+    assert again.await_end() == 1, again.tail("goes on")
+    (line,) = again.lines("service.failed")
+    assert "Topic authorization failed" in line["error"]
+    assert line["error"].endswith("check the setting kafka and the access rights on the brokers")
