@@ -44,6 +44,14 @@ class Measured:
         if self._reap(os.WNOHANG):
             raise EndedError(f"ended with {self._popen.returncode}\n{self._tail()}")
 
+    def pause(self):
+        """Keep it from running until `resume`."""
+        self._popen.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        """Let it run; nothing, if it does."""
+        self._popen.send_signal(signal.SIGCONT)
+
     def stop(self):
         """End the process as an operator does, and give what it used."""
         self.check()

@@ -7,7 +7,7 @@ transaction is. When the last output came is the broker's own time of appending 
 - the same for the second half: from the first commit seen beyond half of the events;
 - CPU time of an event: user and system time of the whole process, from start to end, by all events;
 - the same for the second half, from outside: up to the last commit seen;
-- the same between 15% and 60% of the events, while all of several replicas are at work: before, some still start and
+- the same between 25% and 60% of the events, while all of several replicas are at work: before, some still start and
   join; after, those with fewer partitions run out of events.
 """
 
@@ -22,7 +22,7 @@ from tests.benchmarks.stage import Progress
 WATCH_S = 0.05
 LEAST_RATE = 200  # events a second: slower is taken for a failure
 PATIENCE_S = 180.0
-TOGETHER = (0.15, 0.6)  # shares of the events
+TOGETHER = (0.25, 0.6)  # shares of the events
 TAIL_RECORDS = 20  # transaction markers stand behind the last record
 
 
@@ -60,14 +60,17 @@ def replica(stage, deployment, name="replica"):
     return start(stage, PROGRAMS["order-facts"], Job(deployment, deployment.folder, instance_id=name), name)
 
 
-def measure(stage, start_all, settings, count, before=0):
-    """Start processes and let them work off `count` events, of which `before` are committed already."""
+def measure(stage, start_all, settings, count, before=0, turns=None):
+    """Start processes and let them work off `count` events, of which `before` are committed already.
+
+    `turns` is called with the processes and the share of the events that is done, at each look.
+    """
     services = stage.services_cpu_s()
     began_s = time.time()
     progress = Progress(settings)
     processes = start_all()
     try:
-        samples = _watch(progress, processes, count, before)
+        samples = _watch(progress, processes, count, before, turns or _as_they_come)
         last_s = last_append_s(stage, settings)
         used = {name: _less(after, services[name]) for name, after in stage.services_cpu_s().items()}
         usages = [process.stop() for process in processes]
@@ -100,7 +103,11 @@ def last_append_s(stage, settings):
     return latest_ms / 1000
 
 
-def _watch(progress, processes, count, before):
+def _as_they_come(processes, done):
+    """Leave turns to the system's scheduler."""
+
+
+def _watch(progress, processes, count, before, turns):
     """Sample until everything is committed."""
     samples = []
     deadline = time.monotonic() + PATIENCE_S + (count - before) / LEAST_RATE
@@ -115,6 +122,7 @@ def _watch(progress, processes, count, before):
             samples.append(Sample(time.time(), committed, None if None in cpu else sum(cpu)))
         else:
             samples = [Sample(time.time(), before, None)]  # nothing yet
+        turns(processes, (committed - before) / (count - before))
         time.sleep(WATCH_S)
     return [sample for sample in samples if sample.committed > before]
 

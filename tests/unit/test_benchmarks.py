@@ -22,7 +22,7 @@ from tests.benchmarks.figures import percentile, spread, spreads
 from tests.benchmarks.kafka_streams import build
 from tests.benchmarks.plot import bars
 from tests.benchmarks.quix import environment
-from tests.benchmarks.replicas import shares_of
+from tests.benchmarks.replicas import Turns, shares_of
 from tests.benchmarks.report import shown
 from tests.benchmarks.run import Sample, together
 from tests.benchmarks.throughput import turns
@@ -119,10 +119,10 @@ def test_a_spread_passes_over_what_is_not_known():
 
 
 def test_cpu_while_all_are_at_work_leaves_out_the_start_and_the_end():
-    """From 15% to 60% of the events, by the samples seen between."""
+    """From 25% to 60% of the events, by the samples seen between."""
     samples = [Sample(at, at * 100, cpu) for at, cpu in enumerate((0.0, 9.0, 9.5, 9.6, 9.7, 9.8, 9.9, 20.0, 30.0))]
-    assert together(samples, 1_000, 0) == pytest.approx((9.9 - 9.5) / 400 * 1e6)
-    assert together(samples, 1_000, 500) == pytest.approx((30.0 - 9.9) / 200 * 1e6), "of the events after those before"
+    assert together(samples, 1_000, 0) == pytest.approx((9.9 - 9.6) / 300 * 1e6)
+    assert together(samples, 1_000, 500) == pytest.approx((30.0 - 20.0) / 100 * 1e6), "of the events after those before"
     assert together(samples[:3], 1_000, 0) is None, "one sample is none between"
     assert together([Sample(0, 300, None), Sample(1, 500, None)], 1_000, 0) is None, "the system does not tell"
 
@@ -133,10 +133,51 @@ def test_programs_take_turns_and_another_one_begins_each_time():
 
 
 def test_replicas_have_one_core_then_as_many_as_there_are():
-    """On one core the cost of taking turns, on several the cost of being more."""
-    assert shares_of(1) == {"1 on 1": (1, 1), "2 on 1": (2, 1), "4 on 1": (4, 1)}
-    assert shares_of(2) == shares_of(1) | {"2 on 2": (2, 2), "4 on 2": (4, 2)}
-    assert shares_of(8) == shares_of(1) | {"2 on 2": (2, 2), "4 on 4": (4, 4)}
+    """On one core the cost of taking turns, by the scheduler's and by long ones; on several the cost of being more."""
+    together = ["1 on 1", "2 on 1", "4 on 1", "2 in turns on 1", "4 in turns on 1"]
+    assert [str(share) for share in shares_of(1)] == together
+    assert [str(share) for share in shares_of(2)] == [*together, "2 on 2", "4 on 2"]
+    assert [str(share) for share in shares_of(8)] == [*together, "2 on 2", "4 on 4"]
+    assert shares_of(8)[-2:] == [(2, 2, False), (4, 4, False)]
+
+
+class Pausable:
+    """Stands for a process that is measured: whether it may run."""
+
+    runs = True
+
+    def pause(self):
+        """As a process."""
+        self.runs = False
+
+    def resume(self):
+        """As a process."""
+        self.runs = True
+
+
+def test_replicas_in_turns_run_one_at_a_time_while_all_are_at_work():
+    """From 25% to 60% of the events; each has as many turns as the others."""
+    processes = [Pausable() for _ in range(3)]
+    turns = Turns(turn_s=0.0)
+
+    def at_work(done):
+        turns(processes, done)
+        return [number for number, process in enumerate(processes) if process.runs]
+
+    assert at_work(0.1) == [0, 1, 2]
+    assert sorted(at_work(0.3) + at_work(0.4) + at_work(0.5)) == [0, 1, 2]
+    assert at_work(0.61) == [0, 1, 2]
+
+
+def test_a_turn_has_its_length():
+    """Looking more often changes nothing."""
+    processes = [Pausable(), Pausable()]
+    turns = Turns(turn_s=60.0)
+    turns(processes, 0.3)
+    runs = [process.runs for process in processes]
+    turns(processes, 0.4)
+    assert [process.runs for process in processes] == runs
+    assert sum(runs) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no system call for it here")
