@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from processor.adapters.avro import AMOUNTS, EVENT, FACT, ITEM_FIELDS, PLAIN_FIELDS, newest_headers, newest_schemas
+from processor.adapters.varints import LENGTHS
 from processor.domain.records import Item, Order
 
 TARGET: Final = Path(__file__).parents[1] / "processor" / "adapters" / "generated.py"
@@ -225,6 +226,7 @@ class Writing:
     def __init__(self) -> None:
         self.functions: list[str] = []
         self._named: dict[str, Any] = {}
+        self._long_before = ""  # the field just before, if that was a long
 
     def value(self, schema: Any, source: str) -> str:
         """Return the expression for a value of the schema that a variable holds."""
@@ -236,8 +238,10 @@ class Writing:
                 return f"LENGTHS[len(r := {source}.encode())], r"
             case "bytes":
                 return f"amount_bytes({source})"
-            case "int" | "long":
-                return f"long_bytes({source})"
+            case "int":
+                return f"LENGTHS[{source}] if 0 <= {source} < {len(LENGTHS)} else long_bytes({source})"
+            case "long":
+                return self._long(source)
             case "double":
                 return f"double_bytes({source})"
             case "enum":
@@ -258,6 +262,12 @@ class Writing:
             case _:
                 raise ValueError(f"type {kind!r} is not written here")
 
+    def _long(self, source: str) -> str:
+        """Write a long once for those behind it that are often the same: an order's times."""
+        before, self._long_before = self._long_before, source
+        written = f"(n := long_bytes({source}))"
+        return f"n if {source} == {before} else {written}" if before else written
+
     def _optional(self, branches: list[Any], source: str) -> str:
         match [kind_of(branch) for branch in branches]:
             case ["null", "string"]:
@@ -276,7 +286,10 @@ class Writing:
         names = [f"{field}_" for field in STRUCTS[name].__struct_fields__]
         code.add(f"({', '.join(names)}) = astuple({source})")
         code.add("return b''.join(", "    (", *([f"        {head},"] if head else []))
+        self._long_before = ""
         for avro, kind in fields.items():
+            if kind_of(kind) != "long":
+                self._long_before = ""
             code.add(f"        {self.value(kind, FIELDS[name][avro] + '_')},")
         code.add("    )", ")")
         self.functions += code.lines

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import final
 
 import msgspec
 
@@ -46,6 +47,7 @@ class Needs(msgspec.Struct, frozen=True):
     identifiers: set[Identifier]
 
 
+@final
 class Fact(msgspec.Struct, frozen=True, gc=False):
     """An accepted change: the record's key and value for the facts topic."""
 

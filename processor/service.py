@@ -161,7 +161,7 @@ class Service:
 
     def decode(self, records: list[Record]) -> list[Parsed]:
         """Step 2. Pure."""
-        return read(records, self._codec.read_event, self._rules)
+        return read(records, self._codec.read_event, self._rules, packing=self._codec.packing)
 
     def look_up(self, parsed: list[Parsed]) -> Known:
         """Step 3. One round trip, as nothing is waited for in between.

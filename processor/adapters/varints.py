@@ -55,7 +55,8 @@ def long_bytes(value: int) -> bytes:
 def amount_bytes(units: int) -> bytes:
     """Write a decimal's unscaled bytes: two's complement, big-endian, as short as they can be, with their length."""
     size = units.bit_length() // 8 + 1
-    return LENGTHS[size] + units.to_bytes(size, "big", signed=True)
+    # the size leaves room for a sign, and without the keyword it takes half the time
+    return LENGTHS[size] + (units.to_bytes(size) if units >= 0 else units.to_bytes(size, signed=True))
 
 
 def long_at(buffer: bytes, position: int) -> tuple[int, int]:

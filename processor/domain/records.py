@@ -7,7 +7,7 @@ compiled, as the compiler would not see how a record is made (`frozen`, `array_l
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, tzinfo
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict, final
 
 import msgspec
 
@@ -137,13 +137,16 @@ class Parsing(msgspec.Struct, frozen=True):
 
 
 class Changes(TypedDict, total=False):
-    """The order fields that an event fills. Amounts in units of 0.0001, the date in ms since the epoch."""
+    """The order fields that an event fills. Amounts in units of 0.0001, the date in ms since the epoch.
+
+    `items` may be packed, as an order's.
+    """
 
     status: str
     date_ms: int
     total_cost: int
     currency: str
-    items: tuple[Item, ...]
+    items: tuple[Item, ...] | bytes
     external_customer_id: str
     email: str
     phone: str
@@ -163,6 +166,7 @@ class Changes(TypedDict, total=False):
     cart_id: str
 
 
+@final
 class Create(msgspec.Struct, frozen=True, gc=False):
     """orderCreated, checked. `custom` holds the parameters without a field of their own."""
 
@@ -173,6 +177,7 @@ class Create(msgspec.Struct, frozen=True, gc=False):
     custom: dict[str, Scalar]
 
 
+@final
 class Update(msgspec.Struct, frozen=True, gc=False):
     """orderUpdated, checked; or orderCreated, where a duplicate counts as an update (D17)."""
 
@@ -183,6 +188,7 @@ class Update(msgspec.Struct, frozen=True, gc=False):
     custom: dict[str, Scalar]
 
 
+@final
 class SetStatus(msgspec.Struct, frozen=True, gc=False):
     """orderDelivered or orderCancelled, checked."""
 
@@ -203,6 +209,7 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int
 
 
+@final
 class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A whole order, which is also the fact of its latest change.
 

@@ -1,6 +1,7 @@
 """Why an event became no fact: the reasons, in their order of precedence, and their outcomes."""
 
 from enum import StrEnum
+from typing import final
 
 import msgspec
 
@@ -40,6 +41,7 @@ class Reason(StrEnum):
 _IGNORED = frozenset({Reason.UNSUPPORTED_EVENT_TYPE, Reason.ORDER_EXISTS, Reason.ORDER_UNKNOWN, Reason.NO_CHANGE})
 
 
+@final
 class Rejection(msgspec.Struct, frozen=True, gc=False):
     """An event that became no fact. `detail` is one line without personal data."""
 

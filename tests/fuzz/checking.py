@@ -144,7 +144,7 @@ class Checker:
 def _process(record, orders, find, rules):
     """Send one record through steps 2 to 4; give its output, the changed orders, and the CPU time in ms."""
     begun = time.thread_time()
-    parsed = read([record], decoder(record).read_event, rules)
+    parsed = read([record], decoder(record).read_event, rules, packing=codec().packing)
     needed = needs(parsed)
     read_s = time.thread_time() - begun
     places = [(partition, name) for partition, names in needed.order_ids.items() for name in names]

@@ -64,7 +64,7 @@ def test_event_becomes_the_fact_or_reason_of_its_case(case, batch):
     find_contact = contact_lookup(case.contacts, case.rules.identification)
     events, orders, outputs = Events(case), {}, []
     for start in range(0, len(case.inputs), batch):
-        parsed = read(events.records[start : start + batch], events.decode, rules)
+        parsed = read(events.records[start : start + batch], events.decode, rules, packing=codec().packing)
         contacts = {i: found for i in needs(parsed).identifiers if (found := find_contact(*i)) is not None}
         folded = fold(parsed, orders, contacts, encoder(case), rules, packing=codec().packing)
         for partition, changed in folded.changed.items():
