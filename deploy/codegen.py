@@ -238,10 +238,8 @@ class Writing:
                 return f"LENGTHS[len(r := {source}.encode())], r"
             case "bytes":
                 return f"amount_bytes({source})"
-            case "int":
-                return f"LENGTHS[{source}] if 0 <= {source} < {len(LENGTHS)} else long_bytes({source})"
-            case "long":
-                return self._long(source)
+            case "int" | "long":
+                return self._integer(kind, source)
             case "double":
                 return f"double_bytes({source})"
             case "enum":
@@ -262,8 +260,10 @@ class Writing:
             case _:
                 raise ValueError(f"type {kind!r} is not written here")
 
-    def _long(self, source: str) -> str:
-        """Write a long once for those behind it that are often the same: an order's times."""
+    def _integer(self, kind: str, source: str) -> str:
+        """Take an int from the table, as most are small; write a long once for those behind it: times are often one."""
+        if kind == "int":
+            return f"LENGTHS[{source}] if 0 <= {source} < {len(LENGTHS)} else long_bytes({source})"
         before, self._long_before = self._long_before, source
         written = f"(n := long_bytes({source}))"
         return f"n if {source} == {before} else {written}" if before else written
