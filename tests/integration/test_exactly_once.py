@@ -112,7 +112,7 @@ def test_redis_flushed_while_running(deployment, redis_client, services):
 
 
 def test_items_that_cannot_be_read_take_the_mirror_with_them(deployment):
-    """An order's items stay packed until an event has some to compare; what is found then is rebuilt from the facts."""
+    """Items stay packed until an event has some that are as long; what is found then is rebuilt from the facts."""
     replica = deployment.replica("a", max_batch=50)
     deployment.send([created("spoilt", items=[RIGHT_ITEM]), created("other")])
     deployment.await_accounted()

@@ -79,14 +79,14 @@ def forget_mirror(deployment, partition=0):
 
 
 def spoil_items(deployment, order_id, partitions):
-    """Put other bytes where an order's packed items stand in its mirror; the rest of it stays."""
+    """Put as many other bytes where an order's packed items stand in its mirror; the rest of it stays."""
     found = startup.check(deployment.settings)
     mirror = Mirror(found.redis, found.lineage, codec())
     for key in map(mirror.key, range(partitions)):
         value = found.redis.hget(key, order_id)
         if value is not None:
             order = msgspec.msgpack.decode(value, type=Order)
-            found.redis.hset(key, order_id, mirror.state(replace(order, items=b"\x02no items")))
+            found.redis.hset(key, order_id, mirror.state(replace(order, items=b"\xff" * len(order.items))))
             return
     raise AssertionError(f"order {order_id} is in no mirror")
 
