@@ -46,7 +46,8 @@ def long_bytes(value: int) -> bytes:
     if number < 1 << 28:
         return _MORE[number & 0x3FFF] + _LAST[number >> 14]
     if number < 1 << 42:
-        return _MORE[number & 0x3FFF] + _MORE[number >> 14 & 0x3FFF] + _LAST[number >> 28]
+        low = number & 0xFFFFFFF  # one digit of Python's: what is done with it takes half the time
+        return _MORE[low & 0x3FFF] + _MORE[low >> 14] + _LAST[number >> 28]
     if value not in _LONGS:
         raise ValueError("a long of more than 64 bits")
     return _varint(number)

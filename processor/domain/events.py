@@ -6,7 +6,7 @@ reasons (see `rejections`), and the first that fails is the reason.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final
 
 from processor.domain.identifiers import in_order
 from processor.domain.instants import parse_date
@@ -41,14 +41,6 @@ _STATUS_OF: Final = {"orderDelivered": DELIVERED, "orderCancelled": CANCELLED}  
 _TYPES: Final = frozenset({_CREATED, _UPDATED, *_STATUS_OF})  # D2
 
 
-class _Read(NamedTuple):
-    """What an event's filled parameters say."""
-
-    changes: dict[str, Any]
-    custom: dict[str, Scalar]
-    tried: tuple[Candidate, ...]
-
-
 class _BadParameterError(ValueError):
     """A parameter that a rule refuses; the text names it."""
 
@@ -74,7 +66,7 @@ def parse(event: Event, key: bytes | None, parsing: Parsing) -> Command | Reject
     except InvalidItems as wrong:
         return Rejection(Reason.INVALID_ITEMS, str(wrong))
     kind = Create if event_type == _CREATED else Update
-    return kind(order_id, event_type, tried, cast("Changes", changes), custom)
+    return kind(order_id, event_type, tried, changes, custom)
 
 
 def _event_fault(event: Event, parsing: Parsing) -> str | None:
@@ -97,6 +89,8 @@ def _event_fault(event: Event, parsing: Parsing) -> str | None:
 
 def _order_id(value: object, key: bytes | None) -> str | Rejection:
     """Return the order's id (D5); its length is checked in its turn, by `_short_id`."""
+    if type(value) is str and len(value.strip()) > 4 and value.encode() == key:
+        return value
     if not is_filled(value):
         return Rejection(Reason.MISSING_PARAMETER, f"missing: {ORDER_ID}")
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -118,27 +112,31 @@ def _tried(params: dict[str, Any], parsing: Parsing) -> tuple[Candidate, ...]:
     return in_order(found)
 
 
-def _read(params: dict[str, Any], parsing: Parsing) -> _Read:
-    """Read the parameters of orderCreated and orderUpdated, items last (D6 to D13)."""
+def _read(params: dict[str, Any], parsing: Parsing) -> tuple[Changes, dict[str, Scalar], tuple[Candidate, ...]]:
+    """Read the filled parameters of orderCreated and orderUpdated, items last (D6 to D13).
+
+    Returns the order's fields, the parameters without a field of their own, and what is said of the order's owner.
+    """
     roles = parsing.roles
-    changes: dict[str, Any] = {}
+    changes: Any = {}
     custom: dict[str, Scalar] = {}
     found = []
     name = ""
     try:
         for name, value in params.items():
+            is_text = type(value) is str
             # what `is_filled` says, most often without the call
-            if type(value) is str and len(value.strip()) < 5 and not is_filled(value):
+            if value is None or (is_text and len(value.strip()) < 5 and not is_filled(value)):
                 continue
-            if value is None:
-                continue
-            field, read, ranks = roles.get(name) or _role(name, parsing)
+            field, read, ranks, keeps_text = roles.get(name) or _role(name, parsing)
             if ranks:
                 found.append((ranks, value))
-            if field is not None and read is not None:
-                changes[field] = read(value)
-            elif read is not None:
-                custom[name] = cast("Scalar", read(value))
+            if read is not None:
+                kept: Any = value if is_text and keeps_text else read(value)
+                if field is None:
+                    custom[name] = kept
+                else:
+                    changes[field] = kept
     except InvalidValue as error:
         raise _BadParameterError(f"{shown(name)}: {error}") from error
     del changes[_ORDER_ID_FIELD]
@@ -147,21 +145,22 @@ def _read(params: dict[str, Any], parsing: Parsing) -> _Read:
         changes.setdefault("currency", alias)  # D9: where both are filled, currency wins
     if "items" in changes:
         changes["items"] = parse_items(changes["items"], lenient=parsing.lenient_items)
-    return _Read(changes, custom, in_order(found))
+    return changes, custom, in_order(found)
 
 
 def _role(name: str, parsing: Parsing) -> Role:
     """Work out what parameters of a name are, and remember it."""
     lower = name.lower()
     ranks = parsing.identification.ranks.get(lower, ())
+    field: str | None = None
+    read: Callable[[Any], object] | None = _custom
     if name == "date":
-        role = Role("date_ms", partial(parse_date, zone=parsing.zone), ranks)
+        field, read = "date_ms", partial(parse_date, zone=parsing.zone)
     elif name in _COLUMNS:
-        role = Role(*_COLUMNS[name], ranks)
+        field, read = _COLUMNS[name]
     elif lower in parsing.identification.names:
-        role = Role(None, None, ranks)
-    else:
-        role = Role(None, _custom, ranks)
+        read = None
+    role = Role(field, read, ranks, read in _KEEP_TEXTS)
     if len(parsing.roles) >= _KEPT_NAMES:
         parsing.roles.clear()
     parsing.roles[name] = role
@@ -223,6 +222,7 @@ def _custom(value: object) -> Scalar:
             return json_text(value)
 
 
+_KEEP_TEXTS: Final = (_text, _custom)  # what these read of a text is the text
 _ORDER_ID_FIELD: Final = "order_id"
 _CURRENCY_ALIAS: Final = "currencyCode"
 _COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {

@@ -119,12 +119,14 @@ class Identification(msgspec.Struct, frozen=True):
 class Role(NamedTuple):
     """What parameters of one name are: `read` gives the value of the order's `field`, of a custom one without a field.
 
-    `read` is None where the parameter only says whose order it is; `ranks` are D12's.
+    `read` is None where the parameter only says whose order it is; `ranks` are D12's; with `keeps_text` a text is read
+    as it is.
     """
 
     field: str | None
     read: Callable[[Any], object] | None
     ranks: Ranks
+    keeps_text: bool
 
 
 class Parsing(msgspec.Struct, frozen=True):
