@@ -22,7 +22,7 @@ from deploy.local.services import EmbeddedKafka
 from processor.settings import Settings
 from tests.support.audits import verified
 from tests.support.deployment import Deployment
-from tests.support.refusals import forget_mirror
+from tests.support.refusals import forget_mirror, remove_mirror
 from tests.support.traffic import contacts, created, traffic
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -202,3 +202,28 @@ def test_kafka_grants_what_the_readme_lists_and_no_more(kafka, admin, deployment
     (line,) = again.lines("service.failed")
     assert "Topic authorization failed" in line["error"]
     assert line["error"].endswith("check the setting kafka and the access rights on the brokers")
+
+
+def test_no_right_that_the_readme_lists_can_be_left_out(kafka, admin, deployment):
+    """Without one of them a replica that has facts to read, and facts to write, ends and says what is missing."""
+    runs, indexes = (kafka.settings_of(user) for user in USERS)
+    deployment.start("contacts", "index", name="index", **indexes).await_line("contacts.ready")
+    deployment.send(traffic(seed=83, count=100))
+    first = deployment.replica("first", **runs)
+    deployment.await_accounted()
+    first.stop()
+    deployment.send(traffic(seed=84, count=100))
+    for number, right in enumerate(listed(0)):
+        taken(admin, right)
+        remove_mirror(deployment)
+        replica = deployment.replica(f"without-{number}", **runs)
+        assert replica.await_end() == 1, replica.tail(f"runs without {right}")
+        (line,) = replica.lines("service.failed")
+        assert "authorization failed" in line["error"]
+        assert line["error"].endswith("check the setting kafka and the access rights on the brokers")
+        (granted,) = admin.create_acls([right]).values()
+        granted.result(ADMIN_S)
+    last = deployment.replica("last", **runs)
+    deployment.await_accounted()
+    last.stop()
+    deployment.require_right_outputs()

@@ -74,8 +74,13 @@ def forget_offsets(deployment):
 
 def forget_mirror(deployment, partition=0):
     """Remove a partition's mirror; it must have been there."""
+    assert remove_mirror(deployment, partition)
+
+
+def remove_mirror(deployment, partition=0):
+    """Remove a partition's mirror; tell whether it was there."""
     found = startup.check(deployment.settings)
-    assert found.redis.unlink(Mirror(found.redis, found.lineage, codec()).key(partition)) == 1
+    return found.redis.unlink(Mirror(found.redis, found.lineage, codec()).key(partition)) == 1
 
 
 def spoil_items(deployment, order_id, partitions):
