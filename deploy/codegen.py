@@ -9,6 +9,8 @@ tested. A schema that changes without `make codec` costs the speed, nothing else
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -226,7 +228,6 @@ class Writing:
     def __init__(self) -> None:
         self.functions: list[str] = []
         self._named: dict[str, Any] = {}
-        self._long_before = ""  # the field just before, if that was a long
 
     def value(self, schema: Any, source: str) -> str:
         """Return the expression for a value of the schema that a variable holds."""
@@ -239,7 +240,9 @@ class Writing:
             case "bytes":
                 return f"amount_bytes({source})"
             case "int" | "long":
-                return self._integer(kind, source)
+                plainly = f"long_bytes({source})"
+                is_small = f"0 <= {source} < {len(LENGTHS)}"  # as most of an int's values are
+                return plainly if kind == "long" else f"LENGTHS[{source}] if {is_small} else {plainly}"
             case "double":
                 return f"double_bytes({source})"
             case "enum":
@@ -260,13 +263,12 @@ class Writing:
             case _:
                 raise ValueError(f"type {kind!r} is not written here")
 
-    def _integer(self, kind: str, source: str) -> str:
-        """Take an int from the table, as most are small; write a long once for those behind it: times are often one."""
-        if kind == "int":
-            return f"LENGTHS[{source}] if 0 <= {source} < {len(LENGTHS)} else long_bytes({source})"
-        before, self._long_before = self._long_before, source
-        written = f"(n := long_bytes({source}))"
-        return f"n if {source} == {before} else {written}" if before else written
+    def _longs(self, sources: list[str]) -> Iterator[str]:
+        """Write longs that stand side by side; one that equals the one before it, as times often do, only once."""
+        yield f"(n := long_bytes({sources[0]}))"
+        for before, source in pairwise(sources[:-1]):
+            yield f"n if {source} == {before} else (n := long_bytes({source}))"
+        yield f"n if {sources[-1]} == {sources[-2]} else long_bytes({sources[-1]})"
 
     def _optional(self, branches: list[Any], source: str) -> str:
         match [kind_of(branch) for branch in branches]:
@@ -286,11 +288,14 @@ class Writing:
         names = [f"{field}_" for field in STRUCTS[name].__struct_fields__]
         code.add(f"({', '.join(names)}) = astuple({source})")
         code.add("return b''.join(", "    (", *([f"        {head},"] if head else []))
-        self._long_before = ""
-        for avro, kind in fields.items():
-            if kind_of(kind) != "long":
-                self._long_before = ""
-            code.add(f"        {self.value(kind, FIELDS[name][avro] + '_')},")
+        for kind, run in groupby(fields, key=lambda avro: kind_of(fields[avro])):
+            sources = {avro: FIELDS[name][avro] + "_" for avro in run}
+            if kind == "long" and len(sources) > 1:
+                written = self._longs(list(sources.values()))
+            else:
+                written = (self.value(fields[avro], source) for avro, source in sources.items())
+            for expression in written:
+                code.add(f"        {expression},")
         code.add("    )", ")")
         self.functions += code.lines
 

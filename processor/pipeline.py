@@ -64,7 +64,7 @@ def _pack(result: Command | Rejection, packing: Packing) -> None:
     # `type`, not `isinstance`, wherever most are of another type: that is told by the metaclass, five times as long
     if type(result) is Create or type(result) is Update:
         items = result.changes.get("items")
-        if items is not None and not isinstance(items, bytes):
+        if isinstance(items, tuple):
             result.changes["items"] = packing.pack(items)
 
 

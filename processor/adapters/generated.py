@@ -1104,7 +1104,7 @@ def fact_bytes(order: Order) -> bytes:
             LENGTHS[len(r := identified_by_.encode())],
             r,
             _OrderStatus[status_],
-            (n := long_bytes(date_ms_)),
+            long_bytes(date_ms_),
             amount_bytes(total_cost_),
             b"\0" if currency_ is None else _ONE[len(r := currency_.encode())] + r,
             items_ if isinstance(items_, bytes) else packed_items(items_),
@@ -1130,9 +1130,9 @@ def fact_bytes(order: Order) -> bytes:
             r,
             (n := long_bytes(created_at_ms_)),
             n if updated_at_ms_ == created_at_ms_ else (n := long_bytes(updated_at_ms_)),
-            n if status_changed_at_ms_ == updated_at_ms_ else (n := long_bytes(status_changed_at_ms_)),
+            n if status_changed_at_ms_ == updated_at_ms_ else long_bytes(status_changed_at_ms_),
             LENGTHS[revision_] if 0 <= revision_ < 8192 else long_bytes(revision_),
             LENGTHS[source_partition_] if 0 <= source_partition_ < 8192 else long_bytes(source_partition_),
-            (n := long_bytes(source_offset_)),
+            long_bytes(source_offset_),
         )
     )

@@ -89,7 +89,7 @@ def _event_fault(event: Event, parsing: Parsing) -> str | None:
 
 def _order_id(value: object, key: bytes | None) -> str | Rejection:
     """Return the order's id (D5); its length is checked in its turn, by `_short_id`."""
-    if type(value) is str and len(value.strip()) > 4 and value.encode() == key:
+    if type(value) is str and len(value.strip()) > 4 and value.encode() == key:  # nearly all are such
         return value
     if not is_filled(value):
         return Rejection(Reason.MISSING_PARAMETER, f"missing: {ORDER_ID}")

@@ -46,11 +46,11 @@ class Measured:
 
     def pause(self):
         """Keep it from running until `resume`."""
-        self._popen.send_signal(signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self):
         """Let it run; nothing, if it does."""
-        self._popen.send_signal(signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def stop(self):
         """End the process as an operator does, and give what it used."""

@@ -71,7 +71,7 @@ def measure(stage, options, say):
             for share in compared[name]:
                 deployment = stage.deployment(stage.settings(**inputs))
                 start_all = _starter(stage, PROGRAMS[name], deployment, share)
-                turns = Turns() if share.in_turns else None
+                turns = Turns() if share.in_turns else run.as_they_come
                 figures = run.measure(stage, start_all, deployment.settings, events, turns=turns).figures
                 by_share[str(share)].append(figures)
                 stage.remove(deployment)

@@ -60,7 +60,11 @@ def replica(stage, deployment, name="replica"):
     return start(stage, PROGRAMS["order-facts"], Job(deployment, deployment.folder, instance_id=name), name)
 
 
-def measure(stage, start_all, settings, count, before=0, turns=None):
+def as_they_come(processes, done):
+    """Leave turns to the system's scheduler."""
+
+
+def measure(stage, start_all, settings, count, before=0, turns=as_they_come):
     """Start processes and let them work off `count` events, of which `before` are committed already.
 
     `turns` is called with the processes and the share of the events that is done, at each look.
@@ -70,7 +74,7 @@ def measure(stage, start_all, settings, count, before=0, turns=None):
     progress = Progress(settings)
     processes = start_all()
     try:
-        samples = _watch(progress, processes, count, before, turns or _as_they_come)
+        samples = _watch(progress, processes, count, before, turns)
         last_s = last_append_s(stage, settings)
         used = {name: _less(after, services[name]) for name, after in stage.services_cpu_s().items()}
         usages = [process.stop() for process in processes]
@@ -101,10 +105,6 @@ def last_append_s(stage, settings):
             latest_ms = max(latest_ms, message.timestamp()[1])
     assert latest_ms, "no output at all"
     return latest_ms / 1000
-
-
-def _as_they_come(processes, done):
-    """Leave turns to the system's scheduler."""
 
 
 def _watch(progress, processes, count, before, turns):

@@ -21,7 +21,7 @@ from deploy.local.servers import HOST, free_ports
 from deploy.local.services import EmbeddedKafka
 from processor.settings import Settings
 from tests.support.audits import verified
-from tests.support.deployment import Deployment
+from tests.support.deployment import deployed
 from tests.support.refusals import forget_mirror, remove_mirror
 from tests.support.traffic import contacts, created, traffic
 
@@ -137,6 +137,12 @@ def binding(user, kind, name, right):
     return AclBinding(resource, name, pattern, principal, "*", OPERATIONS[right], AclPermissionType.ALLOW)
 
 
+def grant(admin, rights):
+    """Grant rights."""
+    for future in admin.create_acls(rights).values():
+        future.result(ADMIN_S)
+
+
 def taken(admin, right):
     """Take one right away."""
     parts = (right.restype, right.name, right.resource_pattern_type, right.principal, right.host, right.operation)
@@ -158,8 +164,7 @@ def admin(kafka):
     """Give an administrator who has granted what the README lists."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     for column in range(len(USERS)):
-        for future in admin.create_acls(listed(column)).values():
-            future.result(ADMIN_S)
+        grant(admin, listed(column))
     return admin
 
 
@@ -172,13 +177,17 @@ def deployment(services, tmp_path, kafka):
         instance_id="test",
         identifier_key="a secret of the tests",
     )
-    deployment = Deployment(settings, tmp_path)
-    try:
-        deployment.command("topics", "create", partitions=3)
+    with deployed(settings, tmp_path) as deployment:
         deployment.send_contacts(contacts())
         yield deployment
-    finally:
-        deployment.end()
+
+
+def assert_told(replica, words):
+    """Check that a replica from which a right was taken ends, with a line that says so and where to look."""
+    assert replica.await_end() == 1, replica.tail("goes on")
+    (line,) = replica.lines("service.failed")
+    assert words in line["error"]
+    assert line["error"].endswith("check the setting kafka and the access rights on the brokers")
 
 
 def test_kafka_grants_what_the_readme_lists_and_no_more(kafka, admin, deployment):
@@ -198,10 +207,7 @@ def test_kafka_grants_what_the_readme_lists_and_no_more(kafka, admin, deployment
     deployment.require_right_outputs()
     taken(admin, binding(USERS[0], "topic", deployment.settings.facts_topic, "Write"))
     deployment.send([created("another")])
-    assert again.await_end() == 1, again.tail("goes on")
-    (line,) = again.lines("service.failed")
-    assert "Topic authorization failed" in line["error"]
-    assert line["error"].endswith("check the setting kafka and the access rights on the brokers")
+    assert_told(again, "Topic authorization failed")
 
 
 def test_no_right_that_the_readme_lists_can_be_left_out(kafka, admin, deployment):
@@ -217,12 +223,8 @@ def test_no_right_that_the_readme_lists_can_be_left_out(kafka, admin, deployment
         taken(admin, right)
         remove_mirror(deployment)
         replica = deployment.replica(f"without-{number}", **runs)
-        assert replica.await_end() == 1, replica.tail(f"runs without {right}")
-        (line,) = replica.lines("service.failed")
-        assert "authorization failed" in line["error"]
-        assert line["error"].endswith("check the setting kafka and the access rights on the brokers")
-        (granted,) = admin.create_acls([right]).values()
-        granted.result(ADMIN_S)
+        assert_told(replica, "authorization failed")
+        grant(admin, [right])
     last = deployment.replica("last", **runs)
     deployment.await_accounted()
     last.stop()
