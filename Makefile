@@ -6,7 +6,7 @@
 .PHONY: help install run test check chaos chaos-brokers fuzz soak bench codec compile lock clean
 MAKEFLAGS += --no-print-directory
 
-# The first interpreter that is new enough; deploy/install.py says what is missing if none is.
+# The first interpreter that is new enough; deploy/build/install.py says what is missing if none is.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && exit; done; echo python3)
 VENV_PYTHON := .venv/bin/python
@@ -17,10 +17,10 @@ help: ## list the targets
 install: ## make .venv with everything pinned (quick when nothing changed)
 	@command -v "$(PYTHON)" >/dev/null || { echo "missing: Python 3.11 or newer. Debian:" \
 		"sudo apt-get install -y python3 python3-venv; macOS: brew install python@3.13" >&2; exit 2; }
-	@exec "$(PYTHON)" deploy/install.py
+	@exec "$(PYTHON)" deploy/build/install.py
 
 run: install ## start Kafka, Redis and the processor, and show orders becoming facts (KEEP=1, CSV=path)
-	@exec $(VENV_PYTHON) -m deploy.local.demo $(if $(filter-out 0 no,$(KEEP)),--keep) $${CSV:+--csv "$$CSV"}
+	@exec $(VENV_PYTHON) -m deploy.demo.demo $(if $(filter-out 0 no,$(KEEP)),--keep) $${CSV:+--csv "$$CSV"}
 
 chaos: install ## break everything while events flow, and compare (SECONDS=600, EVENTS=, SEED= to play a run again, ONLY=)
 	@exec $(VENV_PYTHON) -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
@@ -53,10 +53,10 @@ check: install ## lint, format, types and layers
 	@$(VENV_PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-logo
 
 codec: install ## write the codec of the newest schemas anew (after a change in schemas/)
-	@exec $(VENV_PYTHON) -m deploy.codegen
+	@exec $(VENV_PYTHON) -m deploy.build.codegen
 
 compile: install ## compile the hot modules, beside the project (optional; needs a C compiler)
-	@exec $(VENV_PYTHON) -m deploy.compiled
+	@exec $(VENV_PYTHON) -m deploy.build.compiled
 
 lock: ## resolve requirements.txt anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest of all)
 	@command -v uv >/dev/null || { echo "missing: uv. Anywhere: python3 -m pip install --user uv;" \

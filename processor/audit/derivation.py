@@ -8,14 +8,14 @@ that the index can have given is tried.
 from collections.abc import Mapping
 from typing import Final
 
-from processor.batch import Parsed, Rules
+from processor.codec.fact_json import fact_object
+from processor.domain.batch import Parsed, Rules
 from processor.domain.identifiers import CONTACT_ID
 from processor.domain.items import same_items
+from processor.domain.pipeline import fold
 from processor.domain.records import Create, Identifier, Order
 from processor.domain.rejections import Reason, Rejection
 from processor.domain.values import same_values
-from processor.facts import fact_object
-from processor.pipeline import fold
 
 _STRANGER: Final = "\0"  # no contact's id: one that is not the order's
 

@@ -5,11 +5,11 @@ from typing import Final
 
 from confluent_kafka import Consumer, TopicPartition
 
-from processor.adapters import kafka
-from processor.adapters.ledger import Lineage, Watermark, watermark_of
-from processor.adapters.messages import record_of
 from processor.domain.records import Record
+from processor.kafka import clients as kafka
+from processor.kafka.messages import record_of
 from processor.settings import Settings
+from processor.state.watermark import Lineage, Watermark, watermark_of
 
 _COMMITTED_WAIT_S: Final = 30.0  # an offset is not stable while a transaction is open, a dead member's too
 _QUEUE_KBYTES: Final = 16 << 10

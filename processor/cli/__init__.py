@@ -13,23 +13,13 @@ import click
 from confluent_kafka import KafkaException
 
 from processor import __version__
-from processor.adapters.kafka import classify
 from processor.errors import OrderFactsError, RetryError, StopError
+from processor.kafka.clients import classify
 
 _UNREACHABLE = 3
-# Each command and the module that holds it. Imported when it is asked for: the others' modules, and their options,
+# Each command's module has its name. It is imported when it is asked for: the others' modules, and their options,
 # would be a fifth of the time that `run` takes to start, and a replica that was killed holds its orders up so long.
-_MODULES: Final = {
-    "run": "running",
-    "contacts": "contacts",
-    "events": "events",
-    "facts": "outputs",
-    "rejected": "replay",
-    "topics": "topics",
-    "check": "running",
-    "verify": "verify",
-    "state": "state",
-}
+_COMMANDS: Final = ("check", "contacts", "events", "facts", "rejected", "run", "state", "topics", "verify")
 
 
 class _Commands(click.Group):
@@ -37,11 +27,11 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of all commands."""
-        return sorted(_MODULES)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command. For a name that is none all are imported: the message names the nearest."""
-        for name in [cmd_name] if cmd_name in _MODULES else _MODULES:
+        for name in [cmd_name] if cmd_name in _COMMANDS else _COMMANDS:
             if name not in self.commands:
                 self.add_command(_imported(name))
         return super().get_command(ctx, cmd_name)
@@ -50,7 +40,7 @@ class _Commands(click.Group):
 def _imported(name: str) -> click.Command:
     """Import a command, out of the garbage collector's sight: it looks at all that is made, and finds nothing."""
     gc.disable()
-    command: click.Command = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
     gc.freeze()
     gc.enable()
     return command

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from processor import startup
-from processor.adapters.avro import codec
 from processor.cli.options import CONNECTION, REDIS, print_line, with_settings
-from processor.cli.running import Stop, serve
 from processor.cli.sending import RefusedError, Sender, json_entries, lines_of
-from processor.contacts import keep_index
+from processor.cli.serving import Stop, serve
+from processor.codec.avro import codec
+from processor.contacts.keeper import keep_index
 from processor.domain.identifiers import BUILT_IN_FIELDS, candidates
 from processor.errors import UsageError
+from processor.replica import startup
 from processor.settings import Settings
+from processor.settings.rules import identification_of
 
 if TYPE_CHECKING:
     import _csv
@@ -88,7 +89,7 @@ def find(settings: Settings, identifier: str) -> None:
     Exits with 1 where nobody is found.
     """
     name, separator, value = identifier.partition("=")
-    rules = startup.rules_of(settings).parsing.identification
+    rules = identification_of(settings)
     tried = candidates([(name, value)], rules)
     if not separator or not tried:
         known = ", ".join(dict.fromkeys((*BUILT_IN_FIELDS, *(rule.parameter for rule in settings.identification))))

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import click
 
-from processor.adapters.avro import codec
 from processor.cli.options import CONNECTION, with_settings
 from processor.cli.sending import RefusedError, Sender, json_entries
+from processor.codec.avro import codec
 from processor.domain.events import ORDER_ID
 from processor.domain.values import is_filled
 from processor.settings import Settings

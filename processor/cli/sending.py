@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 import click
 from confluent_kafka import KafkaError, Message
 
-from processor.adapters.cluster import Cluster
-from processor.adapters.kafka import classify, plain_producer
 from processor.cli.options import print_line, progress
 from processor.errors import StopError, UnreachableError, UsageError
+from processor.kafka.clients import classify, plain_producer
+from processor.kafka.cluster import Cluster
 from processor.settings import Settings
 
 _FLUSH_S = 60.0

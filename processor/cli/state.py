@@ -2,10 +2,10 @@
 
 import click
 
-from processor.adapters.ledger import Watermark
 from processor.cli.options import CONNECTION, REDIS, with_settings
-from processor.recover import recover as recover_offsets
+from processor.replica.recover import recover as recover_offsets
 from processor.settings import Settings
+from processor.state.watermark import Watermark
 
 
 @click.group()

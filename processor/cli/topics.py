@@ -6,9 +6,9 @@ import click
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
-from processor.adapters.cluster import Cluster
-from processor.adapters.kafka import REQUEST_TIMEOUT_S, classify
 from processor.cli.options import CONNECTION, with_settings
+from processor.kafka.clients import REQUEST_TIMEOUT_S, classify
+from processor.kafka.cluster import Cluster
 from processor.settings import Settings
 
 _WEEK_MS: Final = 7 * 24 * 3600 * 1000

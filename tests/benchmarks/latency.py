@@ -9,7 +9,7 @@ import time
 
 from confluent_kafka import Producer, TopicPartition
 
-from processor.adapters.kafka import reader
+from processor.kafka.clients import reader
 from tests.benchmarks import load, run
 from tests.benchmarks.figures import percentile
 from tests.benchmarks.programs import LATENCY_COMMIT_MS, PROGRAMS, Job

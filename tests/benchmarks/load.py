@@ -9,7 +9,7 @@ import json
 import random
 from array import array
 
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
 from tests.support.traffic import Sent
 
 SEED = 20_260_514

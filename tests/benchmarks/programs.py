@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.compiled import compiled
+from deploy.build.compiled import compiled
 from deploy.local.programs import java, kafka_version
 from tests.benchmarks.kafka_streams.build import classpath
 from tests.benchmarks.quix import environment as quix

@@ -2,7 +2,7 @@
 
 import json
 
-from deploy.local.steps import STEPS
+from deploy.demo.steps import STEPS
 from tests.benchmarks.plot import bars
 from tests.benchmarks.programs import PROGRAMS
 

@@ -19,11 +19,11 @@ from msgspec.structs import replace
 from redis import Redis
 
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis
-from processor import startup
-from processor.adapters.avro import codec
-from processor.adapters.kafka import plain_producer, reader
-from processor.adapters.mirror import Mirror
+from processor.codec.avro import codec
+from processor.kafka.clients import plain_producer, reader
+from processor.replica import startup
 from processor.settings import Settings
+from processor.state.mirror import Mirror
 from tests.benchmarks import load
 from tests.benchmarks.process import cpu_s
 from tests.conftest import creator

@@ -2,7 +2,7 @@
 
 import json
 
-from deploy.local import steps
+from deploy.demo import steps
 from tests.benchmarks import load, run
 from tests.benchmarks.audit import Expected
 from tests.benchmarks.figures import spread, spreads

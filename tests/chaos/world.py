@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from redis import Redis
 
 from deploy.local.services import EmbeddedRedis
-from processor.adapters.avro import codec
-from processor.adapters.kafka import plain_producer, reader
+from processor.codec.avro import codec
+from processor.kafka.clients import plain_producer, reader
 from tests.support.deployment import UNDECODABLE, Deployment
 from tests.support.facts import fact_of
 from tests.support.traffic import CONTACTS, contacts, traffic

@@ -16,11 +16,11 @@ from pathlib import Path
 import fastavro
 import msgspec
 
-from processor.adapters.avro import Codec, codec
+from processor.codec.avro import Codec, codec
+from processor.domain.pipeline import REPLAY_TIMESTAMP, fold, needs, read
 from processor.domain.records import UndecodableError
 from processor.domain.rejections import Reason, Rejection
-from processor.pipeline import REPLAY_TIMESTAMP, fold, needs, read
-from processor.startup import rules_of
+from processor.settings.rules import rules_of
 from tests.fuzz.case import HEADER, NEWEST, OLDER, OLDER_HEADER, OLDER_SCHEMA
 from tests.reference import Input, Rejected, contact_lookup
 from tests.reference import fold as reference_fold

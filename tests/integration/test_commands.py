@@ -67,8 +67,8 @@ def test_run_imports_no_other_command():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     modules = set(done.stdout.splitlines()[-1].split())
-    assert "processor.service" in modules
-    assert not modules & {"processor.audit", "processor.contacts", "processor.replay", "processor.cli.events"}
+    assert "processor.replica.service" in modules
+    assert not modules & {"processor.audit", "processor.contacts.keeper", "processor.replay", "processor.cli.events"}
 
 
 def test_topics_create(idle):

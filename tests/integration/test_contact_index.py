@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from processor.adapters.avro import codec
-from processor.adapters.contact_index import HASH_BYTES, MARK, ContactIndex, Hashes, IndexNotReadyError, read_mark
+from processor.codec.avro import codec
+from processor.contacts.lookup import HASH_BYTES, MARK, ContactIndex, Hashes, IndexNotReadyError, read_mark
 from processor.domain.records import Identifier
 from processor.settings import IdentificationRule
 from tests.reference import ContactRecord, contact_lookup

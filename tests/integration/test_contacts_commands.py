@@ -5,7 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
 from processor.settings import IdentificationRule
 from tests.support.commands import output
 from tests.support.deployment import deployed

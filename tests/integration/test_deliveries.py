@@ -5,8 +5,8 @@ import random
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from processor.adapters import kafka
-from processor.adapters.deliveries import Deliveries
+from processor.kafka import clients as kafka
+from processor.kafka.deliveries import Deliveries
 
 PARTITIONS = 3
 MOST = 10_000_000  # records, long before which the refusal is there

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
 from tests.support.commands import NOWHERE, VENDOR_EXAMPLE, event, output
 from tests.support.deployment import PROJECT, PYTHON, await_condition
 from tests.support.refusals import refusal

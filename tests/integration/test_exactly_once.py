@@ -11,8 +11,8 @@ import pytest
 from msgspec.structs import replace
 from redis import Redis
 
-from processor.adapters.avro import codec
-from processor.adapters.kafka import transactional_producer
+from processor.codec.avro import codec
+from processor.kafka.clients import transactional_producer
 from tests.benchmarks.process import cpu_s
 from tests.support import defective
 from tests.support.deployment import await_condition, deployed

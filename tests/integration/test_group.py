@@ -4,9 +4,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from processor.adapters.cluster import Cluster
-from processor.adapters.group import Group, Placed
-from processor.adapters.ledger import Watermark
+from processor.kafka.cluster import Cluster
+from processor.replica.group import Group, Placed
+from processor.state.watermark import Watermark
 from tests.support.deployment import await_condition
 from tests.support.traffic import traffic
 

@@ -8,8 +8,8 @@ from confluent_kafka import KafkaException
 from msgspec.structs import replace
 
 from deploy.local.services import EmbeddedKafka
-from processor.adapters.cluster import Cluster
-from processor.adapters.kafka import group_consumer
+from processor.kafka.clients import group_consumer
+from processor.kafka.cluster import Cluster
 from tests.support.deployment import Deployment, await_condition
 from tests.support.traffic import contacts, traffic
 

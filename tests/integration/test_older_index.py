@@ -2,8 +2,8 @@
 
 import pytest
 
-from processor import startup
-from processor.adapters.contact_index import lineage_of, shard_keys
+from processor.contacts.lookup import lineage_of, shard_keys
+from processor.replica import startup
 from tests.support.deployment import deployed
 from tests.support.traffic import contacts, created, traffic
 

@@ -8,7 +8,7 @@ import confluent_kafka
 import pytest
 from msgspec.structs import replace
 
-from processor.service import Service
+from processor.replica.service import Service
 from tests.support.traffic import created, poison, traffic
 
 

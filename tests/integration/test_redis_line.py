@@ -4,8 +4,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from processor.adapters.redis import Line
 from processor.errors import RedisError
+from processor.state.connection import Line
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from redis import Redis
 
 from deploy.local.services import EmbeddedRedis
-from processor.adapters import kafka
 from processor.errors import ProducerLostError
+from processor.kafka import clients as kafka
 from tests.support.commands import NOWHERE
 from tests.support.deployment import await_condition
 from tests.support.refusals import REQUEST_S, facts, in_transaction, refusal, refused_run, written

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
-from processor.adapters.kafka import plain_producer
+from processor.kafka.clients import plain_producer
 from tests.support.deployment import deployed
 from tests.support.facts import fact_of
 from tests.support.refusals import refusal

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from processor.adapters import kafka
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
+from processor.kafka import clients as kafka
 from tests.support.commands import event, output
 from tests.support.deployment import PROJECT, PYTHON, await_condition
 from tests.support.refusals import NOBODY, REQUEST_S, refusal

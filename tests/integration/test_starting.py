@@ -5,7 +5,8 @@ import threading
 from msgspec.structs import replace
 
 from deploy.local.services import EmbeddedKafka
-from processor import startup, topics
+from processor.kafka import topics
+from processor.replica import startup
 from tests.support.deployment import Deployment
 
 

@@ -5,8 +5,9 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from processor.adapters.avro import codec
-from processor.audit import mirror, orders
+from processor.audit.auditing import known_orders as orders
+from processor.audit.auditing import mirrors as mirror
+from processor.codec.avro import codec
 from tests.support.audits import chain, produce, revisions, verified, with_fact
 from tests.support.deployment import await_condition, deployed
 from tests.support.refusals import delete_records, offsets, process, set_offset, written

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
 from tests.support.audits import produce, revisions, verified, with_fact, with_headers
 
 

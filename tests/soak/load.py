@@ -5,8 +5,8 @@ import threading
 import time
 from contextlib import contextmanager
 
-from processor.adapters.avro import codec
-from processor.adapters.kafka import plain_producer
+from processor.codec.avro import codec
+from processor.kafka.clients import plain_producer
 from tests.support.deployment import UNDECODABLE
 from tests.support.traffic import CONTACTS, contacts, traffic
 

@@ -5,13 +5,13 @@ import secrets
 from confluent_kafka import Producer
 from msgspec.structs import replace
 
-from processor.adapters.avro import codec
-from processor.adapters.cluster import Cluster
-from processor.adapters.kafka import plain_producer
-from processor.adapters.ledger import Lineage, Watermark, metadata_text
-from processor.adapters.mirror import Mirror
-from processor.adapters.redis import connect
-from processor.audit import Audit
+from processor.audit.auditing import Audit
+from processor.codec.avro import codec
+from processor.kafka.clients import plain_producer
+from processor.kafka.cluster import Cluster
+from processor.state.connection import connect
+from processor.state.mirror import Mirror
+from processor.state.watermark import Lineage, Watermark, metadata_text
 from tests.support.deployment import Deployment
 from tests.support.refusals import offsets, set_offset
 from tests.support.traffic import Sent, created, event

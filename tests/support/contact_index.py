@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 from redis import RedisError
 
-from processor.adapters.contact_index import FORMAT, HASH_BYTES, Mark, Position, read_claims, shard_keys, shard_of
-from processor.adapters.contact_index_writer import IndexWriter, standing, why_build
-from processor.adapters.redis import classify
-from processor.domain.contacts import ContactChange
+from processor.contacts.lookup import FORMAT, HASH_BYTES, Mark, Position, read_claims, shard_keys, shard_of
+from processor.contacts.writer import IndexWriter, standing, why_build
+from processor.domain.claims import ContactChange
 from processor.domain.identifiers import CONTACT_ID
 from processor.domain.records import Identifier
 from processor.errors import RetryError
+from processor.state.connection import classify
 
 PARTITIONS = 2
 

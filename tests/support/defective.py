@@ -1,7 +1,7 @@
 """`order-facts run` with a defect in the rules, for one order: `python -m tests.support.defective`."""
 
-from processor import pipeline
 from processor.cli import main
+from processor.domain import pipeline
 
 ORDER_ID = "defect"
 TEXT = "what the event holds"

@@ -15,13 +15,13 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from deploy.local.servers import GuardedProcess
-from processor import startup
-from processor.adapters.avro import codec
-from processor.adapters.cluster import Cluster
-from processor.adapters.kafka import plain_producer, read_range, reader
-from processor.adapters.messages import record_of
-from processor.adapters.mirror import Mirror
+from processor.codec.avro import codec
+from processor.kafka.clients import plain_producer, read_range, reader
+from processor.kafka.cluster import Cluster
+from processor.kafka.messages import record_of
+from processor.replica import startup
 from processor.settings import Settings
+from processor.state.mirror import Mirror
 from tests.reference import ContactRecord, Input, Rules, contact_lookup, fold
 from tests.support.comparison import compare_mirror, compare_outputs
 from tests.support.facts import raw_schema

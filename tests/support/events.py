@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
 from processor.domain.records import Record
 from tests.reference import ContactRecord, Input, Rules
 from tests.support.cases import EMPTY_CONTACT

@@ -7,11 +7,11 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from msgspec.structs import replace
 from redis import Redis
 
-from processor import startup
-from processor.adapters import kafka
-from processor.adapters.avro import codec
-from processor.adapters.mirror import Mirror
+from processor.codec.avro import codec
 from processor.domain.records import Order
+from processor.kafka import clients as kafka
+from processor.replica import startup
+from processor.state.mirror import Mirror
 from tests.support.deployment import committed_offsets
 from tests.support.traffic import CONTACTS, created
 

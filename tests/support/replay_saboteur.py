@@ -12,10 +12,10 @@ import json
 import os
 import signal
 
-from processor import replay
-from processor.adapters.replay_ledger import ReplayLedger
 from processor.cli import main
 from processor.logs import get_logger
+from processor.replay.replay_ledger import ReplayLedger
+from processor.replay.replaying import replaying as replay
 
 STEPS = {"take over": "take_over", "note": "_note", "write": "_write", "end": "_end"}
 

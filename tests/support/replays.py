@@ -4,7 +4,7 @@ import json
 import re
 import time
 
-from processor.adapters.kafka import plain_producer, reader
+from processor.kafka.clients import plain_producer, reader
 from tests.support.deployment import Deployment, await_condition, committed_offsets
 from tests.support.refusals import refusal
 from tests.support.traffic import contacts

@@ -10,10 +10,10 @@ import json
 import os
 import signal
 
-from processor.adapters.ledger import Ledger
 from processor.cli import main
 from processor.logs import get_logger
-from processor.service import Service
+from processor.replica.ledger import Ledger
+from processor.replica.service import Service
 
 STEPS = {
     "poll": "poll",

@@ -7,13 +7,13 @@ import msgspec
 from confluent_kafka import KafkaException, Producer
 from structlog.testing import capture_logs
 
-from processor.adapters.avro import codec
-from processor.adapters.cluster import Cluster
-from processor.adapters.contact_index import ContactIndex, IndexNotReadyError, lineage_of, shard_keys
-from processor.adapters.redis import connect
-from processor.contacts import keep_index
+from processor.codec.avro import codec
+from processor.contacts.keeper import keep_index
+from processor.contacts.lookup import ContactIndex, IndexNotReadyError, lineage_of, shard_keys
 from processor.domain.records import Identifier
 from processor.errors import RetryError
+from processor.kafka.cluster import Cluster
+from processor.state.connection import connect
 from tests.support.deployment import await_condition
 
 WAIT_S = 30.0

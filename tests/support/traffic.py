@@ -4,7 +4,7 @@ import json
 import random
 from dataclasses import dataclass
 
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
 
 CONTACTS = 40
 PARTLY = ("shipping", "discount", "storeId", "source", "giftWrap", "points", "isFirst", "weight")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.adapters.avro import Codec, codec
-from processor.adapters.strict_avro import compile_decoder
+from processor.codec.avro import Codec, codec
+from processor.codec.strict_avro import compile_decoder
 from processor.domain.records import UndecodableError
 from tests.support.avro_writer import block, cuts, text, values, varint, write
 from tests.support.events import exact

@@ -10,11 +10,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from fastavro import schemaless_writer
 
-from processor.adapters.avro import codec
-from processor.batch import Fact, Rules
+from processor.codec.avro import codec
+from processor.domain.batch import Fact, Rules
 from processor.domain.identifiers import comparable
+from processor.domain.pipeline import fold, read
 from processor.domain.records import Record
-from processor.pipeline import fold, read
 from tests.benchmarks import load
 from tests.benchmarks.bare import FACT, schema_of
 from tests.benchmarks.cores import Cores

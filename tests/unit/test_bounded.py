@@ -5,9 +5,9 @@ import threading
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from processor.adapters import bounded
-from processor.adapters.bounded import BoundedCalls, Call
 from processor.errors import ProducerLostError, RetryError, StopError
+from processor.kafka import bounded
+from processor.kafka.bounded import BoundedCalls, Call
 
 
 def test_calls_are_made_one_after_the_other_and_raise_what_the_work_raises():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
 from processor.domain.records import MAX_ELEMENTS, UndecodableError
 from tests.reference import Rules
 from tests.support.avro_writer import block, text, varint

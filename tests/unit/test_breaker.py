@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.breaker import Breaker
+from processor.replica.breaker import Breaker
 
 GOOD, BAD = False, True
 

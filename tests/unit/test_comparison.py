@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
 from processor.domain.records import Item, Order, Record
 from tests.reference import Fact, Rejected
 from tests.support.audits import with_fact

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy import compiled
+from deploy.build import compiled
 
 PROJECT = Path(__file__).parents[2]
 TESTS = ("test_rules.py", "test_properties.py", "test_values.py", "test_avro.py", "test_generated.py")
-WHERE = "import processor.domain.events as e, processor.adapters.generated as g; print(e.__file__, g.__file__)"
+WHERE = "import processor.domain.events as e, processor.codec.generated as g; print(e.__file__, g.__file__)"
 
 
 @pytest.mark.timeout(900)

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.adapters.avro import UndecodableError, codec
-from processor.adapters.contact_index import SHARDS, Hashes, Mark, Position, claim_bytes, read_claims, shard_of
-from processor.adapters.contact_index_writer import ShardState, standing, why_build
-from processor.adapters.contact_topic import change_of
-from processor.domain.contacts import Claim, identifiers_of, winner
+from processor.codec.avro import UndecodableError, codec
+from processor.contacts.changes import change_of
+from processor.contacts.lookup import SHARDS, Hashes, Mark, Position, claim_bytes, read_claims, shard_of
+from processor.contacts.writer import ShardState, standing, why_build
+from processor.domain.claims import Claim, identifiers_of, winner
 from processor.domain.identifiers import BUILT_IN_FIELDS
 from processor.domain.records import Identifier, Record
 from processor.errors import UsageError

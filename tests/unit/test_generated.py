@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
-from deploy import codegen
-from processor.adapters import generated
-from processor.adapters.avro import codec
-from processor.adapters.varints import long_at, long_bytes
+from deploy.build import codegen
+from processor.codec import generated
+from processor.codec.avro import codec
+from processor.codec.varints import long_at, long_bytes
 from processor.domain.records import Item, Order, UndecodableError
 from tests.support.avro_writer import cuts, varint, write
 from tests.support.events import exact

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 from redis import Redis
 
-from processor.adapters.avro import Codec, codec
-from processor.adapters.ledger import Lineage
-from processor.adapters.mirror import Mirror
+from processor.codec.avro import Codec, codec
+from processor.state.mirror import Mirror
+from processor.state.watermark import Lineage
 from tests.support.schemas import SCHEMAS, copy_schemas
 
 LINEAGE = Lineage("cluster", "group", "events", "facts")

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.adapters.avro import codec
-from processor.batch import Rules
-from processor.domain.contacts import Claim, identifiers_of, winner
+from processor.codec.avro import codec
+from processor.domain.batch import Rules
+from processor.domain.claims import Claim, identifiers_of, winner
 from processor.domain.events import parse
 from processor.domain.items import same_items
 from processor.domain.orders import STATUSES
+from processor.domain.pipeline import fold, needs, read
 from processor.domain.records import Create, Item, Order, SetStatus, Update
 from processor.domain.rejections import Outcome, Reason, Rejection
-from processor.pipeline import fold, needs, read
-from processor.startup import rules_of
+from processor.settings.rules import rules_of
 from tests.reference import ContactRecord, Rejected, contact_lookup
 from tests.reference import Rules as ReferenceRules
 from tests.reference import fold as reference_fold

@@ -5,13 +5,13 @@ from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor import pipeline
-from processor.adapters.cluster import Topic
-from processor.adapters.replay_ledger import ANY_REASON, EVER, Sweep, offset_of, sweeps_of, with_sweep
+from processor.domain import pipeline
 from processor.domain.records import Record
 from processor.domain.rejections import Reason
 from processor.errors import StopError
-from processor.replay import ALL_INVALID, Partition, Selection, Verdict, rejected_of
+from processor.kafka.cluster import Topic
+from processor.replay.replay_ledger import ANY_REASON, EVER, Sweep, offset_of, sweeps_of, with_sweep
+from processor.replay.replaying import ALL_INVALID, Partition, Selection, Verdict, rejected_of
 
 TOPIC = Topic("rejected", "id-of-rejected", 3)
 FOUND, PARAMETER = Reason.CONTACT_NOT_FOUND, Reason.INVALID_PARAMETER

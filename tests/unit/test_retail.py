@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import retail
-from deploy.local.invoices import RetailFileError, read_invoices
+from deploy.demo import retail
+from deploy.demo.invoices import RetailFileError, read_invoices
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE = REPOSITORY / "tests" / "data" / "online_retail_sample.csv.gz"
@@ -286,6 +286,6 @@ def test_command_on_a_wrong_file_exits_2_with_one_line(tmp_path):
 
 def run_command(csv, folder):
     """Run the command as a user does, its outputs in the folder."""
-    command = [sys.executable, "-m", "deploy.local.retail", str(csv)]
+    command = [sys.executable, "-m", "deploy.demo.retail", str(csv)]
     command += ["--contacts", str(folder / "contacts"), "--events", str(folder / "events")]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
+from processor.domain.pipeline import fold, needs, read
 from processor.domain.records import Event, Order, Record, UndecodableError
 from processor.domain.rejections import Rejection
-from processor.pipeline import fold, needs, read
 from processor.settings import IdentificationRule, Settings
-from processor.startup import rules_of
+from processor.settings.rules import rules_of
 from tests.reference import contact_lookup
 from tests.support.cases import fact_differences, load_cases
 from tests.support.facts import fact_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.adapters.avro import Codec, codec
+from processor.codec.avro import Codec, codec
 from processor.domain.orders import STATUSES
 from processor.errors import StopError
 from tests.support.avro_writer import cuts, values, write

@@ -7,8 +7,8 @@ from datetime import date
 import pytest
 from rich.console import Console
 
-from deploy.local import demo, report
-from deploy.local.segments import popular_item_segment, read_facts, read_rejected
+from deploy.demo import demo, report
+from deploy.demo.segments import popular_item_segment, read_facts, read_rejected
 from deploy.local.services import Services
 
 

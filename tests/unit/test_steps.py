@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deploy.local.steps import COMMITTED, STEPS, main, table, total
+from deploy.demo.steps import COMMITTED, STEPS, main, table, total
 from processor.logs import EVENTS
 
 

@@ -13,7 +13,7 @@ import msgspec
 from quixstreams import Application, message_context
 from redis import Redis
 
-from processor.adapters.avro import codec
+from processor.codec.avro import codec
 from processor.domain.events import parse
 from processor.domain.identifiers import find_owner, identification
 from processor.domain.orders import decide

@@ -1,0 +1,1 @@
+"""What builds the project: its environment, the generated codec, the compiled form."""

@@ -1,0 +1,259 @@
+"""The demonstration behind `make run`: real invoices become facts on a real Kafka and Redis.
+
+Starts the services, then does everything by the public commands, as a user would: topics, contacts, the contact
+index, two processors, the events. Every total it shows was read back from the topics. Leaves no process and no
+temporary data behind, however it ends. Exit codes: 0 all accounted for; 1 something is missing or a command
+failed; 2 a file it cannot use; 3 no services to run on; 128 + n ended by signal n (130: Ctrl-C).
+
+    python -m deploy.demo.demo [--keep] [--csv PATH]
+"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.demo import report
+from deploy.demo.invoices import RetailFileError, read_invoices
+from deploy.demo.retail import contacts, order_events, write_json_lines
+from deploy.demo.segments import Facts, popular_item_segment, read_facts, read_rejected
+from deploy.local.children import Child, ChildFailedError, Children, Interrupted, Interruptions
+from deploy.local.services import Services, ServicesError, start_services
+
+SAMPLE = Path(__file__).parents[2] / "tests" / "data" / "online_retail_sample.csv.gz"
+# The console script beside the interpreter: the one of this virtual environment.
+COMMAND = Path(sys.executable).parent / "order-facts"
+REPLICAS = ("demo-1", "demo-2")
+STALL_S = 60.0
+WATCH_INTERVAL_S = 0.1
+KEEP_INTERVAL_S = 0.5
+PREFIX = "ORDER_FACTS_"
+TOPICS = {
+    "EVENTS_TOPIC": "order-events",
+    "CONTACTS_TOPIC": "contacts",
+    "FACTS_TOPIC": "order-facts",
+    "REJECTED_TOPIC": "order-events-rejected",
+}
+
+
+class UnaccountedError(Exception):
+    """Facts and rejected records do not add up to the events sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The converted file, ready to be sent; example_contact_id is one of its contacts, empty if it has none."""
+
+    contacts: Path
+    contact_count: int
+    events: Path
+    event_count: int
+    example_contact_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Followers:
+    """The commands that stream both outputs as they come."""
+
+    facts: Child
+    rejected: Child
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """How many events were sent, and the time from the start of sending to the last output seen."""
+
+    sent: int
+    elapsed_s: float
+
+
+class LineCounter:
+    """Counts the lines of a file that a child still writes, reading each byte once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+        self._count = 0
+
+    def count(self) -> int:
+        """Give the number of lines written so far."""
+        with self._path.open("rb") as stream:
+            stream.seek(self._position)
+            while chunk := stream.read(1 << 20):
+                self._position += len(chunk)
+                self._count += chunk.count(b"\n")
+        return self._count
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demonstration; give its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.demo.demo", description="Show orders becoming facts.")
+    parser.add_argument("--keep", action="store_true", help="stay alive afterwards, to send own events")
+    parser.add_argument("--csv", type=Path, default=SAMPLE, help="another file with the sample's columns")
+    options = parser.parse_args(arguments)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    with Interruptions() as interruptions:
+        try:
+            demonstrate(console, interruptions, options.csv, keep=options.keep)
+        except RetailFileError as error:
+            print(error, file=sys.stderr)
+            return 2
+        except ServicesError as error:
+            print(error, file=sys.stderr)
+            return 3
+        except (ChildFailedError, UnaccountedError) as error:
+            print(error, file=sys.stderr)
+            return 1
+        except Interrupted as interrupted:
+            console.print("Stopped; nothing is left running.")
+            return interrupted.exit_code
+    return 0
+
+
+def demonstrate(console: Console, interruptions: Interruptions, csv: Path, *, keep: bool) -> None:
+    """Convert the file, start services and commands, account for every event and show it; then end, or stay."""
+    with tempfile.TemporaryDirectory(prefix="order-facts-demo-") as folder_name:
+        folder = Path(folder_name)
+        console.print(f"Reading {csv.name}")
+        data = convert(csv, folder)
+        console.print(f"  {data.contact_count:,} contacts, {data.event_count:,} order events")
+        console.print("Starting Kafka and Redis")
+        with start_services() as services:
+            settings = settings_for(services)
+            environment = {**clean_environment(services), **settings}
+            with Children(COMMAND, folder, environment, interruptions) as children:
+                console.print("Creating topics, importing contacts, starting the contact index and two processors")
+                followers = prepare(children, data)
+                console.print("Sending the order events")
+                processed = process(console, children, data, followers)
+                show(console, children, processed)
+                if not services.disposable:
+                    console.print(f"\n{report.left_behind_text(settings)}")
+                if keep:
+                    stay(console, children, report.keep_text(settings, COMMAND, data.example_contact_id))
+
+
+def convert(csv: Path, folder: Path) -> Input:
+    """Turn the file into the inputs of `contacts import` and `events send`."""
+    invoices = read_invoices(csv)
+    known = contacts(invoices)
+    contacts_file, events_file = folder / "contacts.jsonl", folder / "events.jsonl"
+    return Input(
+        contacts=contacts_file,
+        contact_count=write_json_lines(known, contacts_file),
+        events=events_file,
+        event_count=write_json_lines(order_events(invoices), events_file),
+        example_contact_id=known[0].contact_id if known else "",
+    )
+
+
+def settings_for(services: Services) -> dict[str, str]:
+    """Give the settings all commands share; on services of someone else, with names that nobody has."""
+    suffix = "" if services.disposable else f"-demo-{secrets.token_hex(4)}"
+    names = {"GROUP_ID": "order-facts", **TOPICS}
+    return {
+        f"{PREFIX}BOOTSTRAP_SERVERS": services.bootstrap_servers,
+        f"{PREFIX}REDIS_URL": services.redis_url,
+        f"{PREFIX}IDENTIFIER_KEY": secrets.token_hex(32),
+        **{PREFIX + name: value + suffix for name, value in names.items()},
+    }
+
+
+def clean_environment(services: Services) -> dict[str, str]:
+    """Give this process's environment without settings left in it: they would change what is shown.
+
+    How to log in to services of someone else (the setting `kafka`) stays.
+    """
+    kept = () if services.disposable else (f"{PREFIX}KAFKA", f"{PREFIX}KAFKA_FILE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name in kept}
+
+
+def prepare(children: Children, data: Input) -> Followers:
+    """Create the topics, then start everything but the sender.
+
+    The index starts when all contacts are in their topic, since it is complete up to the end it found there;
+    orders wait for it (C4), so the events need not.
+    """
+    children.finish(children.begin("topics create", "topics", "create"))
+    contacts_import = children.begin("contacts import", "contacts", "import", str(data.contacts))
+    for replica in REPLICAS:
+        children.serve(f"processor {replica}", "run", environment={f"{PREFIX}INSTANCE_ID": replica})
+    followers = Followers(
+        facts=children.serve("facts show --follow", "facts", "show", "--follow"),
+        rejected=children.serve("rejected show --follow", "rejected", "show", "--follow"),
+    )
+    children.finish(contacts_import)
+    children.serve("contacts index", "contacts", "index")
+    return followers
+
+
+def process(console: Console, children: Children, data: Input, followers: Followers) -> Processed:
+    """Send the events and watch both outputs until they account for all; UnaccountedError if they stall."""
+    facts, rejected = LineCounter(followers.facts.output), LineCounter(followers.rejected.output)
+    started_s = changed_s = time.monotonic()
+    sender = children.begin("events send", "events", "send", str(data.events))
+    counts = report.Counts(sent=None, facts=0, rejected=0)
+    with report.progress(console, data.event_count) as show_progress:
+        while counts.sent is None or counts.accounted < counts.sent:
+            children.check()
+            sent = sent_count(sender.output) if sender.guard.poll() == 0 else None
+            before, counts = counts, report.Counts(sent, facts.count(), rejected.count())
+            show_progress(counts)
+            if counts.accounted != before.accounted:
+                changed_s = time.monotonic()
+            elif time.monotonic() - changed_s > STALL_S:
+                raise UnaccountedError(f"{report.stall_text(counts, STALL_S)}\n{children.last_log_lines()}")
+            time.sleep(WATCH_INTERVAL_S)
+    children.stop(followers.facts, followers.rejected)
+    return Processed(counts.sent, changed_s - started_s)
+
+
+def sent_count(output: Path) -> int:
+    """Give the number in the summary line of `events send`."""
+    return int(json.loads(output.read_text(encoding="utf-8"))["sent"])
+
+
+def show(console: Console, children: Children, processed: Processed) -> None:
+    """Read both topics from their start and show what they hold; UnaccountedError if that is not the input."""
+    facts, rejected = read_outputs(children)
+    console.print()
+    console.print(report.outcome_table(facts, rejected, processed.sent), soft_wrap=False)
+    console.print(report.rate_line(processed.sent, processed.elapsed_s, len(REPLICAS)))
+    if facts.example is not None:
+        console.print(f"\nOne fact in full\n{report.fact_text(facts.example)}")
+    segment = popular_item_segment(facts)
+    console.print(f"\nOne segment, answered from the facts\n{report.segment_text(segment)}")
+    accounted = facts.count_by_type.total() + rejected.total()
+    if accounted != processed.sent:
+        raise UnaccountedError(f"{processed.sent:,} events sent, but facts + rejected = {accounted:,}")
+
+
+def read_outputs(children: Children) -> tuple[Facts, Counter[tuple[str, str]]]:
+    """Read all facts and rejected records there are by now."""
+    shown_facts = children.begin("facts show", "facts", "show")
+    shown_rejected = children.begin("rejected show", "rejected", "show")
+    with children.finish(shown_facts).open(encoding="utf-8") as lines:
+        facts = read_facts(lines)
+    with children.finish(shown_rejected).open(encoding="utf-8") as lines:
+        return facts, read_rejected(lines)
+
+
+def stay(console: Console, children: Children, text: str) -> None:
+    """Say how to go on by hand, and keep everything running until a signal comes."""
+    console.print(f"\n{text}")
+    while True:
+        children.check()
+        time.sleep(KEEP_INTERVAL_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

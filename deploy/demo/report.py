@@ -1,0 +1,179 @@
+"""How a demonstration looks: progress while it works, then tables, one fact, one segment, and what to type next.
+
+Takes what was counted and read, gives text and rich renderables. On a terminal progress is one moving line;
+elsewhere it is a plain line every few seconds. Starts nothing and reads nothing.
+"""
+
+import json
+import os
+import shlex
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from deploy.demo.segments import WEEK_DAYS, Facts, Segment
+
+PLAIN_LINE_INTERVAL_S = 2.0
+CONTACTS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What has been seen so far; sent is None while events are still being sent."""
+
+    sent: int | None
+    facts: int
+    rejected: int
+
+    @property
+    def accounted(self) -> int:
+        """Events that have become a fact or a rejected record (D24)."""
+        return self.facts + self.rejected
+
+    def __str__(self) -> str:
+        sent = "sending" if self.sent is None else f"{self.sent:,} sent"
+        return f"{sent}, {self.facts:,} facts, {self.rejected:,} rejected"
+
+
+class ShowProgress(Protocol):
+    """Called often, from one thread, with the counts so far; must not block."""
+
+    def __call__(self, counts: Counts) -> None:
+        """Show the counts."""
+
+
+@contextmanager
+def progress(console: Console, event_count: int) -> Iterator[ShowProgress]:
+    """Show counts while the block runs, as suits the console."""
+    if not console.is_terminal:
+        yield _plain_progress(console)
+        return
+    columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("sending", total=event_count)
+        yield lambda counts: bar.update(task, completed=counts.accounted, description=str(counts))
+
+
+def _plain_progress(console: Console) -> ShowProgress:
+    next_line_at = time.monotonic() + PLAIN_LINE_INTERVAL_S
+
+    def show(counts: Counts) -> None:
+        nonlocal next_line_at
+        if time.monotonic() >= next_line_at:
+            next_line_at = time.monotonic() + PLAIN_LINE_INTERVAL_S
+            console.print(f"  {counts}")
+
+    return show
+
+
+def outcome_table(facts: Facts, rejected: Counter[tuple[str, str]], sent: int) -> Table:
+    """Give facts by type of event and rejected records by reason, with their sum beside the input."""
+    table = Table(title="What became of the events")
+    table.add_column("outcome")
+    table.add_column("by type of event, by reason")
+    table.add_column("records", justify="right")
+    for type_key, count in facts.count_by_type.most_common():
+        table.add_row("fact", type_key, f"{count:,}")
+    table.add_section()
+    for (outcome, reason), count in rejected.most_common():
+        table.add_row(f"rejected: {outcome}", reason, f"{count:,}")
+    table.add_section()
+    table.add_row("facts", "", f"{facts.count_by_type.total():,}")
+    table.add_row("rejected", "", f"{rejected.total():,}")
+    table.add_row("facts + rejected", "", f"{facts.count_by_type.total() + rejected.total():,}")
+    table.add_row("events sent", "", f"{sent:,}")
+    return table
+
+
+def rate_line(sent: int, elapsed_s: float, replicas: int) -> str:
+    """Give the throughput, saying what was measured."""
+    return (
+        f"{sent:,} events in {elapsed_s:.1f} s: {sent / elapsed_s:,.0f} events per second, from the start of "
+        f"`events send` to the last fact or rejected record read back. Sender, broker, Redis, contact index, "
+        f"{replicas} processors and the two readers share this machine."
+    )
+
+
+def stall_text(counts: Counts, stall_s: float) -> str:
+    """Say what is missing."""
+    if counts.sent is None:
+        return f"no new fact or rejected record for {stall_s:.0f} s: {counts}"
+    missing = counts.sent - counts.accounted
+    return f"no new fact or rejected record for {stall_s:.0f} s: {counts}, {missing:,} missing"
+
+
+def fact_text(fact: Mapping[str, Any]) -> str:
+    """Give a fact in full."""
+    return json.dumps(fact, indent=2, ensure_ascii=False)
+
+
+def segment_text(segment: Segment | None) -> str:
+    """Give the question and its answer."""
+    if segment is None:
+        return "No fact holds an item, so there is nothing to ask for."
+    first = ", ".join(segment.contact_ids[:CONTACTS_SHOWN])
+    more = len(segment.contact_ids) - CONTACTS_SHOWN
+    since = segment.before - timedelta(days=WEEK_DAYS)
+    return (
+        f"Contacts who bought item {segment.item_id} ({segment.item_name}) in the week before {segment.before} "
+        f"(from {since}) and did not cancel: {len(segment.contact_ids):,}\n"
+        f"  {first}{f' and {more:,} more' if more > 0 else ''}\n"
+        f"  ({segment.cancelled_orders:,} cancelled orders of that week left out)"
+    )
+
+
+def left_behind_text(settings: Mapping[str, str]) -> str:
+    """Name what stays on services that are not ours to clean."""
+    names = [value for name, value in settings.items() if name.endswith("_TOPIC")]
+    return (
+        f"These services are yours: the topics {', '.join(names)}, the consumer group "
+        f"{settings['ORDER_FACTS_GROUP_ID']} and its keys in Redis stay there."
+    )
+
+
+def keep_text(settings: Mapping[str, str], command: Path, contact_id: str) -> str:
+    """Give the lines to type in another terminal: the settings, then commands that use them."""
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items())
+    program, event = shlex.quote(os.path.relpath(command)), shlex.quote(json.dumps(example_event(contact_id)))
+    return (
+        "All of it stays alive until Ctrl-C. In another terminal, in this folder, type\n\n"
+        f"{exports}\n\n"
+        "and then, to watch facts come, or to send an event of your own:\n\n"
+        f"{program} facts show --follow\n\n"
+        f"echo {event} | {program} events send -\n"
+    )
+
+
+def example_event(contact_id: str) -> dict[str, object]:
+    """Give an order of an existing contact, to be changed and sent by hand."""
+    item = {
+        "externalItemId": "200600",
+        "name": "Super Device",
+        "quantity": 1,
+        "cost": 258.0,
+        "url": "https://shop.example/item/200600",
+        "imageUrl": "https://shop.example/item/200600/image.png",
+    }
+    params = {
+        "externalOrderId": "my-first-order",
+        "contactId": contact_id,
+        "totalCost": "258.0",
+        "status": "INITIALIZED",
+        "date": "2020-05-14T10:11:00",
+        "currency": "GBP",
+        "items": [item],
+    }
+    return {
+        "eventTypeKey": "orderCreated",
+        "keyValue": "my-first-order",
+        "params": [{"name": name, "value": value} for name, value in params.items()],
+    }

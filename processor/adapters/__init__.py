@@ -1,1 +1,0 @@
-"""Each module speaks to one outside thing: Avro, Kafka, Redis."""

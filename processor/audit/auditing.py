@@ -1,0 +1,165 @@
+"""The audit of a deployment, live or idle: what the topics and the mirror hold against what the rules say.
+
+It is of a consistent cut: the group's committed offsets with their metadata are taken first, and everything
+below them is audited, partition by partition. Newer records are beyond the cut. Nothing is written, and no
+group is joined.
+"""
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from processor.audit.findings import Findings, Kind, order_name
+from processor.audit.known_orders import Orders
+from processor.audit.mirrors import MirrorAudit
+from processor.audit.partitions import PartitionAudit, Standards, Tally, Window
+from processor.audit.reading import Advance, Reading
+from processor.codec.avro import codec
+from processor.errors import StopError
+from processor.kafka import clients as kafka
+from processor.kafka.cluster import Cluster
+from processor.kafka.topics import describe_topics
+from processor.settings import Settings
+from processor.settings.rules import rules_of
+from processor.state import connection as redis
+from processor.state.history import last_outputs
+from processor.state.mirror import Mirror
+from processor.state.watermark import Lineage, Watermark
+
+_CLOCKS_MS: Final = 60_000  # how far clocks may be apart
+
+__all__ = ["Audit", "Audited", "Findings", "Kind"]
+
+
+class Audited(msgspec.Struct, frozen=True):
+    """What was audited of one partition; no window: nothing is committed for it.
+
+    `mirror` is equal, differs, empty (so are the facts), or why it could not be compared: missing, behind, ahead.
+    """
+
+    partition: int
+    window: Window | None
+    tally: Tally
+    mirror: str
+
+
+class Audit:
+    """One audit. When it is made it takes its cut; `run` does the work."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect, and take the cut.
+
+        Raises UnreachableError or RetryError where a service does not answer, StopError where the topics or
+        the committed offsets are not those of one deployment.
+        """
+        codec()
+        self._settings = settings
+        self._cluster = Cluster(settings)
+        cluster_id = self._cluster.wait()
+        client = redis.connect(settings)
+        redis.wait(client, settings)
+        topics = describe_topics(settings, self._cluster)
+        lineage = Lineage(cluster_id, settings.group_id, topics.events.topic_id, topics.facts.topic_id)
+        self._reading = Reading(settings, lineage)
+        self._mirror = Mirror(client, lineage, codec())
+        self._orders = Orders()
+        self._findings = Findings()
+        self._mirrors = MirrorAudit(client, self._mirror, self._reading, self._orders, self._findings)
+        self._partitions = range(topics.events.partitions)
+        self._cuts = {partition: self._reading.committed(partition) for partition in self._partitions}
+        with kafka.failures("asking for the topics' ends"):
+            # The very ends, after the cut: all that the committed transactions wrote is below them.
+            self._facts_ends = self._cluster.ends(settings.facts_topic, self._partitions, committed=False)
+            self._rejected_ends = self._cluster.ends(settings.rejected_topic, self._partitions, committed=False)
+            self._standards = self._standards_now()
+
+    @property
+    def offsets(self) -> int:
+        """How many offsets there are to read: about the number of records."""
+        settings = self._settings
+        cuts = {partition: cut.source for partition, cut in self._cuts.items() if cut is not None}
+        return (
+            self._distance(settings.events_topic, cuts)
+            + self._distance(settings.facts_topic, self._facts_ends)
+            + self._distance(settings.rejected_topic, self._rejected_ends)
+        )
+
+    def run(self, advance: Advance) -> tuple[list[Audited], Findings]:
+        """Return what was audited and what was found; `advance` is told how many records were read.
+
+        Raises RetryError or RedisError where a service stops to answer, StopError without room on the disk.
+        """
+        self._reading.advance = advance
+        try:
+            audited = [self._partition(partition) for partition in self._partitions]
+            for key, partitions in self._orders.in_several_partitions():
+                self._findings.add(Kind.TWO_PARTITIONS, f"{order_name(key)} has facts in partitions {partitions}")
+        except sqlite3.Error as error:
+            raise StopError(f"the temporary database: {error}; SQLITE_TMPDIR names a folder with more room") from error
+        finally:
+            self._orders.close()
+            self._reading.close()
+        return audited, self._findings
+
+    def _partition(self, partition: int) -> Audited:
+        cut = self._cuts[partition]
+        if cut is None:
+            self._judge_uncommitted(partition)
+            return Audited(partition, None, Tally(), "empty")
+        settings, reading = self._settings, self._reading
+        window = self._window(partition, cut)
+        tally = PartitionAudit(self._standards, window, self._orders, self._findings).run(
+            reading.records(settings.events_topic, partition, window.events_start, cut.source),
+            reading.records(settings.facts_topic, partition, window.facts_start, self._facts_ends[partition]),
+            reading.records(settings.rejected_topic, partition, window.rejected_start, self._rejected_ends[partition]),
+        )
+        if window.facts_start > 0:
+            place = f"{settings.facts_topic}[{partition}]"
+            self._findings.add(Kind.FACTS_DELETED, f"{place}: facts below offset {window.facts_start} were deleted")
+        self._judge_last(partition, tally, cut)
+        state = self._mirrors.compare(partition, cut, tally.facts_bytes // max(1, tally.facts))
+        return Audited(partition, window, tally, state)
+
+    def _window(self, partition: int, cut: Watermark) -> Window:
+        topics = (self._settings.events_topic, self._settings.facts_topic, self._settings.rejected_topic)
+        with kafka.failures("asking where the topics begin"):
+            events, facts, rejected = (self._cluster.starts(topic, [partition])[partition] for topic in topics)
+        return Window(partition, events, facts, rejected, cut)
+
+    def _judge_uncommitted(self, partition: int) -> None:
+        """Require that a partition without a committed offset never produced anything."""
+        mark = self._mirror.marks([partition])[partition].watermark
+        last = last_outputs(self._settings, self._cluster, [partition]).get(partition)
+        if (last is not None or mark is not None) and self._reading.committed(partition) is None:
+            text = f"{self._settings.events_topic}[{partition}] has outputs, and the group has no committed offset"
+            self._findings.add(Kind.WATERMARK, text)
+
+    def _judge_last(self, partition: int, tally: Tally, cut: Watermark) -> None:
+        """Require that the offset of every output is committed by now: both are written in one transaction."""
+        if tally.last_source < cut.source:
+            return
+        committed = self._reading.committed(partition)
+        if committed is None or committed.source <= tally.last_source:
+            now = "none" if committed is None else committed.source
+            text = f"has outputs up to source offset {tally.last_source}, yet the committed offset is {now}"
+            self._findings.add(Kind.WATERMARK, f"{self._settings.events_topic}[{partition}] {text}")
+
+    def _standards_now(self) -> Standards:
+        settings, now_ms = self._settings, int(time.time() * 1000)
+        lag_ms = int(self._cluster.topic_settings(settings.facts_topic).get("min.compaction.lag.ms", 0))
+        return Standards(
+            rules=rules_of(settings),
+            events_topic=settings.events_topic,
+            facts_topic=settings.facts_topic,
+            rejected_topic=settings.rejected_topic,
+            now_ms=now_ms,
+            kept_since_ms=now_ms - lag_ms + _CLOCKS_MS,
+        )
+
+    def _distance(self, topic: str, ends: Mapping[int, int]) -> int:
+        with kafka.failures("asking where the topics begin"):
+            starts = self._cluster.starts(topic, ends)
+        return sum(max(0, end - starts[partition]) for partition, end in ends.items())

@@ -1,0 +1,149 @@
+"""The audit of a partition's mirror: every order in it is its latest fact, none is missing, none too many.
+
+On a live deployment the mirror moves while it is read. So orders are read in chunks, each with the
+watermark they are as of in one atomic command; the facts are then read up to that watermark, and the chunk
+is compared with the orders as they were there. Nothing is written, and no partition has to stand still.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import redis as redis_client
+
+from processor.audit.derivation import differing_fields, same_order
+from processor.audit.findings import Findings, Kind, order_name
+from processor.audit.known_orders import Orders
+from processor.audit.reading import Reading
+from processor.codec.avro import codec
+from processor.domain.records import Order, UndecodableError
+from processor.state import connection as redis
+from processor.state.mirror import Mirror
+from processor.state.watermark import Watermark
+
+_META: Final = (b"", b" ")  # the watermark and the claim, beside the orders (see `state.mirror`)
+_AVRO_MARKER: Final = b"\xc3\x01"
+_CHUNK_BYTES: Final = 4 << 20
+_CHUNK_ORDERS: Final = (10, 1_000)
+_DECODER: Final = msgspec.msgpack.Decoder(Order)
+
+
+class _NotComparableError(Exception):
+    """The mirror cannot be compared any further; the text is its state, in a word or two."""
+
+
+class MirrorAudit:
+    """Compares mirrors with the orders that were just audited; differences go to `findings`."""
+
+    def __init__(
+        self, client: redis.Client, mirror: Mirror, reading: Reading, orders: Orders, findings: Findings
+    ) -> None:
+        self._client = client
+        self._mirror = mirror
+        self._reading = reading
+        self._orders = orders
+        self._findings = findings
+        self._partition = -1
+        self._reached = Watermark(0, 0)  # up to where the facts were read, and offsets are known to be committed
+        self._chunk = 0
+
+    def compare(self, partition: int, cut: Watermark, fact_bytes: int) -> str:
+        """Return how a partition's mirror is: equal, differs, or why it was not compared.
+
+        `cut` is the watermark that the partition's orders are as of, `fact_bytes` how large a fact is.
+        """
+        self._partition, self._reached = partition, cut
+        self._chunk = max(_CHUNK_ORDERS[0], min(_CHUNK_ORDERS[1], _CHUNK_BYTES // max(1, fact_bytes)))
+        before = self._findings.total
+        try:
+            self._read([])
+            self._compare_orders()
+            self._look_for_extra()
+        except _NotComparableError as stopped:
+            return str(stopped)
+        return "equal" if self._findings.total == before else "differs"
+
+    def _compare_orders(self) -> None:
+        """Compare every order that has a fact."""
+        row = 0
+        while names := self._orders.names(row, self._chunk):
+            row = names[-1][0]
+            keys = [key for _, key in names]
+            for key, value in zip(keys, self._read(keys), strict=True):
+                self._compare_order(key, value)
+
+    def _compare_order(self, key: bytes, value: bytes | None) -> None:
+        fact = self._orders.latest(key)
+        if value is None:
+            self._add(Kind.MIRROR_MISSING, key, "is not in the mirror")
+        elif fact is not None and value != fact:
+            held, order = _order(value), codec().decode_fact(fact)
+            if held is None:
+                self._add(Kind.MIRROR_ALTERED, key, "holds no order")
+            elif not same_order(held, order):
+                self._add(Kind.MIRROR_ALTERED, key, f"has another {differing_fields(held, order)}")
+
+    def _look_for_extra(self) -> None:
+        """Look for orders in the mirror that have no fact."""
+        cursor = 0
+        client: Any = self._client
+        while True:
+            try:
+                cursor, found = client.hscan(self._mirror.key(self._partition), cursor, count=self._chunk)
+            except redis_client.RedisError as error:
+                raise redis.classify(error) from error
+            unknown = [name for name in found if name not in _META and self._orders.latest(name) is None]
+            if unknown:
+                held = zip(unknown, self._read(unknown), strict=True)
+                for name in [name for name, value in held if value is not None]:
+                    if self._orders.latest(name) is None:
+                        self._add(Kind.MIRROR_EXTRA, name, "is in the mirror and has no fact")
+            if cursor == 0:
+                return
+
+    def _read(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """Return orders as the mirror has them, and read the facts up to the watermark that they are as of."""
+        try:
+            reply: Any = self._client.hmget(self._mirror.key(self._partition), [_META[0], *names])
+        except redis_client.RedisError as error:
+            raise redis.classify(error) from error
+        mark: bytes | None = reply[0]
+        values: list[bytes | None] = reply[1:]
+        if mark is None:
+            raise _NotComparableError("missing" if self._orders.names(0, 1) else "empty")
+        source, _, facts = mark.partition(b" ")
+        self._follow(Watermark(int(source), int(facts)))
+        return values
+
+    def _follow(self, mark: Watermark) -> None:
+        """Bring the orders from where they are to the mirror's watermark, if that was committed."""
+        if mark.facts < self._reached.facts:
+            raise _NotComparableError("behind")
+        if mark.source <= self._reached.source and mark.facts == self._reached.facts:
+            return
+        committed = self._reading.committed(self._partition)
+        if committed is None or mark.source > committed.source or mark.facts > committed.facts:
+            self._findings.add(
+                Kind.MIRROR_AHEAD,
+                f"partition {self._partition}: the mirror is at {mark.source} {mark.facts}, committed is "
+                + ("nothing" if committed is None else f"{committed.source} {committed.facts}"),
+            )
+            raise _NotComparableError("ahead")
+        for record in self._reading.facts(self._partition, self._reached.facts, mark.facts):
+            if record.key is not None and record.value is not None:
+                self._orders.note(self._orders.get(record.key), record.value, None)
+        self._orders.flush()
+        self._reached = mark
+
+    def _add(self, kind: Kind, key: bytes, text: str) -> None:
+        self._findings.add(kind, f"partition {self._partition}, {order_name(key)} {text}")
+
+
+def _order(value: bytes) -> Order | None:
+    """Return the order that a mirror's value holds, None where it holds none."""
+    try:
+        if value.startswith(_AVRO_MARKER):
+            return codec().decode_fact(value)
+        return codec().unpacked(_DECODER.decode(value))
+    except (msgspec.MsgspecError, UndecodableError):
+        return None

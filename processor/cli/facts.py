@@ -1,0 +1,47 @@
+"""`order-facts facts show`: what the facts topic holds, as JSON lines."""
+
+import click
+
+from processor.cli.options import CONNECTION, print_line, with_settings
+from processor.cli.showing import messages_of
+from processor.codec.avro import codec
+from processor.codec.fact_json import fact_json
+from processor.domain.records import Record, UndecodableError
+from processor.errors import StopError, UsageError
+from processor.kafka.messages import record_of
+from processor.settings import Settings
+
+
+@click.group()
+def facts() -> None:
+    """Read the order facts."""
+
+
+@facts.command(name="show")
+@click.option("--latest", is_flag=True, help="One fact an order: its latest.")
+@click.option("--order", metavar="ID", help="Only the order with this externalOrderId.")
+@click.option("--follow", "is_followed", is_flag=True, help="Go on with new facts, until Ctrl-C.")
+@with_settings("facts_topic", *CONNECTION)
+def show(settings: Settings, *, latest: bool, order: str | None, is_followed: bool) -> None:
+    """Print facts as JSON lines: money as text, times as ISO 8601 in UTC. Committed facts only."""
+    if latest and is_followed:
+        raise UsageError("--latest and --follow contradict each other: the latest fact is known at the end only")
+    wanted = order.encode() if order is not None else None
+    newest: dict[bytes, Record] = {}
+    for message in messages_of(settings, settings.facts_topic, is_followed=is_followed):
+        record = record_of(message)
+        if record.value is None or (wanted is not None and record.key != wanted):
+            continue
+        if latest:
+            newest[record.key or b""] = record
+        else:
+            print_line(_fact_line(record))
+    for record in newest.values():
+        print_line(_fact_line(record))
+
+
+def _fact_line(record: Record) -> bytes:
+    try:
+        return fact_json(codec().decode_fact(record.value or b""))
+    except UndecodableError as error:
+        raise StopError(f"partition {record.partition}, offset {record.offset} holds no fact: {error}") from error

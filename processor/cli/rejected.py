@@ -1,0 +1,133 @@
+"""`order-facts rejected show | replay`: what the rejected topic holds, as JSON lines, and back it goes."""
+
+from typing import Any, Final
+
+import click
+import msgspec
+
+from processor.cli.options import CONNECTION, print_line, progress, with_settings
+from processor.cli.showing import messages_of, time_ms
+from processor.codec.avro import codec
+from processor.domain.records import Record, UndecodableError
+from processor.domain.rejections import Reason
+from processor.kafka.messages import record_of
+from processor.replay.replaying import ALL_INVALID, Replay, Selection, Summary, Verdict
+from processor.settings import Settings
+
+_JSON: Final = msgspec.json.Encoder()
+_SKIPPED: Final = (Verdict.ROUNDS, Verdict.TRUNCATED, Verdict.ALREADY)
+
+
+@click.group()
+def rejected() -> None:
+    """Read the events that became no fact."""
+
+
+@rejected.command(name="show")
+@click.option("--reason", type=click.Choice([reason.value for reason in Reason]), help="Only this reason.")
+@click.option(
+    "--since", metavar="TIME", help="Only what was rejected since this time (ISO 8601; UTC if it names no zone)."
+)
+@click.option("--follow", "is_followed", is_flag=True, help="Go on with new records, until Ctrl-C.")
+@with_settings("rejected_topic", *CONNECTION)
+def show(settings: Settings, *, reason: str | None, since: str | None, is_followed: bool) -> None:
+    """Print rejected records as JSON lines, with the event where it can be decoded."""
+    since_ms = None if since is None else time_ms(since)
+    for message in messages_of(settings, settings.rejected_topic, is_followed=is_followed):
+        record = record_of(message)
+        line = _rejected_line(record)
+        if (reason is None or line["reason"] == reason) and (since_ms is None or record.timestamp_ms >= since_ms):
+            print_line(_JSON.encode(line))
+
+
+def _rejected_line(record: Record) -> dict[str, Any]:
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+    return {
+        "reason": headers.get("reason"),
+        "outcome": headers.get("outcome"),
+        "detail": headers.get("detail"),
+        "sourceTopic": headers.get("source.topic"),
+        "sourcePartition": _number(headers.get("source.partition")),
+        "sourceOffset": _number(headers.get("source.offset")),
+        "sourceTimestamp": _number(headers.get("source.timestamp")),
+        "partition": record.partition,
+        "offset": record.offset,
+        "key": None if record.key is None else record.key.decode(errors="replace"),
+        "event": _event(record.value),
+    }
+
+
+def _event(value: bytes | None) -> Any:
+    try:
+        return None if value is None else codec().decode_event(value)
+    except UndecodableError:
+        return None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+@rejected.command()
+@click.option(
+    "--reason",
+    "reasons",
+    type=click.Choice([reason.value for reason in Reason]),
+    multiple=True,
+    help="Only this reason; may be given more than once. Without it: all records whose outcome is invalid.",
+)
+@click.option(
+    "--since", metavar="TIME", help="Only what was rejected since this time (ISO 8601; UTC if it names no zone)."
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would be done, and write nothing.")
+@with_settings("events_topic", "rejected_topic", "group_id", "replay_max_rounds", *CONNECTION)
+def replay(settings: Settings, *, reasons: tuple[str, ...], since: str | None, is_dry: bool) -> None:
+    """Send rejected events back to the events topic, each of them once.
+
+    They go to the partition they came from, in their order, as they were, with two more headers: replay.round
+    counts how often an event was replayed, and replay.timestamp is its first timestamp, which its fact will
+    show. One that was replayed replay_max_rounds times and rejected again is left where it is.
+
+    An order's later events are often rejected for other reasons than its first: where orders came before
+    their contacts, name contact_not_found, no_identifier, missing_parameter and order_unknown together.
+
+    What one run has replayed the next one leaves out, whatever the reasons and times of either; what a run
+    passed over, for its reason or its time, a later one can still replay. A run that was killed can be run
+    again, after some 20 seconds, and goes on. Only one runs at a time.
+
+    Prints one JSON object: how many events were replayed, of how many selected, and why the others were not
+    (rounds: replayed too often; truncated: too large to be kept whole; already: replayed by an earlier run).
+    """
+    selected = frozenset(map(Reason, reasons)) or ALL_INVALID
+    selection = Selection(selected) if since is None else Selection(selected, time_ms(since))
+    with Replay(settings, selection, is_dry=is_dry) as running, progress("offsets") as bar:
+        task = bar.add_task(f"Reading {settings.rejected_topic}", total=running.offsets)
+        for _ in running.steps():
+            bar.advance(task)
+        summary = running.summary
+    print_line(_JSON.encode(_line(summary, is_dry=is_dry)))
+    _explain(settings, summary)
+
+
+def _line(summary: Summary, *, is_dry: bool) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "replayed": summary.verdicts[Verdict.REPLAYED],
+        "selected": summary.verdicts.total(),
+        "skipped": {verdict.value: summary.verdicts[verdict] for verdict in _SKIPPED},
+    }
+    if is_dry:
+        partitions = {str(number): summary.by_partition[number] for number in sorted(summary.by_partition)}
+        line |= {"dry_run": True, "reasons": dict(sorted(summary.by_reason.items())), "partitions": partitions}
+    return line
+
+
+def _explain(settings: Settings, summary: Summary) -> None:
+    """Say on standard error what an operator must know of: what no replay will mend."""
+    if count := summary.verdicts[Verdict.ROUNDS]:
+        rounds = settings.replay_max_rounds
+        click.echo(f"order-facts: {count} replayed {rounds} times or more, and rejected each time: left", err=True)
+    if count := summary.verdicts[Verdict.TRUNCATED]:
+        click.echo(f"order-facts: {count} kept only in part (header truncated): send them anew", err=True)
+    if summary.foreign:
+        topic = settings.rejected_topic
+        click.echo(f"order-facts: {summary.foreign} in {topic} were not written by this program: left", err=True)

@@ -1,0 +1,41 @@
+"""`order-facts run`."""
+
+import gc
+import signal
+
+import click
+
+from processor.cli.options import with_settings
+from processor.cli.serving import Stop, serve
+from processor.replica.service import Service
+from processor.settings import Settings
+
+
+@click.command()
+@with_settings()
+def run(settings: Settings) -> None:
+    """Process order events until SIGTERM or SIGINT.
+
+    Any number of replicas may run, each with its own --instance-id. A stop finishes or aborts the batch in
+    hand, leaves the group and exits with 0. SIGUSR1 ends the pause of a tripped breaker.
+    """
+
+    def work(stop: Stop) -> None:
+        service = Service(settings)
+        _calm_collector()
+        stop.is_working = True
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: service.go_on.set())
+        service.run(stop)
+
+    serve(work)
+
+
+def _calm_collector() -> None:
+    """Have the garbage collector look once in some batches, and at nothing that was there before the first.
+
+    It looks after 700 new containers by default, 50 times a batch, and finds nothing, as nothing on the way of an
+    event is part of a cycle: 6% of a busy replica's time, measured.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 10, 10)

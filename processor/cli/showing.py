@@ -1,0 +1,51 @@
+"""What the commands that print a topic have in common: its committed records, and times on the command line."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from confluent_kafka import Message
+
+from processor.cli.options import progress
+from processor.cli.serving import stop_on_signals
+from processor.errors import StopError, UsageError
+from processor.kafka.clients import follow, read_range, reader
+from processor.kafka.cluster import Cluster
+from processor.settings import Settings
+
+_FOLLOW_POLL_S: Final = 0.2
+
+
+def messages_of(settings: Settings, topic: str, *, is_followed: bool) -> Iterator[Message]:
+    """Yield the committed records of a topic up to the end it has now; followed, go on until a signal."""
+    cluster = Cluster(settings)
+    cluster.wait()
+    found = cluster.topics([topic])
+    if topic not in found:
+        raise StopError(f"the topic {topic} is missing; make it with: order-facts topics create")
+    partitions = range(found[topic].partitions)
+    starts, ends = cluster.starts(topic, partitions), cluster.ends(topic, partitions)
+    consumer = reader(settings)
+    try:
+        if is_followed:
+            stop = stop_on_signals()
+            stop.is_working = True
+            yield from follow(consumer, topic, starts, stop.is_set, _FOLLOW_POLL_S)
+            return
+        with progress("offsets") as bar:
+            task = bar.add_task(f"Reading {topic}", total=sum(ends.values()) - sum(starts.values()))
+            for message in read_range(consumer, topic, starts, ends):
+                bar.advance(task)
+                yield message
+    finally:
+        consumer.close()
+
+
+def time_ms(text: str) -> int:
+    """Return the time that `--since` gives, in ms since the epoch. Raises UsageError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--since {text}: expected a time such as 2026-01-31T10:00:00Z") from error
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(aware.timestamp() * 1000)

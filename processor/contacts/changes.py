@@ -1,0 +1,101 @@
+"""The contacts topic as its reader sees it: batches of changes, and the offsets behind them."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from processor.codec.avro import UndecodableError, codec
+from processor.domain.claims import ContactChange, identifiers_of
+from processor.domain.records import Record
+from processor.kafka.clients import classify
+from processor.kafka.cluster import Topic
+from processor.kafka.messages import record_of
+from processor.logs import get_logger
+
+MAX_BATCH_RECORDS: Final = 5_000
+MAX_CONTACT_ID_BYTES: Final = 65_535
+
+
+class Batch(msgspec.Struct):
+    """What one poll gave. `changes` has the newest change of each contact, by the contact's id."""
+
+    changes: dict[bytes, ContactChange]
+    records: int = 0
+    skipped: int = 0
+
+
+class ContactReader:
+    """Reads all partitions from given offsets on; `offsets` is where each is read next.
+
+    `custom_fields` are the contacts' fields that identify besides the built-in ones (D14).
+    """
+
+    def __init__(
+        self, consumer: Consumer, topic: Topic, offsets: Sequence[int], custom_fields: Collection[str]
+    ) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._custom_fields = custom_fields
+        self.offsets = list(offsets)
+        self._log = get_logger()
+        consumer.assign([TopicPartition(topic.name, *entry) for entry in enumerate(offsets)])
+
+    def poll(self, timeout_s: float) -> list[Message]:
+        """Return what is there; waits for the first message only, for at most `timeout_s`."""
+        first = self._consumer.poll(timeout_s)  # `consume` alone would wait until it has all it was asked for
+        return [] if first is None else [first, *self._consumer.consume(MAX_BATCH_RECORDS - 1, 0)]
+
+    def read(self, messages: Sequence[Message]) -> Batch:
+        """Decode messages, and move the offsets behind them.
+
+        They move by records and by the ends of partitions: compaction leaves gaps, and transactions leave
+        markers that no record shows. Raises the error that a consumer's error asks for.
+        """
+        batch = Batch({})
+        for message in messages:
+            error = message.error()
+            if error is None:
+                record = record_of(message)
+                self._add(batch, record)
+                self.offsets[record.partition] = record.offset + 1
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                partition, offset = message.partition(), message.offset()
+                assert partition is not None
+                assert offset is not None
+                self.offsets[partition] = offset
+            else:
+                raise classify(error, f"reading {self._topic.name}")
+        return batch
+
+    def _add(self, batch: Batch, record: Record) -> None:
+        """Put a record's change in the place of the contact's older one, or skip the record (C1)."""
+        batch.records += 1
+        try:
+            change = change_of(record, self._custom_fields)
+        except UndecodableError as error:
+            batch.skipped += 1
+            self._log.warning("contacts.skipped", partition=record.partition, offset=record.offset, problem=str(error))
+        else:
+            batch.changes[change.contact_id] = change
+
+
+def change_of(record: Record, custom_fields: Collection[str]) -> ContactChange:
+    """Return what a record changes.
+
+    Raises UndecodableError where the record is to be skipped: what was known of the contact stays (C1).
+    """
+    key, value = record.key, record.value
+    if key is None:
+        raise UndecodableError("the record has no key")
+    if len(key) > MAX_CONTACT_ID_BYTES:
+        raise UndecodableError(f"the key has {len(key)} bytes, more than {MAX_CONTACT_ID_BYTES}")
+    try:
+        contact_id = key.decode()
+    except UnicodeDecodeError as error:
+        raise UndecodableError("the key is not UTF-8") from error
+    identifiers = None
+    if value is not None:
+        identifiers = identifiers_of(contact_id, codec().decode_contact(value), custom_fields)
+    return ContactChange(key, record.partition, record.offset, record.timestamp_ms, identifiers)

@@ -1,0 +1,317 @@
+"""Writes the contact index (`contact_index` says what lies where), one writer at a time.
+
+A batch goes through three phases, each one script call for each shard, all shards in one pipeline:
+
+1. intend: a shard's contacts get the identifiers that they are going to have noted beside their entries;
+2. claim: claims on identifiers given up go, claims on identifiers in force come, at once per identifier;
+3. settle: the intent becomes the contacts' entries, and the position moves, in one atomic step.
+
+A contact's entry, with the intent, always names every identifier on which it has a claim, so whatever a
+crash leaves half done is undone by the contact's next record, even if the records between were compacted
+away meanwhile. Records below the position of their contact's shard are settled and passed over.
+
+The field `writer` is the writer's id (a generation that grows, and a random part) and the stage, a number
+that grows by one with each call. Every call compares the whole field and does nothing if it differs: a
+call that comes late, twice, or after the shard was lost or restored changes nothing. As all shards go
+through all stages, no two shards are ever more than one stage apart; shards that are further apart lost
+something by themselves, and the index is built anew. Within that one stage a shard that was put back
+looks like one that a crash left behind, and is one.
+"""
+
+import hashlib
+import importlib.resources
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from processor.contacts.lookup import (
+    SHARDS,
+    Hashes,
+    Mark,
+    Position,
+    claim_bytes,
+    read_mark,
+    read_position,
+    shard_keys,
+    shard_of,
+)
+from processor.domain.claims import ContactChange
+from processor.errors import OrderFactsError, RetryError, StopError
+from processor.state.connection import Client, execute
+
+_SCRIPTS: Final = {
+    name: (importlib.resources.files("processor.contacts") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    for name in ("take", "build", "intend", "claim", "settle")
+}
+_DIGESTS: Final = {
+    name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in _SCRIPTS.items()
+}
+_WRITER: Final = "writer"
+TOKEN_BYTES: Final = 8
+_GENERATION_BYTES: Final = 8
+_ID_BYTES: Final = _GENERATION_BYTES + TOKEN_BYTES
+_PHASES: Final = 3
+_TAKE_ATTEMPTS: Final = 100
+
+
+class ShardState(msgspec.Struct):
+    """What a writer knows of a shard; mark and position are None where there is none that can be read."""
+
+    mark: Mark | None
+    position: Position | None
+    stage: int
+
+
+def why_build(
+    shards: Sequence[ShardState], wanted: Mark, held: Sequence[tuple[int, int]], oldest_ms: int
+) -> str | None:
+    """Return in a word or two why the index must be built anew, or None where it can be resumed.
+
+    `held` is, for each partition, the first offset that it still has and its end; `oldest_ms` the time at
+    which the index must have been complete for no deletion to be missed.
+    """
+    marks = [shard.mark for shard in shards if shard.mark is not None]
+    positions = [shard.position for shard in shards if shard.position is not None]
+    stages = [shard.stage for shard in shards]
+    if not marks:
+        return "none is there"
+    if len(marks) < SHARDS or len(positions) < SHARDS or len({mark.build for mark in marks}) > 1:
+        return "a shard is missing"
+    if max(stages) - min(stages) > 1:
+        return "a shard lost writes"
+    mark, position = standing(shards)
+    at = zip(position.offsets, held, strict=False)  # of different lengths where partitions were added
+    differences = {
+        "another topic": mark.topic_id != wanted.topic_id,
+        "another identifier_key": mark.key_fingerprint != wanted.key_fingerprint,
+        "another number of partitions": len(mark.ends) != len(wanted.ends),
+        "a field is not indexed": not set(wanted.fields) <= set(mark.fields),
+        "the topic lost its offsets": not all(start <= offset <= end for offset, (start, end) in at),
+        "too old": position.complete_at_ms < oldest_ms,
+    }
+    return next((cause for cause, is_true in differences.items() if is_true), None)
+
+
+def standing(shards: Sequence[ShardState]) -> tuple[Mark, Position]:
+    """Return what the shards of one build are as a whole: ready if all are, as far as the least of them."""
+    marks = [shard.mark for shard in shards if shard.mark is not None]
+    positions = [shard.position for shard in shards if shard.position is not None]
+    assert len(marks) == len(positions) == len(shards)
+    offsets = tuple(map(min, zip(*(position.offsets for position in positions), strict=True)))
+    complete_at_ms = min(position.complete_at_ms for position in positions)
+    mark = msgspec.structs.replace(marks[0], is_ready=all(mark.is_ready for mark in marks))
+    return mark, Position(offsets, complete_at_ms)
+
+
+class IndexWriter:
+    """One writer's hold on the index, from `take` until anything fails; then a new one takes it again.
+
+    `token` is 8 random bytes that all holds of one process share.
+    """
+
+    def __init__(self, client: Client, lineage: str, hashes: Hashes, token: bytes) -> None:
+        self._client = client
+        self._keys = shard_keys(lineage)
+        self._hashes = hashes
+        self._token = token
+        self._id = b""
+        self.shards: list[ShardState] = []
+
+    def take(self, last_id: bytes = b"") -> bytes:
+        """Take the index over from its last writer, read `shards`, and return this hold's id.
+
+        `last_id` is the id of the process's own last hold: whoever took over since then stays. Raises
+        StopError then, and RetryError where Redis does not answer.
+        """
+        pipeline = self._pipeline()
+        for text in _SCRIPTS.values():
+            pipeline.execute_command("SCRIPT LOAD", text)
+        for key in self._keys:
+            pipeline.hget(key, _WRITER)
+        held = [_id_of(field) for field in self._execute(pipeline)[len(_SCRIPTS) :]]
+        if last_id and any(owner > last_id and not owner.endswith(self._token) for owner in held):
+            raise _taken_over()
+        # At least the time in us: an older copy that is put in the index's place has lesser ones.
+        generation = max(time.time_ns() // 1000, int.from_bytes(max(*held, last_id)[:_GENERATION_BYTES], "big") + 1)
+        self._id = generation.to_bytes(_GENERATION_BYTES, "big") + self._token
+        self.shards = self._take_from(held)
+        return self._id
+
+    def build(self, mark: Mark, position: Position) -> None:
+        """Remove the whole index and begin a new one, incomplete, at a position."""
+        self._call("build", [(msgspec.msgpack.encode(mark), msgspec.msgpack.encode(position))] * SHARDS, stage=0)
+        for shard in self.shards:
+            shard.mark, shard.position = mark, position
+
+    def level(self) -> None:
+        """Bring all shards to one stage, the end of a batch, after a crash in the middle of one.
+
+        Shards are raised one stage at a time, so that they are never further apart than they may be.
+        """
+        while True:
+            stages = [shard.stage for shard in self.shards]
+            least, greatest = min(stages), max(stages)
+            if least == greatest and least % _PHASES == 0:
+                return
+            for number, shard in enumerate(self.shards):
+                if shard.stage == least:
+                    self._call("claim", [()], only=number)
+
+    def write(self, changes: Iterable[ContactChange], position: Position, mark: Mark) -> int:
+        """Write one batch: at most one change for each contact. Returns how many were not settled before.
+
+        `position` and `mark` are those of the index after the batch; a shard that is ahead stays there.
+        """
+        work = _Work(self._hashes, changes, [shard.position for shard in self.shards])
+        entries = self._call("intend", work.intents())
+        self._call("claim", work.claims(entries))
+        encoded_mark = msgspec.msgpack.encode(mark)
+        positions = [_later(shard.position, position) for shard in self.shards]
+        encoded = {moved: msgspec.msgpack.encode(moved) for moved in set(positions)}
+        settled = zip(positions, work.entries(), strict=True)
+        self._call("settle", [(encoded_mark, encoded[moved], *pairs) for moved, pairs in settled])
+        for shard, moved in zip(self.shards, positions, strict=True):
+            shard.mark, shard.position = mark, moved
+        return work.count
+
+    def _take_from(self, held: Sequence[bytes]) -> list[ShardState]:
+        """Take each shard from the writer that holds it; of two that start at once the greater id wins."""
+        found: list[ShardState | None] = [None] * SHARDS
+        owners = list(held)
+        for _ in range(_TAKE_ATTEMPTS):
+            missing = [number for number, state in enumerate(found) if state is None]
+            if not missing:
+                break
+            pipeline = self._pipeline()
+            for number in missing:
+                arguments = (owners[number], self._id)
+                pipeline.execute_command("EVALSHA", _DIGESTS["take"], 1, self._keys[number], *arguments)
+            for number, reply in zip(missing, self._execute(pipeline), strict=True):
+                if isinstance(reply, bytes):
+                    owners[number] = _id_of(reply)
+                    if owners[number] > self._id:
+                        raise _taken_over()
+                else:
+                    found[number] = ShardState(
+                        read_mark(reply[0]), read_position(reply[1]), int.from_bytes(reply[2], "big")
+                    )
+        states = [state for state in found if state is not None]
+        if len(states) < SHARDS:
+            raise RetryError("the contact index could not be taken over: others take it again and again")
+        return states
+
+    def _call(
+        self, script: str, arguments: Sequence[tuple[Any, ...]], *, stage: int | None = None, only: int | None = None
+    ) -> list[Any]:
+        """Call a script for all shards (or `only` one) in one round trip, each with the next stage."""
+        numbers = range(SHARDS) if only is None else (only,)
+        after = {number: self.shards[number].stage + 1 if stage is None else stage for number in numbers}
+        pipeline = self._pipeline()
+        for number, rest in zip(numbers, arguments, strict=True):
+            fields = (self._field(self.shards[number].stage), self._field(after[number]))
+            pipeline.execute_command("EVALSHA", _DIGESTS[script], 1, self._keys[number], *fields, *rest)
+        replies = self._execute(pipeline)
+        for number, reply in zip(numbers, replies, strict=True):
+            if isinstance(reply, bytes):
+                raise self._displaced(reply)
+            self.shards[number].stage = after[number]
+        return replies
+
+    def _field(self, stage: int) -> bytes:
+        return self._id + stage.to_bytes(8, "big")
+
+    def _displaced(self, found: bytes) -> OrderFactsError:
+        """Return what it asks for that a shard's writer field is not as this writer left it."""
+        if not found:
+            return RetryError("the contact index was emptied in Redis")
+        if _id_of(found) > self._id:
+            return _taken_over()
+        return RetryError("the contact index in Redis is not as it was written: an older copy was put in its place")
+
+    def _pipeline(self) -> Any:
+        return self._client.pipeline(transaction=False)
+
+    def _execute(self, pipeline: Any) -> list[Any]:
+        # A method, so that the tests' writer can crash before any one round trip.
+        return execute(pipeline)
+
+
+class _Work:
+    """What one batch asks of each shard, phase by phase."""
+
+    def __init__(self, hashes: Hashes, changes: Iterable[ContactChange], positions: Sequence[Position | None]) -> None:
+        self._contacts: list[list[tuple[ContactChange, bytes, list[bytes]]]] = [[] for _ in range(SHARDS)]
+        self.count = 0
+        for change in changes:
+            digest = hashes.contact(change.contact_id)
+            shard = shard_of(digest)
+            position = positions[shard]
+            if position is not None and change.offset < position.offsets[change.partition]:
+                continue
+            self.count += 1
+            identifiers = [hashes.identifier(identifier) for identifier in change.identifiers or ()]
+            self._contacts[shard].append((change, digest, identifiers))
+
+    def intents(self) -> list[tuple[bytes, ...]]:
+        """Return the arguments of `intend` for each shard."""
+        return [
+            (
+                b"".join(
+                    part
+                    for _, digest, identifiers in contacts
+                    for part in (digest, len(identifiers).to_bytes(4, "big"), *identifiers)
+                ),
+                *(digest for _, digest, _ in contacts),
+            )
+            for contacts in self._contacts
+        ]
+
+    def claims(self, entries: Sequence[Sequence[bytes | None]]) -> list[tuple[bytes, ...]]:
+        """Return the arguments of `claim` for each shard, given the contacts' entries as they are."""
+        touched: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
+        coming: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
+        for contacts, known in zip(self._contacts, entries, strict=True):
+            for (change, _, identifiers), entry in zip(contacts, known, strict=True):
+                claim = claim_bytes(change.timestamp_ms, change.contact_id)
+                for identifier in identifiers:
+                    coming[shard_of(identifier)][identifier].append(claim)
+                # claim[8:] is the id with its length, as the script takes it
+                for identifier in {*identifiers, *_split(entry)}:
+                    touched[shard_of(identifier)][identifier].append(claim[8:])
+        return [
+            tuple(
+                part
+                for identifier, ids in touched[shard].items()
+                for part in (identifier, b"".join(ids), b"".join(coming[shard].get(identifier, ())))
+            )
+            for shard in range(SHARDS)
+        ]
+
+    def entries(self) -> list[tuple[bytes, ...]]:
+        """Return the contacts' new entries for `settle`, for each shard."""
+        return [
+            tuple(part for _, digest, identifiers in contacts for part in (digest, b"".join(identifiers)))
+            for contacts in self._contacts
+        ]
+
+
+def _split(entry: bytes | None) -> list[bytes]:
+    return [] if entry is None else [entry[at : at + 16] for at in range(0, len(entry), 16)]
+
+
+def _later(position: Position | None, moved: Position) -> Position:
+    """Return the position after a batch: a shard that is ahead does not go back."""
+    if position is None or position.offsets == moved.offsets:
+        return moved
+    return Position(tuple(map(max, position.offsets, moved.offsets)), moved.complete_at_ms)
+
+
+def _id_of(field: bytes | None) -> bytes:
+    return (field or b"")[:_ID_BYTES]
+
+
+def _taken_over() -> StopError:
+    return StopError("another contacts index took over: run one `order-facts contacts index` for a contacts topic")

@@ -1,0 +1,200 @@
+"""Steps 2 to 4 of a batch: records in, one fact or one rejection for each out. Pure.
+
+Step 2, `read`, makes a command or a rejection of every record. Step 3 is the service's: it looks up what
+`needs` names. Step 4, `fold`, applies the commands in the records' order, each seeing what the earlier
+ones of the batch did to its order. For any input, facts + rejections = records consumed (D24).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from processor.domain.batch import (
+    DecodeEvent,
+    EncodeFact,
+    Fact,
+    Folded,
+    Needs,
+    OrderKey,
+    Output,
+    Packing,
+    Parsed,
+    Rules,
+)
+from processor.domain.events import parse
+from processor.domain.identifiers import find_owner
+from processor.domain.orders import decide
+from processor.domain.records import (
+    MAX_ELEMENTS,
+    Command,
+    Create,
+    Identifier,
+    Order,
+    Record,
+    SetStatus,
+    Source,
+    UndecodableError,
+    Update,
+)
+from processor.domain.rejections import Reason, Rejection
+
+
+def read(
+    records: Iterable[Record], decode: DecodeEvent, rules: Rules, *, packing: Packing | None = None
+) -> list[Parsed]:
+    """Step 2: decode and parse every record; a bad one becomes a rejection. With `packing` items are packed."""
+    parsed: list[Parsed] = []
+    for record in records:
+        try:
+            result = _read_one(record, decode, rules)
+            if packing is not None:
+                _pack(result, packing)
+            parsed.append(Parsed(record, result))
+        except Exception as defect:  # only to say where; it goes on
+            _note_place(defect, record)
+            raise
+    return parsed
+
+
+def _read_one(record: Record, decode: DecodeEvent, rules: Rules) -> Command | Rejection:
+    if record.value is None:
+        return Rejection(Reason.UNDECODABLE, "the value is null")
+    if len(record.value) > rules.max_event_bytes:
+        return Rejection(Reason.OVERSIZED, f"{len(record.value)} bytes, the limit is {rules.max_event_bytes}")
+    try:
+        event = decode(record.value)
+    except UndecodableError as error:
+        return Rejection(Reason.UNDECODABLE, str(error))
+    return parse(event, record.key, rules.parsing)
+
+
+def _pack(result: Command | Rejection, packing: Packing) -> None:
+    """Pack a new command's items while they are in the core's caches: a batch is larger than those, and packed less."""
+    # `type`, not `isinstance`, wherever most are of another type: that is told by the metaclass, five times as long
+    if type(result) is Create or type(result) is Update:
+        items = result.changes.get("items")
+        if isinstance(items, tuple):
+            result.changes["items"] = packing.pack(items)
+
+
+def needs(parsed: Iterable[Parsed]) -> Needs:
+    """Return what the commands of a batch need to know."""
+    order_ids: dict[int, set[str]] = {}
+    identifiers: set[Identifier] = set()
+    for entry in parsed:
+        partition = entry.record.partition
+        names = order_ids.get(partition)
+        if names is None:
+            names = order_ids[partition] = set()
+        command = entry.result
+        if type(command) is not Rejection:
+            names.add(command.order_id)
+            for candidate in command.candidates:
+                if (identifier := candidate.identifier) is not None:
+                    identifiers.add(identifier)
+    return Needs(order_ids, identifiers)
+
+
+def fold(
+    parsed: Sequence[Parsed],
+    orders: Mapping[OrderKey, Order],
+    contacts: Mapping[Identifier, str],
+    encode: EncodeFact,
+    rules: Rules,
+    budget_bytes: int = 1 << 62,
+    *,
+    packing: Packing | None = None,
+) -> Folded:
+    """Step 4: apply the commands in order, until the byte budget is spent; at least one record is consumed.
+
+    `orders` holds the known orders before the batch, `contacts` the contact id of each identifier that
+    finds one. The caller carries records not consumed, `parsed[len(outputs):]`, to the next batch. With `packing`
+    the changed orders have their items packed; commands and known orders may have, too. Raises UndecodableError where
+    packed items cannot be read.
+    """
+    outputs: list[Output] = []
+    changed: dict[int, dict[str, Order]] = {}
+    next_offsets: dict[int, int] = {}
+    reasons: Counter[Reason] = Counter()
+    input_bytes = output_bytes = 0
+    for entry in parsed:
+        # an output is counted twice, since the mirror holds it too
+        if input_bytes + 2 * output_bytes >= budget_bytes and outputs:
+            break
+        record, command = entry.record, entry.result
+        partition, size_bytes = record.partition, record.size_bytes
+        input_bytes += size_bytes
+        result: Fact | Rejection
+        if type(command) is Rejection:
+            result = command
+        else:
+            changes, order_id = changed.setdefault(partition, {}), command.order_id
+            before = changes.get(order_id) or orders.get((partition, order_id))
+            if before is not None and packing is not None:
+                before, command = _comparable(before, command, packing)
+            try:
+                after = decide(before, command, find_owner(command.candidates, contacts), _source(record), rules.policy)
+                result = after if type(after) is Rejection else _keep(after, changes, encode, packing, rules)
+            except Exception as defect:  # only to say where; it goes on
+                _note_place(defect, record)
+                raise
+        if type(result) is Rejection:
+            reasons[result.reason] += 1
+            output_bytes += size_bytes
+        else:
+            output_bytes += len(result.value)
+        next_offsets[partition] = record.offset + 1
+        outputs.append(Output(record, result))
+    facts = len(outputs) - reasons.total()
+    return Folded(outputs, changed, next_offsets, reasons, facts, input_bytes, output_bytes)
+
+
+def _comparable(order: Order, command: Command, packing: Packing) -> tuple[Order, Command]:
+    """Return both with their items unpacked, where packed they do not tell whether they are the same.
+
+    The same items are as long when packed. Their bytes may differ even so: by the order of names, or a zero's sign.
+    """
+    if type(command) is SetStatus or "items" not in command.changes:
+        return order, command
+    known, given = order.items, command.changes["items"]
+    if isinstance(known, bytes) and isinstance(given, bytes) and (known == given or len(known) != len(given)):
+        return order, command
+    if isinstance(known, bytes):
+        order = replace(order, items=packing.unpack(known))
+    if isinstance(given, bytes):
+        command = replace(command, changes={**command.changes, "items": packing.unpack(given)})
+    return order, command
+
+
+def _keep(
+    order: Order, changes: dict[str, Order], encode: EncodeFact, packing: Packing | None, rules: Rules
+) -> Fact | Rejection:
+    """Return the fact of an order's change, and note the change, unless the fact is too large."""
+    if len(order.custom) > MAX_ELEMENTS:
+        return Rejection(Reason.FACT_TOO_LARGE, f"the order would have more than {MAX_ELEMENTS} custom fields")
+    if packing is not None and not isinstance(order.items, bytes):
+        order = replace(order, items=packing.pack(order.items))
+    value = encode(order)
+    if len(value) > rules.max_fact_bytes:
+        limit = rules.max_fact_bytes
+        return Rejection(Reason.FACT_TOO_LARGE, f"the fact would be {len(value)} bytes, the limit is {limit}")
+    changes[order.external_order_id] = order
+    return Fact(order.external_order_id.encode(), value)
+
+
+def _note_place(defect: Exception, record: Record) -> None:
+    """Have an error that nobody foresaw tell which record it came from: it stops the processor there (`running`)."""
+    defect.add_note(f"events partition {record.partition}, offset {record.offset}")
+
+
+REPLAY_TIMESTAMP: Final = "replay.timestamp"
+
+
+def _source(record: Record) -> Source:
+    """Return where an event came from, and its timestamp: of a replayed record the one it had at first (D23)."""
+    for name, value in record.headers:
+        if name == REPLAY_TIMESTAMP and value is not None and value.isdigit() and len(value) < 16:
+            return Source(record.partition, record.offset, int(value))
+    return Source(record.partition, record.offset, record.timestamp_ms)

@@ -1,0 +1,81 @@
+"""The Kafka client's messages as records, and facts as its messages: what is done once for each event.
+
+Functions only, so that it can be compiled (`deploy/build/compiled.py`).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import Message
+
+from processor.domain.batch import Fact, Output
+from processor.domain.records import Record
+
+
+def record_of(message: Any) -> Record:
+    """Return what a message without an error holds."""
+    try:
+        headers = message.headers()
+    except (SystemError, UnicodeDecodeError):
+        headers = None  # a header's name is not UTF-8, and the client can show none of them: go on without
+    return Record(
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        tuple(headers) if headers else (),
+    )
+
+
+def sorted_out(messages: Iterable[Any]) -> tuple[list[Record], list[Message]]:
+    """Return the records among messages, and the messages that are none: errors, and ends of partitions."""
+    records: list[Record] = []
+    others: list[Message] = []
+    for message in messages:
+        if message.error() is None:
+            records.append(record_of(message))
+        else:
+            others.append(message)
+    return records, others
+
+
+def fitting(records: Sequence[Record], most: int, most_bytes: int) -> int:
+    """Return how many records make a batch: the first with which it has reached so many, or so many bytes."""
+    count = size_bytes = 0
+    for record in records:
+        if count >= most or size_bytes >= most_bytes:
+            break
+        size_bytes += record.size_bytes
+        count += 1
+    return count
+
+
+def produce_facts(
+    produce: Callable[..., None],
+    topic: str,
+    outputs: Sequence[Output],
+    report: Callable[..., None],
+    *,
+    each: bool,
+) -> list[Output]:
+    """Produce the facts among outputs, each on its event's partition; return the other outputs.
+
+    `report` is called for each fact, or for the last one of each partition only. Raises what `produce` raises.
+    """
+    last: dict[int, Output] = {}
+    others: list[Output] = []
+    for output in outputs:
+        if isinstance(output.result, Fact):
+            last[output.record.partition] = output
+    for output in outputs:
+        fact = output.result
+        if not isinstance(fact, Fact):
+            others.append(output)
+            continue
+        partition = output.record.partition
+        if each or last[partition] is output:
+            produce(topic, fact.value, fact.key, partition, on_delivery=report)
+        else:
+            produce(topic, fact.value, fact.key, partition)
+    return others

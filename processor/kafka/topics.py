@@ -1,0 +1,95 @@
+"""The four topics: which exist, and what must be true of them before and while events are processed."""
+
+from typing import Final
+
+import msgspec
+from confluent_kafka import KafkaException
+
+from processor.errors import StopError
+from processor.kafka import clients as kafka
+from processor.kafka.cluster import Cluster, Topic
+from processor.settings import Settings
+
+_BATCH_OVERHEAD_BYTES: Final = 1_000  # of one fact in a batch of its own: batch header, key, record header
+_BATCH_BYTES: Final = 1 << 20
+_LEAST_REJECTED_BYTES: Final = 256 << 10  # a cut record: 64 KiB each of value, key and headers, and our own headers
+
+
+class Topics(msgspec.Struct, frozen=True):
+    """The topics that the processor needs, all existing."""
+
+    events: Topic
+    contacts: Topic
+    facts: Topic
+    rejected: Topic
+
+
+def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
+    """Return the four topics.
+
+    Raises StopError where one is missing or the partition counts differ, RetryError where no answer comes.
+    """
+    names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
+    try:
+        found = cluster.topics(names)
+    except KafkaException as error:
+        raise kafka.classify(error.args[0], "describing the topics") from error
+    missing = [name for name in names if name not in found]
+    if missing:
+        plural = "topics are" if len(missing) > 1 else "topic is"
+        raise StopError(f"the {plural} missing: {', '.join(missing)}; create with: order-facts topics create")
+    topics = Topics(*(found[name] for name in names))
+    for output in (topics.facts, topics.rejected):
+        if output.partitions != topics.events.partitions:
+            raise StopError(
+                f"{topics.events.name} has {topics.events.partitions} partitions, {output.name} has "
+                f"{output.partitions}: they must be equal, as an output stands on its event's partition number; "
+                "make the outputs anew with `topics create` before the first event, or, where events were "
+                "processed, process anew: other partitions would give orders two lives (README, Add partitions)"
+            )
+    return topics
+
+
+def check_facts_topic(settings: Settings, cluster: Cluster) -> None:
+    """Refuse a facts topic that would lose state or facts. Raises StopError."""
+    found = _settings_of(cluster, settings.facts_topic)
+    policy = found.get("cleanup.policy", "")
+    if policy != "compact":
+        raise StopError(
+            f"the topic {settings.facts_topic} has cleanup.policy={policy}; it holds the state of all orders: "
+            "set it to compact, and nothing else"
+        )
+    limit = int(found.get("max.message.bytes", 0))
+    needed = settings.max_fact_bytes + _BATCH_OVERHEAD_BYTES
+    if limit < needed:
+        raise StopError(
+            f"the topic {settings.facts_topic} takes {limit} bytes at most, too little for facts of max_fact_bytes="
+            f"{settings.max_fact_bytes}; set its max.message.bytes to {needed} "
+            "or more, or lower the setting max_fact_bytes"
+        )
+
+
+def check_rejected_topic(settings: Settings, cluster: Cluster) -> None:
+    """Refuse a rejected topic that would not take even a record that was cut. Raises StopError."""
+    limit = int(_settings_of(cluster, settings.rejected_topic).get("max.message.bytes", 0))
+    if limit < _LEAST_REJECTED_BYTES:
+        raise StopError(
+            f"the topic {settings.rejected_topic} takes {limit} bytes at most; set its max.message.bytes to "
+            f"{_LEAST_REJECTED_BYTES} or more, so that no rejected record can stop a partition"
+        )
+
+
+def batch_bytes(settings: Settings, cluster: Cluster) -> int:
+    """Return how large a produce batch may be so that both output topics take it uncompressed."""
+    limits = (
+        int(_settings_of(cluster, name).get("max.message.bytes", _BATCH_BYTES))
+        for name in (settings.facts_topic, settings.rejected_topic)
+    )
+    return min(_BATCH_BYTES, *(limit - _BATCH_OVERHEAD_BYTES for limit in limits))
+
+
+def _settings_of(cluster: Cluster, name: str) -> dict[str, str]:
+    try:
+        return cluster.topic_settings(name)
+    except KafkaException as error:
+        raise kafka.classify(error.args[0], f"reading the settings of {name}") from error

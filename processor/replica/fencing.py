@@ -1,0 +1,101 @@
+"""A dead predecessor's open transaction is ended, not waited for.
+
+A replica that was killed in the middle of a batch leaves a transaction open until it times out. Until then
+either its partitions' offsets stay unstable, so that the new owner cannot start, or readers of its facts
+are held back. Before a replica's first batch with a partition it writes its transactional id beside the
+watermark: the partition's claim. A new owner that finds, for half a second, the committed offset
+unstable or the end of committed facts or rejected records below the very end, ends the earlier claim's
+transaction by taking its transactional id for a moment: once for each assignment, never its own, and only
+if that replica is no longer in the group.
+"""
+
+import time
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from confluent_kafka import KafkaException
+
+from processor.errors import RetryError
+from processor.kafka import clients as kafka
+from processor.kafka.cluster import Cluster
+from processor.logs import get_logger
+from processor.settings import Settings
+
+SUSPICION_S: Final = 0.5
+log = get_logger()
+
+
+class Fence:
+    """Watches the partitions taken over from others until their outputs flow."""
+
+    def __init__(self, settings: Settings, cluster: Cluster) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._own = kafka.transactional_id(settings.group_id, settings.instance_id)
+        self._claims: dict[int, str] = {}
+        self._unstable_since: float | None = None
+        self._stuck: dict[tuple[str, int], int] = {}
+        self._looked_s = 0.0
+
+    def watch(self, claims: Mapping[int, str | None]) -> None:
+        """Note whose partitions were before, by partition; own and unclaimed ones need no watching."""
+        for partition, claim in claims.items():
+            if claim is not None and claim != self._own:
+                self._claims.setdefault(partition, claim)
+
+    def forget(self, kept: Collection[int]) -> None:
+        """Stop watching all partitions but these."""
+        self._claims = {partition: claim for partition, claim in self._claims.items() if partition in kept}
+
+    def offsets_unstable(self, partitions: Collection[int]) -> None:
+        """Be told that the committed offsets of some partitions are unstable still."""
+        now = time.monotonic()
+        if self._unstable_since is None:
+            self._unstable_since = now
+        elif now - self._unstable_since >= SUSPICION_S:
+            self._unstable_since = None
+            self._end({partition for partition in partitions if partition in self._claims}, "unstable offsets")
+
+    def offsets_stable(self) -> None:
+        """Be told that the committed offsets are stable."""
+        self._unstable_since = None
+
+    def look(self) -> None:
+        """Compare the outputs' committed ends with their very ends, twice, half a second apart."""
+        now = time.monotonic()
+        if not self._claims or now - self._looked_s < SUSPICION_S:
+            return
+        self._looked_s = now
+        before, self._stuck = self._stuck, self._behind()
+        waiting = {partition for _, partition in self._stuck}
+        stuck = {place[1] for place, end in self._stuck.items() if before.get(place) == end}
+        self.forget(waiting)
+        self._end(stuck & self._claims.keys(), "outputs held back")
+
+    def _behind(self) -> dict[tuple[str, int], int]:
+        """Return the committed end of each watched output partition that lies below its very end."""
+        behind = {}
+        for topic in (self._settings.facts_topic, self._settings.rejected_topic):
+            try:
+                stable = self._cluster.ends(topic, self._claims)
+                ends = self._cluster.ends(topic, self._claims, committed=False)
+            except KafkaException as error:
+                raise kafka.classify(error.args[0], f"asking for the ends of {topic}") from error
+            behind.update({(topic, p): offset for p, offset in stable.items() if offset < ends[p]})
+        return behind
+
+    def _end(self, partitions: set[int], cause: str) -> None:
+        """End the transactions of the partitions' earlier claims, but for replicas that are in the group."""
+        claims = {self._claims.pop(partition) for partition in partitions}
+        if not claims:
+            return
+        try:
+            present = self._cluster.instances(self._settings.group_id)
+        except KafkaException as error:
+            raise kafka.classify(error.args[0], "describing the group") from error
+        if self._settings.instance_id not in present:
+            raise RetryError("the group's members are not known now")
+        alive = {kafka.transactional_id(self._settings.group_id, instance) for instance in present}
+        for claim in sorted(claims - alive):
+            kafka.end_transaction(self._settings, claim)
+            log.warning("predecessor.fenced", transactional_id=claim, partitions=sorted(partitions), cause=cause)

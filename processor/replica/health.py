@@ -1,0 +1,92 @@
+"""Health over HTTP: `/livez`, `/readyz` and `/metrics`, answered by a thread of their own.
+
+The service tells what it does in a `Health`; this module only shows it. An answer is one line: `ok`, or
+what is missing, with status 503.
+"""
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+from processor.errors import UsageError
+from processor.replica.metrics import exposition
+
+# A round may rightly take as long as a transaction's flush, abort and new producer, one after the other.
+LIVE_WITHIN_S: Final = 60.0
+
+
+class Health:
+    """What the service says of itself; written by its loop, read by the server's threads."""
+
+    def __init__(self) -> None:
+        self._turned_s = time.monotonic()
+        self._missing: str | None = "starting"
+
+    def turned(self) -> None:
+        """Note that the loop turned."""
+        self._turned_s = time.monotonic()
+
+    def lacks(self, missing: str | None) -> None:
+        """Note what keeps the replica from being ready (None: nothing)."""
+        self._missing = missing
+
+    def live(self) -> str | None:
+        """Return None while the loop turns, else since when it does not."""
+        still_s = time.monotonic() - self._turned_s
+        return None if still_s < LIVE_WITHIN_S else f"the loop has not turned for {still_s:.0f} s"
+
+    def ready(self) -> str | None:
+        """Return None while partitions are assigned, mirrors caught up and dependencies answer."""
+        return self.live() or self._missing
+
+
+class HealthServer:
+    """Serves a `Health` on a port of all interfaces until closed; port 0 serves nothing."""
+
+    def __init__(self, health: Health, port: int) -> None:
+        self._server: ThreadingHTTPServer | None = None
+        if port == 0:
+            return
+        handler = type("Handler", (_Handler,), {"health": health})
+        try:
+            self._server = ThreadingHTTPServer(("", port), handler)
+        except OSError as error:
+            raise UsageError(f"setting http_port: port {port} cannot be served: {error.strerror}") from error
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    health: Health
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        match self.path.partition("?")[0]:
+            case "/livez":
+                self._tell(self.health.live())
+            case "/readyz":
+                self._tell(self.health.ready())
+            case "/metrics":
+                self._answer(200, exposition(), "text/plain; version=0.0.4; charset=utf-8")
+            case _:
+                self._answer(404, b"there are /livez, /readyz and /metrics\n")
+
+    def _tell(self, missing: str | None) -> None:
+        self._answer(200 if missing is None else 503, f"{missing or 'ok'}\n".encode())
+
+    def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Log nothing: a probe every second is no event."""

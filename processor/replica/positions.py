@@ -1,0 +1,277 @@
+"""Where each partition starts: from the committed watermark, the mirror and the topics' ends.
+
+A partition that is owed a place (just assigned, or rewound) is placed here. The mirror is read first and
+the committed offset after it, so that in a healthy deployment the mirror is never the newer of the two.
+
+    committed offset   mirror             then
+    none               none               from the start, if the partition never produced anything
+    W                  W                  go on; no fact is read
+    W                  older or missing   catch up from the facts, then go on
+    W                  newer              stop: offsets were moved back, restored or lost
+
+Everything else that does not fit together is a StopError, each with a line that says how to go on:
+records lost to retention, topics made anew, partition counts that differ, offsets beyond an end.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from confluent_kafka import KafkaException, TopicPartition
+
+from processor.errors import StopError
+from processor.kafka import clients as kafka
+from processor.kafka.topics import describe_topics
+from processor.logs import get_logger
+from processor.replica.catchup import CatchUp
+from processor.replica.fencing import Fence
+from processor.replica.group import Group, Placed
+from processor.replica.startup import Found
+from processor.settings import Settings
+from processor.state.connection import Line
+from processor.state.history import last_outputs
+from processor.state.mirror import Mark, Mirror
+from processor.state.watermark import Lineage, Watermark, contacts_of, watermark_of
+
+_COMMITTED_WAIT_S: Final = (0.3, 3.0)  # at first, and at most: a far coordinator needs longer
+_PACE_S: Final = 0.3
+_CATCH_UP_WAIT_S: Final = 0.1
+# How long events are waited for: usually; with nothing placed, since a poll in which partitions are assigned goes on
+# for its whole time; with a catch-up that waits for facts; with one that reads.
+_EVENTS_WAIT_S: Final = (0.1, 0.02, 0.01, 0.0)
+log = get_logger()
+
+
+class _Bounds(msgspec.Struct, frozen=True):
+    """What the topics hold of the owed partitions: offsets by partition."""
+
+    events_start: Mapping[int, int]
+    events_end: Mapping[int, int]
+    facts_start: Mapping[int, int]
+    facts_end: Mapping[int, int]
+
+
+class Positions:
+    """Places the partitions of the group that are owed a place."""
+
+    def __init__(self, settings: Settings, group: Group, mirror: Mirror, found: Found) -> None:
+        self._settings = settings
+        self._group = group
+        self._mirror = mirror
+        self._cluster = found.cluster
+        self._topics = found.topics
+        self._lineage: Lineage = found.lineage
+        self._index = found.index
+        self._catchup = CatchUp(settings, mirror, Line(found.redis))
+        self._fence = Fence(settings, found.cluster)
+        self._claimed: set[int] = set()
+        self._told: dict[int, tuple[int, int, Watermark]] = {}
+        self._not_before = 0.0
+        self._wait_s = _COMMITTED_WAIT_S[0]
+        self._pending_since: float | None = None
+
+    @property
+    def catching_up(self) -> set[int]:
+        """The partitions whose mirror is being brought up to date."""
+        return self._catchup.partitions
+
+    @property
+    def events_wait_s(self) -> float:
+        """How long events may be waited for: a catch-up that reads goes on at once, one that waits takes no core."""
+        usually, unplaced, waiting, reading = _EVENTS_WAIT_S
+        if not self._catchup.partitions:
+            return usually if self._group.placed else unplaced
+        return waiting if self._catchup.is_waiting else reading
+
+    def settle(self) -> None:
+        """Place what is owed as far as that goes now; returns soon, and is called again before each batch."""
+        self._keep_catch_ups()
+        owed = sorted(self._group.owed - self._catchup.partitions)
+        if owed and time.monotonic() >= self._not_before:
+            self._place(owed)
+        for partition, watermark in self._catchup.step(0.0 if self._group.placed else _CATCH_UP_WAIT_S).items():
+            self._put(partition, Placed(watermark, watermark), "caught_up")
+        self._claim()
+        self._fence.forget(self._group.assigned)
+        self._fence.look()
+
+    def catch_up(self) -> None:
+        """Go on with the catch-ups alone; a partition that arrives stays owed, and is placed by the next `settle`."""
+        self._keep_catch_ups()
+        self._catchup.step(_CATCH_UP_WAIT_S)
+
+    def _keep_catch_ups(self) -> None:
+        self._catchup.keep({p: self._group.tenures[p] for p in self._group.owed})
+
+    def _claim(self) -> None:
+        """Write this member's claim on what it was given, before its first batch with it."""
+        self._claimed &= self._group.assigned
+        new = self._group.placed.keys() - self._claimed
+        if new:
+            self._mirror.claim(new, kafka.transactional_id(self._settings.group_id, self._settings.instance_id))
+            self._claimed |= new
+
+    def drop(self, *, catch_ups: bool = True) -> None:
+        """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed anew."""
+        if catch_ups:
+            self._catchup.close()
+        self._claimed.clear()
+
+    def _place(self, owed: list[int]) -> None:
+        self._check_topics()
+        marks = self._mirror.marks(owed)
+        self._fence.watch({partition: mark.claim for partition, mark in marks.items()})
+        committed = self._group.committed(owed, self._wait_s)
+        if committed is None:  # a predecessor's transaction is pending: wait, while other partitions go on
+            self._not_before = time.monotonic() + _PACE_S
+            self._wait_s = min(self._wait_s * 2, _COMMITTED_WAIT_S[1])
+            self._tell_pending(owed)
+            self._fence.offsets_unstable(owed)
+            return
+        self._pending_since = None
+        self._wait_s = _COMMITTED_WAIT_S[0]
+        self._fence.offsets_stable()
+        bounds = self._bounds(owed)
+        outputs = last_outputs(self._settings, self._cluster, _not_mirrored(committed, marks))
+        processed = {partition: output.source_offset + 1 for partition, output in outputs.items()}
+        if self._has_moved(committed, processed):
+            return
+        for entry in committed:
+            partition, mark = entry.partition, marks[entry.partition].watermark
+            if entry.offset < 0:
+                self._place_fresh(partition, mark, processed.get(partition), bounds)
+            else:
+                self._place_committed(entry, mark, bounds)
+
+    def _tell_pending(self, owed: list[int]) -> None:
+        """Log once that a predecessor's transaction holds the committed offsets open."""
+        if self._pending_since is None:
+            self._pending_since = time.monotonic()
+            log.info("partition.pending", partitions=owed)
+
+    def _has_moved(self, committed: list[TopicPartition], processed: Mapping[int, int]) -> bool:
+        """Compare committed offsets with what the outputs say was processed; tell whether to look anew.
+
+        Outputs beyond a committed offset may be a later owner's, whose commit is seen when asked again. Raises
+        StopError where it is not.
+        """
+        below = [entry for entry in committed if 0 <= entry.offset < processed.get(entry.partition, 0)]
+        if not below:
+            return False
+        again = self._group.committed([entry.partition for entry in below], self._wait_s) or []
+        for entry in again:
+            if entry.offset < processed[entry.partition]:
+                raise StopError(self._moved_back(entry.partition, entry.offset, processed[entry.partition]))
+        return True
+
+    def _moved_back(self, partition: int, committed: int, processed: int) -> str:
+        return (
+            f"{self._settings.events_topic}[{partition}]: the committed offset {committed} is below {processed}, up "
+            f"to which events were processed: the group's offsets were moved back or restored; set it to {processed} "
+            "again with `order-facts state recover`, or to reprocess take a new group_id with a new facts_topic and "
+            "rejected_topic"
+        )
+
+    def _place_fresh(self, partition: int, mark: Watermark | None, processed: int | None, bounds: _Bounds) -> None:
+        """Start at the earliest record, but only where nothing was ever produced."""
+        restore = processed
+        if mark is not None:
+            restore = max(restore or 0, mark.source)
+        if restore is not None:
+            raise StopError(
+                f"the group {self._settings.group_id} has no committed offset for {self._settings.events_topic}"
+                f"[{partition}], yet facts or rejected records were written up to source offset {restore - 1}: "
+                f"the offsets are lost; the offset to restore is {restore}, which `order-facts state recover` sets; "
+                "if the events topic was deleted and made anew, take a new group_id with a new facts_topic and "
+                "rejected_topic instead"
+            )
+        start = bounds.events_start[partition]
+        self._put(partition, Placed(Watermark(start, 0), None), "none")
+
+    def _place_committed(self, entry: TopicPartition, mark: Watermark | None, bounds: _Bounds) -> None:
+        partition = entry.partition
+        watermark = watermark_of(entry, self._lineage)
+        self._index.require(contacts_of(entry))
+        self._check_bounds(partition, watermark, bounds)
+        if mark == watermark:
+            self._put(partition, Placed(watermark, watermark), "equal")
+        elif mark is not None and (mark.source > watermark.source or mark.facts > watermark.facts):
+            raise StopError(self._moved_back(partition, watermark.source, mark.source))
+        else:
+            self._check_rebuild(partition, mark, bounds)
+            self._catchup.begin(partition, self._group.tenures[partition], mark, watermark)
+
+    def _put(self, partition: int, placed: Placed, mirror: str) -> None:
+        self._group.place(partition, placed)
+        place = (partition, self._group.tenures[partition], placed.watermark)
+        if self._told.get(partition) == place:
+            return  # a retry that finds everything where it was is no news
+        self._told[partition] = place
+        log.info(
+            "partition.positioned",
+            partition=partition,
+            offset=placed.watermark.source,
+            facts_offset=placed.watermark.facts,
+            mirror=mirror,
+        )
+
+    def _check_bounds(self, partition: int, watermark: Watermark, bounds: _Bounds) -> None:
+        events, facts = self._settings.events_topic, self._settings.facts_topic
+        start, end = bounds.events_start[partition], bounds.events_end[partition]
+        if watermark.source < start:
+            raise StopError(
+                f"{events}[{partition}]: up to {start - watermark.source} events were lost to retention, from offset "
+                f"{watermark.source}, which is committed, to {start}, where the topic begins; to go on without them: "
+                "order-facts state recover --accept-loss"
+            )
+        if watermark.source > end:
+            raise StopError(
+                f"{events}[{partition}]: the committed offset {watermark.source} is beyond the topic's end {end}: "
+                "records were lost on the brokers, or the offsets are another cluster's"
+            )
+        if watermark.facts > bounds.facts_end[partition]:
+            raise StopError(
+                f"{facts}[{partition}]: facts were committed up to offset {watermark.facts}, but the topic ends at "
+                f"{bounds.facts_end[partition]}: facts were lost on the brokers; take a new group_id with a new "
+                "facts_topic and rejected_topic to write all facts anew"
+            )
+
+    def _check_rebuild(self, partition: int, mark: Watermark | None, bounds: _Bounds) -> None:
+        start = bounds.facts_start[partition]
+        if (mark.facts if mark else 0) < start:
+            raise StopError(
+                f"{self._settings.facts_topic}[{partition}]: facts below offset {start} were deleted, so that the "
+                "orders' state cannot be rebuilt; take a new group_id with a new facts_topic and rejected_topic to "
+                "write all facts anew"
+            )
+
+    def _check_topics(self) -> None:
+        """Compare partition counts and topic ids with those of the start."""
+        now = describe_topics(self._settings, self._cluster)
+        for role in ("events", "facts", "rejected"):
+            was, found = getattr(self._topics, role), getattr(now, role)
+            if was.topic_id != found.topic_id:
+                raise StopError(f"the topic {was.name} was deleted and made anew while this ran: start again")
+        self._topics = now
+
+    def _bounds(self, partitions: list[int]) -> _Bounds:
+        events, facts = self._settings.events_topic, self._settings.facts_topic
+        try:
+            return _Bounds(
+                self._cluster.starts(events, partitions),
+                self._cluster.ends(events, partitions, committed=False),
+                self._cluster.starts(facts, partitions),
+                self._cluster.ends(facts, partitions, committed=False),
+            )
+        except KafkaException as error:
+            raise kafka.classify(error.args[0], "asking for the topics' ends") from error
+
+
+def _not_mirrored(committed: list[TopicPartition], marks: Mapping[int, Mark]) -> list[int]:
+    """Return the partitions that have no committed offset, or whose mirror is not as far: their outputs tell more."""
+    return [
+        entry.partition
+        for entry in committed
+        if (mark := marks[entry.partition].watermark) is None or mark.source != entry.offset
+    ]

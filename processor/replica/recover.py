@@ -1,0 +1,135 @@
+"""`state recover`: the group's offsets are set to where the outputs and the mirror say that events were processed.
+
+For a group whose offsets were lost, moved back, or written by another tool. Nothing is processed and no
+output is written; the group must have no members and no transaction may be open. One partition's outputs
+are written in the order of their sources, so that the last of each is the highest.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+
+from processor.codec.avro import codec
+from processor.errors import StopError
+from processor.kafka import clients as kafka
+from processor.replica import startup
+from processor.replica.startup import Found
+from processor.settings import Settings
+from processor.state.history import is_same_events_topic, last_outputs
+from processor.state.mirror import Mirror
+from processor.state.watermark import Watermark, is_own_metadata, metadata_text, watermark_of
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What became of one partition's committed offset; `before` is None where there was none that can be used."""
+
+    partition: int
+    before: Watermark | None
+    after: Watermark | None
+    lost_events: int = 0
+
+
+def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
+    """Set what is missing or too low, partition by partition.
+
+    With `accept_loss` an offset that the events topic no longer holds is moved up to its start. Raises
+    StopError where replicas run, a transaction is open, a topic was made anew, or events would be lost
+    without that flag.
+    """
+    found = startup.check(settings)
+    _require_quiet(settings, found)
+    mirror = Mirror(found.redis, found.lineage, codec())
+    partitions = range(found.topics.events.partitions)
+    committed = _committed(settings, found)
+    marks = mirror.marks(partitions)
+    starts = found.cluster.starts(settings.events_topic, partitions)
+    facts_ends = found.cluster.ends(settings.facts_topic, partitions)
+    outputs = last_outputs(settings, found.cluster, partitions)
+    for partition, last in outputs.items():
+        if not is_same_events_topic(settings, found.cluster, partition, last):
+            raise StopError(
+                f"{settings.events_topic}[{partition}] is not the topic that the outputs were made from (it was "
+                "deleted and made anew); take a new group_id with a new facts_topic and rejected_topic"
+            )
+    for partition in partitions:
+        mark, last_output = marks[partition].watermark, outputs.get(partition)
+        known = [last_output.source_offset + 1 if last_output else None, mark.source if mark else None]
+        processed = max((offset for offset in known if offset is not None), default=None)
+        yield _recover_one(
+            settings, found, _usable(committed.get(partition), found), partition, processed,
+            Watermark(starts[partition], facts_ends[partition]), accept_loss=accept_loss,
+        )  # fmt: skip
+
+
+def _recover_one(
+    settings: Settings,
+    found: Found,
+    before: Watermark | None,
+    partition: int,
+    processed: int | None,
+    bounds: Watermark,
+    *,
+    accept_loss: bool,
+) -> Recovered:
+    """Decide and set one partition; `bounds` holds the events' start and the committed facts' end."""
+    if before is not None and (processed is None or before.source >= processed):
+        after = before
+    elif processed is None:
+        return Recovered(partition, before, None)
+    else:
+        after = Watermark(processed, bounds.facts)
+    lost = max(0, bounds.source - after.source)
+    if lost and not accept_loss:
+        raise StopError(
+            f"{settings.events_topic}[{partition}]: up to {lost} events from offset {after.source} were lost to "
+            f"retention before they were processed; to go on without them: order-facts state recover --accept-loss"
+        )
+    after = Watermark(after.source + lost, after.facts)
+    if after != before:
+        _set(settings, found, partition, after)
+    return Recovered(partition, before, after, lost)
+
+
+def _usable(entry: TopicPartition | None, found: Found) -> Watermark | None:
+    """Return a committed offset's watermark, None where another tool wrote it. Raises StopError for another lineage."""
+    if entry is None or entry.offset < 0 or not is_own_metadata(entry):
+        return None
+    return watermark_of(entry, found.lineage)
+
+
+def _require_quiet(settings: Settings, found: Found) -> None:
+    with kafka.failures("describing the group"):
+        members = found.cluster.instances(settings.group_id)
+    if members:
+        raise StopError(f"replicas run in the group {settings.group_id}: {', '.join(sorted(members))}; stop them first")
+    partitions = range(found.topics.events.partitions)
+    for topic in (settings.facts_topic, settings.rejected_topic):
+        with kafka.failures(f"asking for the ends of {topic}"):
+            stable = found.cluster.ends(topic, partitions)
+            is_open = stable != found.cluster.ends(topic, partitions, committed=False)
+        if is_open:
+            raise StopError(f"a transaction on {topic} is still open; try again in half a minute")
+
+
+def _committed(settings: Settings, found: Found) -> dict[int, TopicPartition]:
+    # Asked by a consumer that never joins: the admin client's own question for offsets can crash the process
+    # while the group's coordinator is coming up (librdkafka issue 5040).
+    asked = [TopicPartition(settings.events_topic, p) for p in range(found.topics.events.partitions)]
+    consumer = kafka.reader(settings, **{"group.id": settings.group_id})
+    try:
+        with kafka.failures("fetching committed offsets"):
+            return {entry.partition: entry for entry in consumer.committed(asked, timeout=kafka.REQUEST_TIMEOUT_S)}
+    finally:
+        consumer.close()
+
+
+def _set(settings: Settings, found: Found, partition: int, watermark: Watermark) -> None:
+    metadata = metadata_text(watermark, found.lineage)
+    entry = TopicPartition(settings.events_topic, partition, watermark.source, metadata)
+    asked = ConsumerGroupTopicPartitions(settings.group_id, [entry])
+    with kafka.failures("setting offsets"):
+        (future,) = found.cluster.admin.alter_consumer_group_offsets([asked]).values()
+        (changed,) = future.result(kafka.REQUEST_TIMEOUT_S).topic_partitions
+    if changed.error is not None:
+        raise kafka.classify(changed.error, f"setting the offset of partition {partition}")

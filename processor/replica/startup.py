@@ -1,0 +1,70 @@
+"""What must hold before the first record is read; each refusal is one clear line.
+
+`check` is the start of `run` and the substance of the command `check`: services that answer, topics that
+fit together, a Redis that keeps what it is given, a secret for the contact index.
+"""
+
+import time
+from typing import Final
+
+import msgspec
+
+from processor.codec.avro import codec
+from processor.contacts.lookup import ContactIndex, lineage_of
+from processor.errors import RetryError, UnreachableError, UsageError
+from processor.kafka import topics
+from processor.kafka.cluster import Cluster
+from processor.kafka.topics import Topics
+from processor.settings import Settings
+from processor.state import connection as redis
+from processor.state.watermark import Lineage, check_metadata_fits
+
+_PACE_S: Final = 0.2
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What the start found: the connections, the topics, and what makes this deployment's state its own."""
+
+    cluster: Cluster
+    redis: redis.Client
+    topics: Topics
+    lineage: Lineage
+    index: ContactIndex
+    batch_bytes: int
+
+
+def check(settings: Settings) -> Found:
+    """Return what the processor works with, or refuse.
+
+    Raises UsageError for a missing setting, UnreachableError where a service does not answer within
+    startup_timeout_s, StopError where topics, access rights or Redis are not as they must be.
+    """
+    if settings.identifier_key is None:
+        raise UsageError(
+            "setting identifier_key: put the secret of the contact index's hashes there, the same for all "
+            "replicas and for `contacts index` (ORDER_FACTS_IDENTIFIER_KEY or ORDER_FACTS_IDENTIFIER_KEY_FILE)"
+        )
+    codec()
+    cluster = Cluster(settings)
+    deadline = time.monotonic() + settings.startup_timeout_s
+    while True:
+        cluster_id = cluster.wait()
+        client = redis.connect(settings)
+        redis.wait(client, settings)
+        try:
+            return _found(settings, cluster, cluster_id, client)
+        except RetryError as error:  # a broker that answered and went away is one that did not answer yet
+            client.close()
+            if time.monotonic() >= deadline:
+                raise UnreachableError(f"{error}; Kafka answered at first, then not") from error
+            time.sleep(_PACE_S)
+
+
+def _found(settings: Settings, cluster: Cluster, cluster_id: str, client: redis.Client) -> Found:
+    found = topics.describe_topics(settings, cluster)
+    topics.check_facts_topic(settings, cluster)
+    topics.check_rejected_topic(settings, cluster)
+    lineage = Lineage(cluster_id, settings.group_id, found.events.topic_id, found.facts.topic_id)
+    check_metadata_fits(lineage, found.contacts.partitions)
+    index = ContactIndex(client, settings, lineage_of(cluster_id, settings.contacts_topic), found.contacts)
+    return Found(cluster, client, found, lineage, index, topics.batch_bytes(settings, cluster))

@@ -1,0 +1,146 @@
+"""What operators see of a replica: log lines, metrics and health, from what the service tells it.
+
+Nothing in here changes what the service does. One line and one set of metrics a committed batch, one
+line of totals every ten seconds; what the replica waits for, from the first failure until a round goes
+through again.
+"""
+
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from processor.domain.batch import Folded
+from processor.domain.rejections import Outcome
+from processor.logs import get_logger
+from processor.replica import metrics
+from processor.replica.health import Health, HealthServer
+
+STATS_EVERY_S: Final = 10.0
+STEPS: Final = ("poll_ms", "decode_ms", "lookup_ms", "fold_ms", "commit_ms", "mirror_ms")
+log = get_logger()
+
+
+class Telemetry:
+    """Counts, times and waits of one replica."""
+
+    def __init__(self, http_port: int) -> None:
+        self.health = Health()
+        self._server = HealthServer(self.health, http_port)
+        self._counts: Counter[str] = Counter(events=0, facts=0, ignored=0, invalid=0)
+        self._told_s = time.monotonic()
+        self._events_then = 0
+        self._waiting_for: str | None = None
+        self._waiting_since_s = 0.0
+        self._attempts = 0
+
+    @property
+    def waiting_for(self) -> str | None:
+        """What the replica waits for, if anything."""
+        return self._waiting_for
+
+    def committed(self, folded: Folded, times_ms: Mapping[str, float]) -> None:
+        """Tell of a batch that is in Kafka for good."""
+        outcomes = folded.outcomes
+        ignored, invalid = outcomes[Outcome.IGNORED], outcomes[Outcome.INVALID]
+        self._counts.update(events=len(folded.outputs), facts=folded.facts, ignored=ignored, invalid=invalid)
+        metrics.BATCHES.inc()
+        for outcome, count in (("fact", folded.facts), ("ignored", ignored), ("invalid", invalid)):
+            metrics.EVENTS.labels(outcome).inc(count)
+        for reason, count in folded.reasons.items():
+            metrics.REJECTED.labels(reason.value).inc(count)
+        for step in STEPS:
+            metrics.STEP.labels(step.removesuffix("_ms")).observe(times_ms[step] / 1000)
+        log.info(
+            "batch.committed",
+            records=len(folded.outputs),
+            facts=folded.facts,
+            ignored=ignored,
+            invalid=invalid,
+            reasons={reason.value: count for reason, count in sorted(folded.reasons.items())},
+            partitions=sorted(folded.next_offsets),
+            input_bytes=folded.input_bytes,
+            output_bytes=folded.output_bytes,
+            **times_ms,
+        )
+
+    def aborted(self, recovery: str, error: str, step: str, records: int) -> None:
+        """Tell of a round that failed, at a step, with so many records in hand."""
+        metrics.RECOVERIES.labels(recovery).inc()
+        log.warning("batch.aborted", recovery=recovery, error=error, step=step, records=records)
+
+    def waiting(self, waiting_for: str, error: str) -> int:
+        """Note what the replica waits for; return how many times in a row it has come to that."""
+        if self._waiting_for is None:
+            self._waiting_since_s = time.monotonic()
+        elif self._waiting_for != waiting_for:
+            metrics.WAITING.labels(self._waiting_for).set(0)
+        self._waiting_for = waiting_for
+        self._attempts += 1
+        metrics.WAITING.labels(waiting_for).set(1)
+        self.health.lacks(f"waiting for {waiting_for}: {error}")
+        return self._attempts
+
+    def resumed(self) -> None:
+        """End a wait, if there is one."""
+        if self._waiting_for is None:
+            return
+        waited_ms = round((time.monotonic() - self._waiting_since_s) * 1000)
+        metrics.WAITING.labels(self._waiting_for).set(0)
+        log.info("service.resumed", waiting_for=self._waiting_for, waited_ms=waited_ms)
+        self._waiting_for, self._attempts = None, 0
+
+    def turned(self, placed: int, catching_up: int, owed: int) -> None:
+        """Note that the loop turned, and how its partitions are."""
+        for state, count in (("placed", placed), ("catching_up", catching_up), ("owed", owed)):
+            metrics.PARTITIONS.labels(state).set(count)
+        self.health.turned()
+        if self._waiting_for is not None:
+            return  # `waiting` said what is missing
+        missing = None
+        if catching_up:
+            missing = f"{catching_up} partitions are being caught up"
+        elif owed:
+            missing = f"{owed} partitions are not placed yet"
+        elif not placed:
+            missing = "no partition is assigned"
+        self.health.lacks(missing)
+
+    def is_due(self) -> bool:
+        """Tell whether the line of totals is due."""
+        return time.monotonic() - self._told_s >= STATS_EVERY_S
+
+    def tell(self, lag_records: int | None, partitions: list[int]) -> None:
+        """Log the totals, and the rate since the last time."""
+        now_s = time.monotonic()
+        rate = (self._counts["events"] - self._events_then) / (now_s - self._told_s)
+        self._told_s, self._events_then = now_s, self._counts["events"]
+        if lag_records is not None:
+            metrics.LAG.set(lag_records)
+        log.info(
+            "service.stats",
+            **self._counts,
+            events_per_s=round(rate, 1),
+            lag_records=lag_records,
+            partitions=partitions,
+            waiting_for=self._waiting_for,
+            rss_bytes=_rss_bytes(),
+        )
+
+    def stopped(self) -> None:
+        """Log the totals of the whole run, and stop answering."""
+        rejected = self._counts["ignored"] + self._counts["invalid"]
+        log.info("service.stopped", events=self._counts["events"], facts=self._counts["facts"], rejected=rejected)
+        self._server.close()
+
+
+def _rss_bytes() -> int:
+    """Return the memory this process holds now; where the system does not say, the most it ever held."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

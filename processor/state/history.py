@@ -1,0 +1,99 @@
+"""What a partition's outputs say of its past: up to where they account for events, and of which events topic."""
+
+from collections.abc import Collection
+from typing import Final, cast
+
+import msgspec
+
+from processor.codec.avro import codec
+from processor.domain.records import Record, UndecodableError
+from processor.errors import StopError
+from processor.kafka import clients as kafka
+from processor.kafka.cluster import Cluster
+from processor.kafka.messages import record_of
+from processor.settings import Settings
+
+_FIRST_STEP: Final = 16
+
+
+class LastOutput(msgspec.Struct, frozen=True):
+    """The event that the last output of a partition accounts for: its offset and key."""
+
+    source_offset: int
+    key: bytes | None
+
+
+def last_outputs(settings: Settings, cluster: Cluster, partitions: Collection[int]) -> dict[int, LastOutput]:
+    """Return the output with the highest source offset of each partition that has any.
+
+    One partition's outputs are written in the order of their sources, so that it is the last fact or the last
+    rejected record. Committed records only. Raises StopError for a fact that is none.
+    """
+    kinds = ((settings.facts_topic, _of_fact), (settings.rejected_topic, _of_rejected))
+    outputs: dict[int, LastOutput] = {}
+    with kafka.failures("reading the last outputs"):
+        for topic, kind in kinds:
+            for partition, record in _last_records(settings, cluster, topic, partitions).items():
+                output, known = kind(record), outputs.get(partition)
+                if output is not None and (known is None or output.source_offset > known.source_offset):
+                    outputs[partition] = output
+    return outputs
+
+
+def is_same_events_topic(settings: Settings, cluster: Cluster, partition: int, last: LastOutput) -> bool:
+    """Tell whether the events topic is the one that an output was made from, as far as it still shows.
+
+    A topic made anew has no event at the output's source offset, or one with another key. Where retention
+    removed the event this cannot be told, and a topic that retention has reached is an old one.
+    """
+    topic = settings.events_topic
+    with kafka.failures(f"reading {topic}"):
+        start, end = cluster.starts(topic, [partition])[partition], cluster.ends(topic, [partition])[partition]
+    if last.source_offset < start:
+        return True
+    if last.source_offset >= end:
+        return False
+    consumer = kafka.reader(settings)
+    try:
+        bounds = ({partition: last.source_offset}, {partition: last.source_offset + 1})
+        with kafka.failures(f"reading {topic}"):
+            keys = [message.key() for message in kafka.read_range(consumer, topic, *bounds)]
+    finally:
+        consumer.close()
+    return keys == [last.key]
+
+
+def _last_records(settings: Settings, cluster: Cluster, topic: str, partitions: Collection[int]) -> dict[int, Record]:
+    """Return the last record of each partition that has any, reading backwards in growing steps."""
+    begins, ends = cluster.starts(topic, partitions), cluster.ends(topic, partitions)
+    left = {partition for partition in partitions if begins[partition] < ends[partition]}
+    records: dict[int, Record] = {}
+    if not left:
+        return records
+    step = _FIRST_STEP
+    consumer = kafka.reader(settings)  # for each topic: a client takes a second to learn where a further one is
+    try:
+        while left:
+            starts = {partition: max(begins[partition], ends[partition] - step) for partition in left}
+            bounds = starts, {partition: ends[partition] for partition in left}
+            found = {
+                cast("int", message.partition()): message for message in kafka.read_range(consumer, topic, *bounds)
+            }
+            records |= {partition: record_of(message) for partition, message in found.items()}
+            left = {partition for partition in left - found.keys() if starts[partition] > begins[partition]}
+            step *= 8
+    finally:
+        consumer.close()
+    return records
+
+
+def _of_fact(record: Record) -> LastOutput:
+    try:
+        return LastOutput(codec().decode_fact(record.value or b"").source_offset, record.key)
+    except UndecodableError as error:
+        raise StopError(f"the facts topic, partition {record.partition}, offset {record.offset}: {error}") from error
+
+
+def _of_rejected(record: Record) -> LastOutput | None:
+    offset = dict(record.headers).get("source.offset") or b""
+    return LastOutput(int(offset), record.key) if offset.isdigit() else None

@@ -1,0 +1,186 @@
+"""The mirror: every partition's orders in Redis, one hash a partition, with its watermark in the same hash.
+
+Kafka is the ledger; this is a copy that may be lost, moved or restored at any moment, but only whole: a
+partition is one hash, read by one HMGET, written by one script, removed by one UNLINK. A write does
+nothing unless the watermark is still the one its writer read.
+
+Fields: an order id holds the order, either as msgpack (written by a batch) or as the fact's own Avro
+value (copied by a catch-up). Blank names are no order ids (D4): the empty one holds the watermark, and
+one space the transactional id of the member that wrote last, its claim (see `fencing`).
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+import redis
+
+from processor.codec.avro import FRAMING, Codec
+from processor.domain.records import Order, UndecodableError
+from processor.errors import MirrorMovedError, OrderFactsError, StopError
+from processor.state.connection import Client, Line, TakeAnswers, classify, execute
+from processor.state.watermark import Lineage, Watermark
+
+_FORMAT: Final = b"2"  # part of the key: another form of state is another mirror, rebuilt from the facts
+_WATERMARK: Final = b""
+_CLAIM: Final = b" "
+
+# KEYS[1]  the partition's hash
+# ARGV[1]  the watermark that must stand there, empty for none
+# ARGV[2]  the watermark to put there
+# ARGV[3:] field, value, field, value, ...
+# Returns 1, or 0 where another watermark stands there and nothing was done.
+_WRITE: Final = """
+local found = redis.call('HGET', KEYS[1], '')
+if (found or '') ~= ARGV[1] then return 0 end
+for first = 3, #ARGV, 1000 do
+  redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+end
+redis.call('HSET', KEYS[1], '', ARGV[2])
+return 1
+"""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What stands in a partition's mirror: its watermark, and the transactional id of its last owner."""
+
+    watermark: Watermark | None
+    claim: str | None
+
+
+class MirrorWrite(msgspec.Struct, frozen=True):
+    """One partition's write: from one watermark to the next, with order values by order id."""
+
+    partition: int
+    expected: Watermark | None
+    watermark: Watermark
+    values: Mapping[str | bytes, bytes]
+
+
+class Mirror:
+    """Reads and writes the mirror of one deployment."""
+
+    def __init__(self, client: Client, lineage: Lineage, codec: Codec) -> None:
+        self._client = client
+        self._codec = codec
+        parts = (lineage.cluster_id, lineage.group_id, lineage.events_topic_id, lineage.facts_topic_id)
+        digest = hashlib.blake2b(_FORMAT + codec.fact_header, digest_size=8)  # packed items are of that schema
+        for part in parts:
+            digest.update(b"\0" + part.encode())
+        self._prefix = f"order-facts:{digest.hexdigest()}"
+        self._damaged: set[int] = set()
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(Order)
+
+    def key(self, partition: int) -> str:
+        """Return a partition's key; the braces keep it on one node of a cluster."""
+        return f"{self._prefix}:{{{partition}}}"
+
+    def marks(self, partitions: Collection[int]) -> dict[int, Mark]:
+        """Return where each partition's mirror is, and who claims it."""
+        pipeline = self._client.pipeline(transaction=False)
+        for partition in partitions:
+            pipeline.hmget(self.key(partition), [_WATERMARK, _CLAIM])
+        return {
+            partition: Mark(_watermark(mark), claim.decode() if claim else None)
+            for partition, (mark, claim) in zip(partitions, execute(pipeline), strict=True)
+        }
+
+    def claim(self, partitions: Collection[int], transactional_id: str) -> None:
+        """Write this member's claim on partitions; it is compared with nothing."""
+        pipeline = self._client.pipeline(transaction=False)
+        for partition in partitions:
+            pipeline.hset(self.key(partition), _CLAIM, transactional_id)
+        execute(pipeline)
+
+    def add_lookups(self, pipeline: Any, order_ids: Mapping[int, Sequence[str]]) -> None:
+        """Add one atomic read for each partition: its watermark and the orders named."""
+        for partition, names in order_ids.items():
+            pipeline.execute_command("HMGET", self.key(partition), _WATERMARK, *names)
+
+    def read(
+        self, order_ids: Mapping[int, Sequence[str]], replies: Iterable[list[bytes | None]]
+    ) -> tuple[dict[int, Watermark | None], dict[tuple[int, str], Order]]:
+        """Return the watermarks and the known orders from the replies to `add_lookups`.
+
+        A value that cannot be read takes its partition with it: the hash is removed, to be rebuilt from
+        the facts. Raises MirrorMovedError then.
+        """
+        watermarks: dict[int, Watermark | None] = {}
+        orders: dict[tuple[int, str], Order] = {}
+        for (partition, names), (mark, *values) in zip(order_ids.items(), replies, strict=True):
+            watermarks[partition] = _watermark(mark)
+            for name, value in zip(names, values, strict=True):
+                if value is not None:
+                    orders[partition, name] = self._order(partition, value)
+        return watermarks, orders
+
+    def state(self, order: Order) -> bytes:
+        """Return an order as it is kept."""
+        return self._encoder.encode(order)
+
+    def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
+        """Write all partitions, without waiting. Each answer is 1, or 0 where another watermark stood (`refused`)."""
+        for write in writes:
+            pairs = chain.from_iterable(write.values.items())
+            arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)
+            line.execute_command("EVAL", _WRITE, 1, self.key(write.partition), *arguments)
+        line.send(take)
+
+    def remove(self, partition: int) -> None:
+        """Remove a partition's mirror as a whole."""
+        try:
+            self._client.unlink(self.key(partition))
+        except redis.RedisError as error:
+            raise classify(error) from error
+
+    def _order(self, partition: int, value: bytes) -> Order:
+        try:
+            if value.startswith(FRAMING):
+                return self._codec.decode_fact(value)
+            return self._decoder.decode(value)
+        except (msgspec.MsgspecError, UndecodableError) as error:
+            raise self._damage(partition) from error
+
+    def check_items(self, orders: Mapping[tuple[int, str], Order]) -> None:
+        """Raise what `read` raises where an order's packed items cannot be read, which it does not look at."""
+        for (partition, _), order in orders.items():
+            try:
+                self._codec.unpacked(order)
+            except UndecodableError as error:
+                raise self._damage(partition) from error
+
+    def _damage(self, partition: int) -> OrderFactsError:
+        """Remove a mirror that holds what cannot be read; return what that asks for."""
+        self.remove(partition)
+        if partition in self._damaged:
+            return StopError(
+                f"the mirror of partition {partition} cannot be read even after it was rebuilt from the facts: "
+                "the facts topic holds a record that is no fact"
+            )
+        self._damaged.add(partition)
+        return MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed")
+
+
+def refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> dict[int, str]:
+    """Return why partitions were not written: all errors, and where another watermark stood."""
+    found = {}
+    for write, answer in zip(writes, answers, strict=True):
+        if isinstance(answer, redis.RedisError):
+            found[write.partition] = str(classify(answer))
+        elif not answer:
+            found[write.partition] = "another watermark stands there"
+    return found
+
+
+def _watermark(text: bytes | None) -> Watermark | None:
+    if text is None:
+        return None
+    source, _, facts = text.partition(b" ")
+    return Watermark(int(source), int(facts))
+
+
+def _watermark_text(watermark: Watermark | None) -> str:
+    return "" if watermark is None else f"{watermark.source} {watermark.facts}"
