@@ -18,6 +18,7 @@ long, a number with a point or an exponent its double.
 """
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -61,6 +62,16 @@ class Case:
 def load_cases(path=CASES_PATH):
     """Give all cases of the corpus, in its order."""
     return [_case(raw) for raw in json.loads(path.read_text(encoding="utf-8"), object_hook=_unmark)]
+
+
+@contextmanager
+def noted(note):
+    """Add a note to whatever fails in the block: which case it was, or how it was run."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(note)
+        raise
 
 
 def fact_differences(expected, fact):
