@@ -3,7 +3,7 @@
 # ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check chaos chaos-brokers fuzz soak bench codec compile lock clean
+.PHONY: help install run test test-fast check chaos chaos-brokers fuzz soak bench codec compile lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first interpreter that is new enough; deploy/build/install.py says what is missing if none is.
@@ -45,6 +45,10 @@ bench: install ## measure it, beside other ways to do the same (EVENTS=, REPEAT=
 WORKERS ?= 2
 test: install ## run the tests against real services (ARGS= goes to pytest, WORKERS= side by side)
 	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-fast: install ## run the tests that need no services and are not long by design (also ARGS=, WORKERS=)
+	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal -m 'not services and not slow' \
+		--hypothesis-profile fast --timeout 15 $(ARGS)
 
 check: install ## lint, format, types and layers
 	@$(VENV_PYTHON) -m ruff check .

@@ -11,6 +11,7 @@ from tests.conftest import CHAOS_SEED
 SECONDS = 60
 
 
+@pytest.mark.services
 @pytest.mark.timeout(420)
 def test_nothing_is_lost_or_doubled_whatever_breaks(tmp_path):
     """Kills, restarts, flushes, roll-backs and floods while events flow: the topics equal the reference fold."""

@@ -12,11 +12,14 @@ MARK = "needle"
 LONGS = st.integers(-(1 << 63), (1 << 63) - 1)
 SHORT_TEXT = st.text(max_size=12)
 DATE_MARKS = "0123456789-T:ZWz .+\0\u0663"
+FAST = "fast"  # Hypothesis' profile of `make test-fast`
+FAST_EXAMPLES = 25
 
 
 def examples(number):
-    """Give a property test so many examples, on a machine of any speed."""
-    return settings(deadline=None, max_examples=number, suppress_health_check=[HealthCheck.too_slow])
+    """Give a property test so many examples, on a machine of any speed; fewer in the fast run."""
+    most = FAST_EXAMPLES if settings.get_current_profile_name() == FAST else number
+    return settings(deadline=None, max_examples=min(number, most), suppress_health_check=[HealthCheck.too_slow])
 
 
 def mostly(usual, unusual, times=7):
