@@ -24,9 +24,11 @@ from tests.support.deployment import Process
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0
 
-# Starts services, says so, and waits for a signal. At Ctrl-C it looks whether they still answer.
+# Starts services, says so, and waits for a signal. At Ctrl-C it looks whether they still answer. (A run that a shell
+# started in the background ignores Ctrl-C, and so would its children.)
 OWNER = """
 import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from deploy.local.embedded_kafka import cluster_id_of
 from deploy.local.embedded_redis import process_id_of
 from deploy.local.services import start_services
