@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from processor.kafka.cluster import Cluster
 from processor.replica.group import Group, Placed
@@ -49,9 +50,13 @@ def drop_next(group):
         return found
 
     group._sorted_out = disturbed
-    await_condition(lambda: group.take(1_000, 1 << 20, 0.1) or group.owed, "the records are dropped")
+    with capture_logs() as lines:
+        await_condition(lambda: group.take(1_000, 1 << 20, 0.1) or group.owed, "the records are dropped")
     group._sorted_out = sort_out
     assert group.owed == {0}
+    (dropped,) = [line for line in lines if line["event"] == "batch.dropped"]
+    assert dropped["cause"] == "rebalance"
+    assert 1 <= dropped["records"] <= COUNT
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def rejections(count):
 def in_transaction(settings):
     """Give a producer that has a transaction open, and so fences those before it."""
     producer = kafka.transactional_producer(settings, 1 << 20)
-    producer.init_transactions(REQUEST_S)
+    kafka.start_transactions(producer, "in a test")
     producer.begin_transaction()
     return producer
 
