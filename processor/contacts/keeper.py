@@ -32,8 +32,9 @@ from processor.contacts.writer import (
     why_build,
 )
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster, Topic
+from processor.kafka.failures import classify
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.settings.rules import identification_of
@@ -108,7 +109,7 @@ class _Indexer:
     def _session(self, lineage: str) -> None:
         """Run one session; returns when told to stop."""
         topic, max_age_ms = self._topic()
-        consumer = kafka.reader(self._settings, **_READER_PROPERTIES)
+        consumer = reader(self._settings, **_READER_PROPERTIES)
         with closing(consumer), closing(redis_adapter.connect(self._settings)) as client:
             redis_adapter.check_policy(client)
             writer = IndexWriter(client, lineage, self._hashes, self._token)
@@ -305,7 +306,7 @@ def _kafka_errors(topic: str) -> Iterator[None]:
     try:
         yield
     except KafkaException as error:
-        raise kafka.classify(error.args[0], f"topic {topic}") from error
+        raise classify(error.args[0], f"topic {topic}") from error
 
 
 def _now_ms() -> int:

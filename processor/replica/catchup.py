@@ -16,7 +16,8 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from processor.codec.avro import FRAMING
 from processor.errors import RedisError, StopError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import reader
+from processor.kafka.failures import classify, failures
 from processor.logs import get_logger
 from processor.replica import metrics
 from processor.settings import Settings
@@ -165,7 +166,7 @@ class CatchUp:
     def _reach(job: _Job, message: Any) -> None:
         """Take the end of a partition, which stands at the offset that is read next; raise any other error."""
         if message.error().code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-            raise kafka.classify(message.error(), "reading facts")
+            raise classify(message.error(), "reading facts")
         job.position = min(message.offset(), job.target.facts)
 
     @staticmethod
@@ -193,11 +194,11 @@ class CatchUp:
                 self._reads.clear()
             return
         if self._reader is None:
-            self._reader = kafka.reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
+            self._reader = reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
         topic, wanted = self._settings.facts_topic, {p: job for p, job in self._jobs.items() if not job.done}
         given_up = [TopicPartition(topic, p) for p, job in self._reads.items() if wanted.get(p) is not job]
         new = [TopicPartition(topic, p, job.position) for p, job in wanted.items() if self._reads.get(p) is not job]
-        with kafka.failures("assigning facts"):
+        with failures("assigning facts"):
             if given_up:
                 self._reader.incremental_unassign(given_up)
             if new:

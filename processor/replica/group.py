@@ -22,8 +22,9 @@ from msgspec.structs import replace
 
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import group_consumer, session_timeout_s
 from processor.kafka.cluster import Cluster
+from processor.kafka.failures import classify_consumer, failures, is_fatal
 from processor.kafka.messages import fitting, sorted_out
 from processor.logs import get_logger
 from processor.settings import Settings
@@ -53,7 +54,7 @@ class Group:
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.events_topic
         self._settings = settings
-        self._consumer: Consumer = kafka.group_consumer(settings)
+        self._consumer: Consumer = group_consumer(settings)
         self._is_fenced = False  # the consumer is of no use
         self._is_joining = False  # has asked to, and was not answered
         self._taken_s: tuple[float, float] | None = None  # since when the group has had its name, and last had it
@@ -88,9 +89,9 @@ class Group:
         if not self._is_fenced:
             return
         name = self._settings.instance_id
-        with kafka.failures("describing the group"):
+        with failures("describing the group"):
             is_taken = name in cluster.instances(self._settings.group_id)
-        if is_taken and self._taken_for_s() > 2 * kafka.session_timeout_s(self._settings):
+        if is_taken and self._taken_for_s() > 2 * session_timeout_s(self._settings):
             raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
         if is_taken:
             raise RetryError(f"fenced as {name}: waiting to see whether another process runs with this instance_id")
@@ -100,7 +101,7 @@ class Group:
         for known in (self.assigned, self.tenures, self.placed, self._first_due):
             known.clear()
         self._held, self._is_held_back, self._is_fenced, self._taken_s = [], False, False, None
-        self._consumer = kafka.group_consumer(self._settings)
+        self._consumer = group_consumer(self._settings)
         log.warning("group.rejoined", error="the consumer was fenced by its own earlier try to join")
         self.join()
 
@@ -123,7 +124,7 @@ class Group:
         Returns nothing where a rebalance came between. Raises what a consumer's error asks for.
         """
         changes = self._changes
-        with kafka.failures(f"reading {self._topic}", self._failed):
+        with failures(f"reading {self._topic}", self._failed):
             first = self._consumer.poll(0.0 if self._held else wait_s)
             self.generation = self._consumer.consumer_group_metadata()
             if first is None and not self._held:
@@ -150,7 +151,7 @@ class Group:
 
     def stay(self, wait_s: float) -> None:
         """Go on polling while every partition is owed a place; callbacks are served, no record is taken."""
-        with kafka.failures(f"reading {self._topic}", self._failed):
+        with failures(f"reading {self._topic}", self._failed):
             message: Message | None = self._consumer.poll(wait_s)
         records, failed = self._sorted_out([message] if message is not None else [])
         if failed is not None:
@@ -178,7 +179,7 @@ class Group:
     def place(self, partition: int, placed: Placed) -> None:
         """Read a partition from its watermark on. An explicit assignment: a seek can fail for one partition."""
         position = [TopicPartition(self._topic, partition, placed.watermark.source)]
-        with kafka.failures(f"placing partition {partition}", self._failed):
+        with failures(f"placing partition {partition}", self._failed):
             self._consumer.incremental_unassign(position)
             self._consumer.incremental_assign(position)
             if not self._held:
@@ -222,7 +223,7 @@ class Group:
 
     def ping(self, wait_s: float) -> None:
         """Ask a broker for the topic's metadata. Raises what its silence asks for."""
-        with kafka.failures("asking for metadata", self._failed):
+        with failures("asking for metadata", self._failed):
             self._consumer.list_topics(self._topic, timeout=wait_s)
 
     def lag_records(self) -> int | None:
@@ -231,7 +232,7 @@ class Group:
             return None
         lag = 0
         for partition, placed in self.placed.items():
-            with kafka.failures("asking for the lag", self._failed):
+            with failures("asking for the lag", self._failed):
                 ends = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
             if ends is None or ends[1] < 0:
                 return None
@@ -277,10 +278,10 @@ class Group:
 
     def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
         """Return what an error asks for; note that the consumer is of no use any more, if so."""
-        if kafka.is_fatal(error):
+        if is_fatal(error):
             self._is_fenced = True
             return RetryError(f"{doing}: {error.str()}")
-        return kafka.classify_consumer(error, doing)
+        return classify_consumer(error, doing)
 
     def _cut(self, records: list[Record], most: int, most_bytes: int) -> list[Record]:
         """Return what one batch may hold; keep the rest, and read on where nothing is kept."""
@@ -327,7 +328,7 @@ class Group:
     def _pause(self, partitions: Iterable[int]) -> None:
         entries = [TopicPartition(self._topic, partition) for partition in partitions]
         if entries:
-            with kafka.failures("pausing", self._failed):
+            with failures("pausing", self._failed):
                 self._consumer.pause(entries)
 
     def _resume(self) -> None:
@@ -335,7 +336,7 @@ class Group:
         self._is_held_back = False
         entries = [TopicPartition(self._topic, partition) for partition in self.placed]
         if entries:
-            with kafka.failures("resuming", self._failed):
+            with failures("resuming", self._failed):
                 self._consumer.resume(entries)
 
     def _check_first(self, records: Iterable[Record]) -> None:

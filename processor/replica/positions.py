@@ -21,7 +21,8 @@ import msgspec
 from confluent_kafka import KafkaException, TopicPartition
 
 from processor.errors import StopError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import transactional_id
+from processor.kafka.failures import classify
 from processor.kafka.topics import describe_topics
 from processor.logs import get_logger
 from processor.replica.catchup import CatchUp
@@ -109,7 +110,7 @@ class Positions:
         self._claimed &= self._group.assigned
         new = self._group.placed.keys() - self._claimed
         if new:
-            self._mirror.claim(new, kafka.transactional_id(self._settings.group_id, self._settings.instance_id))
+            self._mirror.claim(new, transactional_id(self._settings.group_id, self._settings.instance_id))
             self._claimed |= new
 
     def drop(self, *, catch_ups: bool = True) -> None:
@@ -265,7 +266,7 @@ class Positions:
                 self._cluster.ends(facts, partitions, committed=False),
             )
         except KafkaException as error:
-            raise kafka.classify(error.args[0], "asking for the topics' ends") from error
+            raise classify(error.args[0], "asking for the topics' ends") from error
 
 
 def _not_mirrored(committed: list[TopicPartition], marks: Mapping[int, Mark]) -> list[int]:

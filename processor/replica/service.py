@@ -27,11 +27,12 @@ from processor.domain.batch import Folded, OrderKey, Parsed
 from processor.domain.pipeline import fold, needs, read
 from processor.domain.records import Identifier, Order, Record, UndecodableError
 from processor.errors import MirrorMovedError, OrderFactsError, ProducerLostError, RedisError, RetryError
+from processor.kafka.transactions import TRANSACTION_TIMEOUT_S
 from processor.logs import get_logger
 from processor.replica import startup
 from processor.replica.breaker import Breaker
 from processor.replica.group import Group
-from processor.replica.ledger import TRANSACTION_TIMEOUT_S, Ledger
+from processor.replica.ledger import Ledger
 from processor.replica.positions import Positions
 from processor.replica.telemetry import Telemetry
 from processor.settings import Settings

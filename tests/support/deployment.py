@@ -16,9 +16,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from deploy.local.servers import GuardedProcess
 from processor.codec.avro import codec
-from processor.kafka.clients import plain_producer, read_range, reader
+from processor.kafka.clients import plain_producer, reader
 from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
+from processor.kafka.ranges import read_range
 from processor.replica import startup
 from processor.settings import Settings
 from processor.state.mirror import Mirror

@@ -9,7 +9,7 @@ from redis import Redis
 
 from processor.codec.avro import codec
 from processor.domain.records import Order
-from processor.kafka import clients as kafka
+from processor.kafka.clients import transactional_producer
 from processor.replica import startup
 from processor.state.mirror import Mirror
 from tests.support.deployment import committed_offsets
@@ -123,7 +123,7 @@ def rejections(count):
 
 def in_transaction(settings):
     """Give a producer that has a transaction open, and so fences those before it."""
-    producer = kafka.transactional_producer(settings, 1 << 20)
+    producer = transactional_producer(settings, 1 << 20)
     producer.init_transactions(REQUEST_S)
     producer.begin_transaction()
     return producer

@@ -69,7 +69,7 @@ def install(plan):
     for step, method in STEPS.items():
         sabotage.wrap(Service, method, step)
     sabotage.wrap(Ledger, "_flush", "flush")
-    sabotage.wrap(Ledger, "_commit", "end")
+    sabotage.wrap(Ledger, "_end", "end")
 
 
 if __name__ == "__main__":
