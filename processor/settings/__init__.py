@@ -75,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 900_000
     time_zone: Annotated[str, Meta(description="zone of dates without an offset")] = "UTC"
     default_currency: Annotated[
-        str | None, Meta(description="currency of orders created without one (three letters; default: none)")
+        str | None, Meta(description="currency of orders created without one, three letters")
     ] = None
     item_profile: Annotated[
         Literal["strict", "lenient"], Meta(description="attributes an item needs: all six, or id and quantity")
@@ -126,33 +126,28 @@ _JSON_SETTINGS: Final = frozenset({"identification", "kafka"})
 _REDIS_OPTIONS: Final = frozenset(
     {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
 )
-# What the guarantee rests on: setting one of these would break it (see processor/README.md).
-RESERVED_KAFKA_PROPERTIES: Final = frozenset(
-    {
-        "auto.offset.reset",
-        "bootstrap.servers",
-        "client.id",
-        "enable.auto.commit",
-        "enable.auto.offset.store",
-        "enable.gapless.guarantee",
-        "enable.idempotence",
-        "enable.partition.eof",
-        "acks",
-        "request.required.acks",
-        "group.id",
-        "group.instance.id",
-        "group.protocol",
-        "group.remote.assignor",
-        "isolation.level",
-        "max.in.flight",
-        "max.in.flight.requests.per.connection",
-        "message.max.bytes",
-        "metadata.broker.list",
+# What the guarantee rests on, and why: the setting `kafka` must not change it.
+RESERVED_BECAUSE: Final[dict[str, tuple[str, ...]]] = {
+    "only committed records are read; it also makes the client wait for stable offsets": ("isolation.level",),
+    "a lost offset is a decision, never a silent jump; the end of a partition is counted on": (
+        *("auto.offset.reset", "enable.partition.eof"),
+    ),
+    "offsets are committed by the transaction only": ("enable.auto.commit", "enable.auto.offset.store"),
+    "a transaction needs them as they are": (
+        *("acks", "request.required.acks", "enable.idempotence", "enable.gapless.guarantee"),
+        *("max.in.flight", "max.in.flight.requests.per.connection"),
+    ),
+    "they say who this member is, and how it is given partitions": (
+        *("transactional.id", "group.id", "group.instance.id", "group.protocol", "group.remote.assignor"),
         "partition.assignment.strategy",
-        "partitioner",
-        "transactional.id",
-    }
-)
+    ),
+    "an order's events must meet in one partition, whoever sends them": ("partitioner",),
+    "the client checks it before compression, and it would stop a partition for ever; the topic's limit decides": (
+        "message.max.bytes",
+    ),
+    "they have settings of their own": ("bootstrap.servers", "metadata.broker.list", "client.id"),
+}
+RESERVED_KAFKA_PROPERTIES: Final = frozenset(name for names in RESERVED_BECAUSE.values() for name in names)
 
 
 def load(
