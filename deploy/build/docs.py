@@ -17,6 +17,7 @@ from processor.cli import cli
 from processor.domain.rejections import WHAT_TO_DO, Reason
 from processor.logs import EVENTS, MEANINGS
 from processor.replica.metrics import REGISTRY
+from processor.replica.partitions import TRANSITIONS, Happening
 from processor.settings import RESERVED_BECAUSE, Settings, description
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -79,8 +80,16 @@ def reserved() -> Rows:
         yield _codes(names), why
 
 
+def partitions() -> Rows:
+    """Give a partition's life: each state, and the state after each thing that can happen in it."""
+    yield "state", *(what.value.replace("_", " ") for what in Happening)
+    for state, happenings in TRANSITIONS.items():
+        after = (happenings.get(what) for what in Happening)
+        yield _code(state.value), *(_code(found.value) if found else "" for found in after)
+
+
 TABLES: Final[dict[str, Callable[[], Rows]]] = {
-    made.__name__: made for made in (settings, commands, logs, metrics, reasons, reserved)
+    made.__name__: made for made in (settings, commands, logs, metrics, reasons, reserved, partitions)
 }
 
 

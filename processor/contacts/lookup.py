@@ -179,7 +179,7 @@ class Reading(msgspec.Struct, frozen=True):
     """What was found: contact ids by identifier, and the position (next offsets) that the index had reached."""
 
     contacts: dict[Identifier, str]
-    position: tuple[int, ...]
+    position: ContactsPosition
 
 
 class ContactIndex:
@@ -193,7 +193,7 @@ class ContactIndex:
         self._needed_fields = identification_of(settings).custom_fields
         self._good_mark: bytes | None = None  # the last mark found good: compared, not decoded, in each batch
         self._positions: dict[bytes, tuple[int, ...]] = {}
-        self.used: ContactsPosition | None = None  # the greatest position of an index that was read (C4)
+        self._used: ContactsPosition | None = None  # the greatest position of an index that was read (C4)
 
     def add_lookups(self, pipeline: Any, identifiers: Collection[Identifier]) -> LookupPlan:
         """Add one atomic read for each shard to a pipeline: its readiness and the identifiers asked for.
@@ -226,18 +226,18 @@ class ContactIndex:
                 if value is not None:
                     contacts[identifier] = _winner(value)
         reached = ContactsPosition(self._topic.topic_id, self._least(positions))
-        if not reached.reaches(self.used):
+        if not reached.reaches(self._used):
             raise IndexNotReadyError(
                 "the contact index is older than one that events were decided with (Redis was put back to an older "
                 "copy?); `order-facts contacts index` brings it up to date"
             )
-        self.used = reached
-        return Reading(contacts, reached.offsets)
+        self._used = reached
+        return Reading(contacts, reached)
 
     def require(self, position: ContactsPosition | None) -> None:
         """Take no index that is older than one already used, in this process or before."""
         if position is not None and position.topic_id == self._topic.topic_id:
-            self.used = position.joined(self.used)
+            self._used = position.joined(self._used)
 
     def find(self, identifier: Identifier) -> str | None:
         """Return the id of the contact that has the identifier, or None.

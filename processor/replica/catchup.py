@@ -20,6 +20,7 @@ from processor.kafka.clients import reader
 from processor.kafka.failures import classify, failures
 from processor.logs import get_logger
 from processor.replica import metrics
+from processor.replica.partitions import Tenure
 from processor.settings import Settings
 from processor.state.connection import Line
 from processor.state.mirror import Mirror, MirrorWrite
@@ -34,7 +35,7 @@ log = get_logger()
 class _Job:
     """One partition's catch-up: from `mark`, which the mirror holds once all that was sent is done, to `target`."""
 
-    def __init__(self, tenure: int, mark: Watermark | None, target: Watermark) -> None:
+    def __init__(self, tenure: Tenure, mark: Watermark | None, target: Watermark) -> None:
         self.tenure = tenure
         self.mark = mark
         self.target = target
@@ -66,11 +67,8 @@ class CatchUp:
         """The partitions that are being caught up."""
         return set(self._jobs)
 
-    def begin(self, partition: int, tenure: int, mark: Watermark | None, target: Watermark) -> None:
-        """Start to bring a partition's mirror from `mark` (None: it is missing) to `target`.
-
-        `tenure` tells which assignment of the partition this is for.
-        """
+    def begin(self, partition: int, tenure: Tenure, mark: Watermark | None, target: Watermark) -> None:
+        """Start to bring a partition's mirror from `mark` (None: it is missing) to `target`, in one of its tenures."""
         if mark is None:
             self._mirror.remove(partition)
         self._jobs[partition] = job = _Job(tenure, mark, target)
@@ -83,9 +81,9 @@ class CatchUp:
             missing=mark is None,
         )
 
-    def keep(self, tenures: Mapping[int, int]) -> None:
-        """Drop the catch-ups that are not of these assignments: partition -> tenure."""
-        dropped = [partition for partition, job in self._jobs.items() if tenures.get(partition) != job.tenure]
+    def keep(self, tenures: Mapping[int, Tenure | None]) -> None:
+        """Drop the catch-ups that are not of these tenures, by partition."""
+        dropped = [partition for partition, job in self._jobs.items() if tenures.get(partition) is not job.tenure]
         for partition in dropped:
             del self._jobs[partition]
         if dropped:

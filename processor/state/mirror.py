@@ -19,13 +19,15 @@ import redis
 
 from processor.codec.avro import FRAMING, Codec
 from processor.domain.records import Order, UndecodableError
-from processor.errors import MirrorMovedError, OrderFactsError, StopError
+from processor.errors import MirrorMovedError, OrderFactsError, RedisError, StopError
+from processor.logs import get_logger
 from processor.state.connection import Client, Line, TakeAnswers, classify, execute
 from processor.state.watermark import Lineage, Watermark
 
 _FORMAT: Final = b"2"  # part of the key: another form of state is another mirror, rebuilt from the facts
 _WATERMARK: Final = b""
 _CLAIM: Final = b" "
+log = get_logger()
 
 # KEYS[1]  the partition's hash
 # ARGV[1]  the watermark that must stand there, empty for none
@@ -129,6 +131,13 @@ class Mirror:
             line.execute_command("EVAL", _WRITE, 1, self.key(write.partition), *arguments)
         line.send(take)
 
+    def write(self, line: Line, writes: Sequence[MirrorWrite]) -> None:
+        """Write all partitions, without waiting. What is not written is logged; the next look-up finds it behind."""
+        try:
+            self.send(line, writes, lambda answers: _log_refused(refused(writes, answers)))
+        except RedisError as error:
+            _log_refused({write.partition: str(error) for write in writes})
+
     def remove(self, partition: int) -> None:
         """Remove a partition's mirror as a whole."""
         try:
@@ -173,6 +182,12 @@ def refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> dict[int, 
         elif not answer:
             found[write.partition] = "another watermark stands there"
     return found
+
+
+def _log_refused(refusals: Mapping[int, str]) -> None:
+    for error in sorted(set(refusals.values())):
+        partitions = sorted(partition for partition, why in refusals.items() if why == error)
+        log.warning("mirror.not_written", error=error, partitions=partitions)
 
 
 def _watermark(text: bytes | None) -> Watermark | None:

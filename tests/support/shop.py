@@ -100,7 +100,7 @@ class Shop:
             pipeline = self.client.pipeline(transaction=False)
             plan = index.add_lookups(pipeline, [])
             try:
-                return index.read(plan, pipeline.execute()).position
+                return index.read(plan, pipeline.execute()).position.offsets
             except IndexNotReadyError:
                 return ()
 
