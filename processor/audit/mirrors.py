@@ -8,7 +8,6 @@ is compared with the orders as they were there. Nothing is written, and no parti
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
 import redis as redis_client
 
 from processor.audit.derivation import differing_fields, same_order
@@ -16,16 +15,16 @@ from processor.audit.findings import Findings, Kind, order_name
 from processor.audit.known_orders import Orders
 from processor.audit.reading import Reading
 from processor.codec.avro import codec
+from processor.codec.order_state import order_of
+from processor.codec.packed_items import unpacked
 from processor.domain.records import Order, UndecodableError
 from processor.state import connection as redis
 from processor.state.mirror import Mirror
 from processor.state.watermark import Watermark
 
 _META: Final = (b"", b" ")  # the watermark and the claim, beside the orders (see `state.mirror`)
-_AVRO_MARKER: Final = b"\xc3\x01"
 _CHUNK_BYTES: Final = 4 << 20
 _CHUNK_ORDERS: Final = (10, 1_000)
-_DECODER: Final = msgspec.msgpack.Decoder(Order)
 
 
 class _NotComparableError(Exception):
@@ -142,8 +141,6 @@ class MirrorAudit:
 def _order(value: bytes) -> Order | None:
     """Return the order that a mirror's value holds, None where it holds none."""
     try:
-        if value.startswith(_AVRO_MARKER):
-            return codec().decode_fact(value)
-        return codec().unpacked(_DECODER.decode(value))
-    except (msgspec.MsgspecError, UndecodableError):
+        return unpacked(order_of(value))
+    except UndecodableError:
         return None

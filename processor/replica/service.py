@@ -22,6 +22,8 @@ from typing import Any, Final
 import msgspec
 
 from processor.codec.avro import codec
+from processor.codec.order_state import state_of
+from processor.codec.packed_items import with_packed_items
 from processor.contacts.lookup import ContactIndex, IndexNotReadyError
 from processor.domain.batch import Folded, OrderKey, Parsed
 from processor.domain.pipeline import fold, needs, read
@@ -79,7 +81,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._rules = rules_of(settings)
+        self._rules = with_packed_items(rules_of(settings))
         found = startup.check(settings)
         self._codec = codec()
         self._cluster = found.cluster
@@ -156,7 +158,7 @@ class Service:
 
     def decode(self, records: list[Record]) -> list[Parsed]:
         """Step 2. Pure."""
-        return read(records, self._codec.read_event, self._rules, packing=self._codec.packing)
+        return read(records, self._codec.read_event, self._rules)
 
     def look_up(self, parsed: list[Parsed]) -> Known:
         """Step 3. One round trip, as nothing is waited for in between.
@@ -180,9 +182,8 @@ class Service:
 
     def fold(self, parsed: list[Parsed], known: Known) -> Folded:
         """Step 4. Pure."""
-        encode, rules, packing = self._codec.encode_fact, self._rules, self._codec.packing
         try:
-            return fold(parsed, known.orders, known.contacts, encode, rules, BATCH_BYTES, packing=packing)
+            return fold(parsed, known.orders, known.contacts, self._codec.encode_fact, self._rules, BATCH_BYTES)
         except UndecodableError:
             self._mirror.check_items(known.orders)
             raise
@@ -212,7 +213,7 @@ class Service:
                 partition,
                 known.marks[partition],
                 watermark,
-                {name: self._mirror.state(order) for name, order in folded.changed.get(partition, {}).items()},
+                {name: state_of(order) for name, order in folded.changed.get(partition, {}).items()},
             )
             for partition, watermark in watermarks.items()
         ]

@@ -4,9 +4,8 @@ Kafka is the ledger; this is a copy that may be lost, moved or restored at any m
 partition is one hash, read by one HMGET, written by one script, removed by one UNLINK. A write does
 nothing unless the watermark is still the one its writer read.
 
-Fields: an order id holds the order, either as msgpack (written by a batch) or as the fact's own Avro
-value (copied by a catch-up). Blank names are no order ids (D4): the empty one holds the watermark, and
-one space the transactional id of the member that wrote last, its claim (see `fencing`).
+Fields: an order id holds the order (see `codec.order_state`). Blank names are no order ids (D4): the empty one holds
+the watermark, and one space the transactional id of the member that wrote last, its claim (see `fencing`).
 """
 
 import hashlib
@@ -17,7 +16,9 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from processor.codec.avro import FRAMING, Codec
+from processor.codec.avro import Codec
+from processor.codec.order_state import order_of
+from processor.codec.packed_items import unpacked
 from processor.domain.records import Order, UndecodableError
 from processor.errors import MirrorMovedError, OrderFactsError, RedisError, StopError
 from processor.logs import get_logger
@@ -66,15 +67,12 @@ class Mirror:
 
     def __init__(self, client: Client, lineage: Lineage, codec: Codec) -> None:
         self._client = client
-        self._codec = codec
         parts = (lineage.cluster_id, lineage.group_id, lineage.events_topic_id, lineage.facts_topic_id)
         digest = hashlib.blake2b(_FORMAT + codec.fact_header, digest_size=8)  # packed items are of that schema
         for part in parts:
             digest.update(b"\0" + part.encode())
         self._prefix = f"order-facts:{digest.hexdigest()}"
         self._damaged: set[int] = set()
-        self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(Order)
 
     def key(self, partition: int) -> str:
         """Return a partition's key; the braces keep it on one node of a cluster."""
@@ -119,10 +117,6 @@ class Mirror:
                     orders[partition, name] = self._order(partition, value)
         return watermarks, orders
 
-    def state(self, order: Order) -> bytes:
-        """Return an order as it is kept."""
-        return self._encoder.encode(order)
-
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
         """Write all partitions, without waiting. Each answer is 1, or 0 where another watermark stood (`refused`)."""
         for write in writes:
@@ -147,17 +141,15 @@ class Mirror:
 
     def _order(self, partition: int, value: bytes) -> Order:
         try:
-            if value.startswith(FRAMING):
-                return self._codec.decode_fact(value)
-            return self._decoder.decode(value)
-        except (msgspec.MsgspecError, UndecodableError) as error:
+            return order_of(value)
+        except UndecodableError as error:
             raise self._damage(partition) from error
 
     def check_items(self, orders: Mapping[tuple[int, str], Order]) -> None:
         """Raise what `read` raises where an order's packed items cannot be read, which it does not look at."""
         for (partition, _), order in orders.items():
             try:
-                self._codec.unpacked(order)
+                unpacked(order)
             except UndecodableError as error:
                 raise self._damage(partition) from error
 

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from deploy.local.servers import GuardedProcess
 from processor.codec.avro import codec
+from processor.codec.packed_items import unpacked
 from processor.kafka.clients import plain_producer, reader
 from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
@@ -262,10 +263,8 @@ class Deployment:
                 held.pop(meta, None)
             names = [key.decode() for key in held]
             _, orders = mirror.read({partition: names}, [[b"0 0", *held.values()]])
-            unpacked = {(partition, name.encode()): codec().unpacked(order) for (_, name), order in orders.items()}
-            lines += compare_mirror(
-                unpacked, {place: order for place, order in latest.items() if place[0] == partition}
-            )
+            by_key = {(partition, name.encode()): unpacked(order) for (_, name), order in orders.items()}
+            lines += compare_mirror(by_key, {place: order for place, order in latest.items() if place[0] == partition})
         return lines
 
 
