@@ -14,8 +14,8 @@ import msgspec
 
 from processor.audit.findings import Findings, Kind, order_name
 from processor.audit.known_orders import Orders
-from processor.audit.mirrors import MirrorAudit
-from processor.audit.partitions import PartitionAudit, Standards, Tally, Window
+from processor.audit.mirror_audit import MirrorAudit
+from processor.audit.partition_audit import PartitionAudit, Standards, Tally, Window
 from processor.audit.reading import Advance, Reading
 from processor.codec.avro import codec
 from processor.errors import StopError
@@ -67,7 +67,7 @@ class Audit:
         self._mirror = Mirror(client, lineage, codec())
         self._orders = Orders()
         self._findings = Findings()
-        self._mirrors = MirrorAudit(client, self._mirror, self._reading, self._orders, self._findings)
+        self._mirrors = MirrorAudit(self._mirror, self._reading, self._orders, self._findings)
         self._partitions = range(topics.events.partitions)
         self._cuts = {partition: self._reading.committed(partition) for partition in self._partitions}
         with failures("asking for the topics' ends"):

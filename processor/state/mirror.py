@@ -9,7 +9,7 @@ the watermark, and one space the transactional id of the member that wrote last,
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -116,6 +116,26 @@ class Mirror:
                 if value is not None:
                     orders[partition, name] = self._order(partition, value)
         return watermarks, orders
+
+    def look(self, partition: int, names: Sequence[bytes]) -> tuple[Watermark | None, list[bytes | None]]:
+        """Return a partition's watermark and, as of it, the states of the orders named; None where there is none."""
+        asked: Any = self._client
+        try:
+            mark, *states = asked.hmget(self.key(partition), [_WATERMARK, *names])
+        except redis.RedisError as error:
+            raise classify(error) from error
+        return _watermark(mark), states
+
+    def names(self, partition: int, count: int) -> Iterator[list[bytes]]:
+        """Yield the names of the orders in a partition's mirror, some `count` at a time; some may come twice."""
+        asked: Any = self._client
+        cursor = -1
+        while cursor != 0:
+            try:
+                cursor, found = asked.hscan(self.key(partition), max(cursor, 0), count=count)
+            except redis.RedisError as error:
+                raise classify(error) from error
+            yield [name for name in found if name not in {_WATERMARK, _CLAIM}]
 
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
         """Write all partitions, without waiting. Each answer is 1, or 0 where another watermark stood (`refused`)."""
