@@ -44,7 +44,7 @@ from processor.codec.varints import (
     long_at,
     long_bytes,
 )
-from processor.domain.records import MAX_ELEMENTS, Event, Item, Order
+from processor.domain.records import MAX_ELEMENTS, Event, Item, Order, PlainItems
 
 EVENT_HEADER: Final = {event_header!r}
 FACT_HEADER: Final = {fact_header!r}
@@ -218,7 +218,7 @@ def _made(name: str, variables: dict[str, str]) -> str:
     by_field = {FIELDS[name][avro]: variable for avro, variable in variables.items()}
     arguments = [by_field[field] for field in STRUCTS[name].__struct_fields__]
     if "items" in variables:
-        arguments[STRUCTS[name].__struct_fields__.index("items")] = f"tuple({variables['items']})"
+        arguments[STRUCTS[name].__struct_fields__.index("items")] = f"PlainItems(tuple({variables['items']}))"
     return f"{STRUCTS[name].__name__}({', '.join(arguments)})"
 
 
@@ -259,7 +259,7 @@ class Writing:
                 code.add("items_bytes = b''.join([item_bytes(item) for item in items])")
                 code.add("return LENGTHS[len(items)] + items_bytes + b'\\0' if items else b'\\0'")
                 self.functions += code.lines
-                return f"{source} if isinstance({source}, bytes) else packed_items({source})"
+                return f"{source} if isinstance({source}, bytes) else packed_items({source}.lines)"
             case _:
                 raise ValueError(f"type {kind!r} is not written here")
 

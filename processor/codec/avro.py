@@ -18,12 +18,10 @@ from typing import Any, Final
 
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
-from msgspec.structs import replace
 
 from processor.codec import generated
 from processor.codec.strict_avro import Decoder, MalformedAvro, compile_decoder
-from processor.domain.batch import Packing
-from processor.domain.records import MAX_ELEMENTS, Event, Item, Order, UndecodableError
+from processor.domain.records import MAX_ELEMENTS, Event, Item, Order, PlainItems, UndecodableError
 from processor.errors import StopError
 
 EVENT: Final = "order-event"
@@ -135,11 +133,6 @@ class Codec:
         """What stands before the newest facts' bodies: it tells their schema, and so that of packed items."""
         return self._facts.header
 
-    @property
-    def packing(self) -> Packing:
-        """How the fold packs and unpacks items."""
-        return Packing(self.pack_items, self.unpack_items)
-
     def pack_items(self, items: tuple[Item, ...]) -> bytes:
         """Return an order's items the way a fact holds them."""
         if self._quick_facts:
@@ -174,13 +167,9 @@ class Codec:
             raise UndecodableError(f"packed items that are none: {len(packed) - end} bytes are left over")
         return _items(records)
 
-    def unpacked(self, order: Order) -> Order:
-        """Return an order with its items as they are, packed or not. Raises UndecodableError."""
-        return replace(order, items=self.unpack_items(order.items)) if isinstance(order.items, bytes) else order
-
     def encode_fact_plainly(self, order: Order) -> bytes:
         """Return the same as `encode_fact`, the plain way."""
-        return self._facts.encode(_fact_record(self.unpacked(order)))
+        return self._facts.encode(_fact_record(order))
 
     def decode_fact(self, value: bytes) -> Order:
         """Return the order that an OrderFact holds. Raises UndecodableError."""
@@ -302,7 +291,7 @@ def _fact_record(order: Order) -> dict[str, Any]:
     record = {name: getattr(order, field) for name, field in PLAIN_FIELDS.items()}
     for name, field in AMOUNTS.items():
         record[name] = _amount_bytes(getattr(order, field))
-    record["items"] = _item_records(order.lines)
+    record["items"] = _item_records(order.items.lines)
     return record
 
 
@@ -323,7 +312,7 @@ def _order(record: Mapping[str, Any]) -> Order:
     fields = {field: record[name] for name, field in PLAIN_FIELDS.items()}
     for name, field in AMOUNTS.items():
         fields[field] = _amount(record[name])
-    fields["items"] = _items(record["items"])
+    fields["items"] = PlainItems(_items(record["items"]))
     return Order(**fields)
 
 

@@ -26,7 +26,7 @@ def fact_object(order: Order) -> dict[str, Any]:
         "date": instant_text(order.date_ms),
         "totalCost": money_text(order.total_cost),
         "currency": order.currency,
-        "items": [_item(item) for item in order.lines],
+        "items": [_item(item) for item in order.items.lines],
         "externalCustomerId": order.external_customer_id,
         "email": order.email,
         "phone": order.phone,

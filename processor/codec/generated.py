@@ -18,7 +18,7 @@ from processor.codec.varints import (
     long_at,
     long_bytes,
 )
-from processor.domain.records import MAX_ELEMENTS, Event, Item, Order
+from processor.domain.records import MAX_ELEMENTS, Event, Item, Order, PlainItems
 
 EVENT_HEADER: Final = b"\xc3\x01\xb4\xa6vP\xbdA\x90,"
 FACT_HEADER: Final = b"\xc3\x01GE\xbd\x1b\xab\xb2\x0e\xc1"
@@ -971,7 +971,7 @@ def fact_at(b: bytes, p: int) -> tuple[Order, int]:
         field31,
         field32,
         field33,
-        tuple(field8),
+        PlainItems(tuple(field8)),
         field26,
         field7,
         field9,
@@ -1107,7 +1107,7 @@ def fact_bytes(order: Order) -> bytes:
             long_bytes(date_ms_),
             amount_bytes(total_cost_),
             b"\0" if currency_ is None else _ONE[len(r := currency_.encode())] + r,
-            items_ if isinstance(items_, bytes) else packed_items(items_),
+            items_ if isinstance(items_, bytes) else packed_items(items_.lines),
             b"\0" if external_customer_id_ is None else _ONE[len(r := external_customer_id_.encode())] + r,
             b"\0" if email_ is None else _ONE[len(r := email_.encode())] + r,
             b"\0" if phone_ is None else _ONE[len(r := phone_.encode())] + r,

@@ -7,13 +7,11 @@ from typing import final
 import msgspec
 
 from processor.domain.identifiers import identification
-from processor.domain.records import Command, Event, Identifier, Item, Order, Parsing, Policy, Record
+from processor.domain.records import Command, Event, Identifier, Order, Parsing, Policy, Record
 from processor.domain.rejections import Outcome, Reason, Rejection
 
 DecodeEvent = Callable[[bytes], Event]
 EncodeFact = Callable[[Order], bytes]
-PackItems = Callable[[tuple[Item, ...]], bytes]
-UnpackItems = Callable[[bytes], tuple[Item, ...]]  # raises UndecodableError
 OrderKey = tuple[int, str]  # partition, externalOrderId: an order lives in its partition
 
 
@@ -24,13 +22,6 @@ class Rules(msgspec.Struct, frozen=True):
     policy: Policy = Policy()
     max_event_bytes: int = 1 << 20
     max_fact_bytes: int = 900_000
-
-
-class Packing(msgspec.Struct, frozen=True):
-    """How an order's items are packed, and unpacked."""
-
-    pack: PackItems
-    unpack: UnpackItems
 
 
 class Parsed(msgspec.Struct, frozen=True, gc=False):

@@ -144,7 +144,8 @@ def _read(params: dict[str, Any], parsing: Parsing) -> tuple[Changes, dict[str, 
         alias = changes.pop(_CURRENCY_ALIAS)
         changes.setdefault("currency", alias)  # D9: where both are filled, currency wins
     if "items" in changes:
-        changes["items"] = parse_items(changes["items"], lenient=parsing.lenient_items)
+        # kept at once, while they are in the core's caches: a batch is larger than those
+        changes["items"] = parsing.keep_items(parse_items(changes["items"], lenient=parsing.lenient_items))
     return changes, custom, in_order(found)
 
 

@@ -20,7 +20,6 @@ from processor.domain.values import (
     money,
     number_text,
     parse_json,
-    same_values,
     sound,
 )
 
@@ -56,11 +55,6 @@ def parse_items(value: object, *, lenient: bool) -> tuple[Item, ...]:
         raise InvalidItems("items", "expected an array of objects")
     required = _REQUIRED_LENIENT if lenient else _REQUIRED
     return tuple([_item(index, element, required) for index, element in enumerate(value)])
-
-
-def same_items(one: tuple[Item, ...], other: tuple[Item, ...]) -> bool:
-    """Compare items as a whole: by value, where 1, 1.0 and true differ (D22)."""
-    return one == other and all(same_values(a.custom, b.custom) for a, b in zip(one, other, strict=True))
 
 
 def _item(index: int, element: object, required: tuple[str, ...]) -> Item:

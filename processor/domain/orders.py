@@ -9,8 +9,8 @@ For an order that exists, the owner is settled next: no identifier inherits the 
 contact is a mismatch or, where so configured, takes the order over (D15). A change that leaves every
 field as it was is no change (D22); any other is revision + 1, and the new order is the fact (D23).
 
-`decide` is the whole of it. It never raises for any command, and changes nothing it is given. It looks at the
-order's items only where the command has some: both must be packed then, and the same if their bytes are, or neither.
+`decide` is the whole of it. It changes nothing it is given, and raises for no command; only UndecodableError, where
+items are to be compared and the form that they are kept in is damaged.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from processor.domain.items import same_items
 from processor.domain.records import (
     Command,
     Create,
@@ -118,12 +117,9 @@ def _replacements(order: Order, command: Command) -> dict[str, Any]:
 
 
 def _differs(order: Order, changes: Mapping[str, Any]) -> bool:
-    """Tell whether any replacement is another value than the order's; items and custom count with their types."""
+    """Tell whether any replacement is another value than the order's; custom fields count with their types."""
     for name, value in changes.items():
-        if name == "items":
-            if not (order.items == value if isinstance(value, bytes) else same_items(order.lines, value)):
-                return True
-        elif name == "custom":
+        if name == "custom":
             if not same_values(order.custom, value):
                 return True
         elif getattr(order, name) != value:

@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from msgspec.structs import replace
-
 from processor.domain.batch import (
     DecodeEvent,
     EncodeFact,
@@ -19,7 +17,6 @@ from processor.domain.batch import (
     Needs,
     OrderKey,
     Output,
-    Packing,
     Parsed,
     Rules,
 )
@@ -29,29 +26,21 @@ from processor.domain.orders import decide
 from processor.domain.records import (
     MAX_ELEMENTS,
     Command,
-    Create,
     Identifier,
     Order,
     Record,
-    SetStatus,
     Source,
     UndecodableError,
-    Update,
 )
 from processor.domain.rejections import Reason, Rejection
 
 
-def read(
-    records: Iterable[Record], decode: DecodeEvent, rules: Rules, *, packing: Packing | None = None
-) -> list[Parsed]:
-    """Step 2: decode and parse every record; a bad one becomes a rejection. With `packing` items are packed."""
+def read(records: Iterable[Record], decode: DecodeEvent, rules: Rules) -> list[Parsed]:
+    """Step 2: decode and parse every record; a bad one becomes a rejection."""
     parsed: list[Parsed] = []
     for record in records:
         try:
-            result = _read_one(record, decode, rules)
-            if packing is not None:
-                _pack(result, packing)
-            parsed.append(Parsed(record, result))
+            parsed.append(Parsed(record, _read_one(record, decode, rules)))
         except Exception as defect:  # only to say where; it goes on
             _note_place(defect, record)
             raise
@@ -70,15 +59,6 @@ def _read_one(record: Record, decode: DecodeEvent, rules: Rules) -> Command | Re
     return parse(event, record.key, rules.parsing)
 
 
-def _pack(result: Command | Rejection, packing: Packing) -> None:
-    """Pack a new command's items while they are in the core's caches: a batch is larger than those, and packed less."""
-    # `type`, not `isinstance`, wherever most are of another type: that is told by the metaclass, five times as long
-    if type(result) is Create or type(result) is Update:
-        items = result.changes.get("items")
-        if isinstance(items, tuple):
-            result.changes["items"] = packing.pack(items)
-
-
 def needs(parsed: Iterable[Parsed]) -> Needs:
     """Return what the commands of a batch need to know."""
     order_ids: dict[int, set[str]] = {}
@@ -89,6 +69,7 @@ def needs(parsed: Iterable[Parsed]) -> Needs:
         if names is None:
             names = order_ids[partition] = set()
         command = entry.result
+        # `type`, not `isinstance`, wherever most are of another type: that is told by the metaclass, five times as long
         if type(command) is not Rejection:
             names.add(command.order_id)
             for candidate in command.candidates:
@@ -104,15 +85,12 @@ def fold(
     encode: EncodeFact,
     rules: Rules,
     budget_bytes: int = 1 << 62,
-    *,
-    packing: Packing | None = None,
 ) -> Folded:
     """Step 4: apply the commands in order, until the byte budget is spent; at least one record is consumed.
 
     `orders` holds the known orders before the batch, `contacts` the contact id of each identifier that
-    finds one. The caller carries records not consumed, `parsed[len(outputs):]`, to the next batch. With `packing`
-    the changed orders have their items packed; commands and known orders may have, too. Raises UndecodableError where
-    packed items cannot be read.
+    finds one. The caller carries records not consumed, `parsed[len(outputs):]`, to the next batch. Raises
+    UndecodableError where items must be compared, and the form that they are kept in is damaged.
     """
     outputs: list[Output] = []
     changed: dict[int, dict[str, Order]] = {}
@@ -132,11 +110,9 @@ def fold(
         else:
             changes, order_id = changed.setdefault(partition, {}), command.order_id
             before = changes.get(order_id) or orders.get((partition, order_id))
-            if before is not None and packing is not None:
-                before, command = _comparable(before, command, packing)
             try:
                 after = decide(before, command, find_owner(command.candidates, contacts), _source(record), rules.policy)
-                result = after if type(after) is Rejection else _keep(after, changes, encode, packing, rules)
+                result = after if type(after) is Rejection else _keep(after, changes, encode, rules)
             except Exception as defect:  # only to say where; it goes on
                 _note_place(defect, record)
                 raise
@@ -151,31 +127,10 @@ def fold(
     return Folded(outputs, changed, next_offsets, reasons, facts, input_bytes, output_bytes)
 
 
-def _comparable(order: Order, command: Command, packing: Packing) -> tuple[Order, Command]:
-    """Return both with their items unpacked, where packed they do not tell whether they are the same.
-
-    The same items are as long when packed. Their bytes may differ even so: by the order of names, or a zero's sign.
-    """
-    if type(command) is SetStatus or "items" not in command.changes:
-        return order, command
-    known, given = order.items, command.changes["items"]
-    if isinstance(known, bytes) and isinstance(given, bytes) and (known == given or len(known) != len(given)):
-        return order, command
-    if isinstance(known, bytes):
-        order = replace(order, items=packing.unpack(known))
-    if isinstance(given, bytes):
-        command = replace(command, changes={**command.changes, "items": packing.unpack(given)})
-    return order, command
-
-
-def _keep(
-    order: Order, changes: dict[str, Order], encode: EncodeFact, packing: Packing | None, rules: Rules
-) -> Fact | Rejection:
+def _keep(order: Order, changes: dict[str, Order], encode: EncodeFact, rules: Rules) -> Fact | Rejection:
     """Return the fact of an order's change, and note the change, unless the fact is too large."""
     if len(order.custom) > MAX_ELEMENTS:
         return Rejection(Reason.FACT_TOO_LARGE, f"the order would have more than {MAX_ELEMENTS} custom fields")
-    if packing is not None and not isinstance(order.items, bytes):
-        order = replace(order, items=packing.pack(order.items))
     value = encode(order)
     if len(value) > rules.max_fact_bytes:
         limit = rules.max_fact_bytes
@@ -192,9 +147,16 @@ def _note_place(defect: Exception, record: Record) -> None:
 REPLAY_TIMESTAMP: Final = "replay.timestamp"
 
 
-def _source(record: Record) -> Source:
-    """Return where an event came from, and its timestamp: of a replayed record the one it had at first (D23)."""
+def first_timestamp_ms(record: Record, own_ms: int) -> int:
+    """Return the timestamp that counts as an event's: of a replayed record the one it had at first, else its own (D23).
+
+    `own_ms` is the timestamp of the event's record, which a record of the rejected topic has in a header.
+    """
     for name, value in record.headers:
         if name == REPLAY_TIMESTAMP and value is not None and value.isdigit() and len(value) < 16:
-            return Source(record.partition, record.offset, int(value))
-    return Source(record.partition, record.offset, record.timestamp_ms)
+            return int(value)
+    return own_ms
+
+
+def _source(record: Record) -> Source:
+    return Source(record.partition, record.offset, first_timestamp_ms(record, record.timestamp_ms))

@@ -79,6 +79,51 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     custom: dict[str, Scalar] = {}
 
 
+class Items:
+    """The lines of an order, in the event's order: a value, whatever form it is kept in."""
+
+    __slots__ = ()
+
+    @property
+    def lines(self) -> tuple[Item, ...]:
+        """The items one by one. Raises UndecodableError where the form that they are kept in is damaged."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by value, where 1, 1.0 and true differ (D22)."""
+        if not isinstance(other, Items):
+            return NotImplemented
+        mine, others = self.lines, other.lines
+        return mine == others and _custom_types(mine) == _custom_types(others)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(item.external_item_id for item in self.lines))
+
+
+def _custom_types(lines: tuple[Item, ...]) -> list[dict[str, type]]:
+    return [{name: type(value) for name, value in item.custom.items()} for item in lines]
+
+
+class PlainItems(Items):
+    """Items kept one by one."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: tuple[Item, ...] = ()) -> None:
+        self._lines = lines
+
+    @property
+    def lines(self) -> tuple[Item, ...]:
+        """The items one by one."""
+        return self._lines
+
+    def __repr__(self) -> str:
+        return f"PlainItems({self._lines!r})"
+
+
 class Identifier(NamedTuple):
     """A contact's field and a value in the form in which it is compared."""
 
@@ -130,25 +175,26 @@ class Role(NamedTuple):
 
 
 class Parsing(msgspec.Struct, frozen=True):
-    """The settings that change how an event is read (D8, D10, D14). `roles` are those of the names seen so far."""
+    """How an event is read: the settings that change it (D8, D10, D14), and how an order's items are kept.
+
+    `roles` are those of the names seen so far.
+    """
 
     identification: Identification
     zone: tzinfo = UTC
     lenient_items: bool = False
+    keep_items: Callable[[tuple[Item, ...]], Items] = PlainItems
     roles: dict[str, Role] = {}
 
 
 class Changes(TypedDict, total=False):
-    """The order fields that an event fills. Amounts in units of 0.0001, the date in ms since the epoch.
-
-    `items` may be packed, as an order's.
-    """
+    """The order fields that an event fills. Amounts in units of 0.0001, the date in ms since the epoch."""
 
     status: str
     date_ms: int
     total_cost: int
     currency: str
-    items: tuple[Item, ...] | bytes
+    items: Items
     external_customer_id: str
     email: str
     phone: str
@@ -215,8 +261,7 @@ class Source(msgspec.Struct, frozen=True, gc=False):
 class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A whole order, which is also the fact of its latest change.
 
-    Amounts are integers in units of 0.0001; names ending in `_ms` are ms since the epoch, UTC. `items` may be packed,
-    the way a fact holds them: most orders come back to be changed in other fields, and their items are only passed on.
+    Amounts are integers in units of 0.0001; names ending in `_ms` are ms since the epoch, UTC.
     """
 
     external_order_id: str
@@ -232,7 +277,7 @@ class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     revision: int
     source_partition: int
     source_offset: int
-    items: tuple[Item, ...] | bytes = ()
+    items: Items = PlainItems()
     custom: dict[str, Scalar] = {}
     currency: str | None = None
     external_customer_id: str | None = None
@@ -252,12 +297,6 @@ class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     delivery_address: str | None = None
     additional_info: str | None = None
     cart_id: str | None = None
-
-    @property
-    def lines(self) -> tuple[Item, ...]:
-        """The items of an order that is not packed."""
-        assert not isinstance(self.items, bytes), "packed items are opaque"
-        return self.items
 
 
 class Policy(msgspec.Struct, frozen=True):

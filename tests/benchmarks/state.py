@@ -7,6 +7,7 @@ them, which only a catch-up would notice. The events that are measured are for t
 
 from msgspec.structs import replace
 
+from processor.codec.order_state import state_of
 from tests.benchmarks import load, run
 from tests.benchmarks.stage import PARTITIONS, mirror_of, remove_mirror
 from tests.benchmarks.throughput import step_shares, summary
@@ -77,7 +78,7 @@ def _fill(stage, mirror, contact_count, size):
                 name = load.order_id(number)
                 contact_id = f"c{load.contact_of(number, contact_count)}"
                 order = replace(templates[number % len(templates)], external_order_id=name, contact_id=contact_id)
-                values[name] = mirror.state(order)
+                values[name] = state_of(order)
             if values:
                 pipeline.hset(mirror.key(partition), mapping=values)
         pipeline.execute()

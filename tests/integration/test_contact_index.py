@@ -7,7 +7,8 @@ import pytest
 from confluent_kafka import Producer
 
 from processor.codec.avro import codec
-from processor.contacts.lookup import HASH_BYTES, MARK, ContactIndex, Hashes, IndexNotReadyError, read_mark
+from processor.contacts.lookup import ContactIndex, IndexNotReadyError
+from processor.contacts.shards import HASH_BYTES, MARK, Hashes, read_mark
 from processor.domain.records import Identifier
 from processor.settings import IdentificationRule
 from tests.reference import ContactRecord, contact_lookup

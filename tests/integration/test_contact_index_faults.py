@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
-from processor.contacts.lookup import SHARDS, Hashes, Position, lineage_of, shard_keys, shard_of
+from processor.contacts.shards import SHARDS, Hashes, Position, lineage_of, shard_keys, shard_of
 from processor.contacts.writer import TOKEN_BYTES, standing
 from processor.errors import RetryError, StopError
 from tests.support.contact_index import (

@@ -12,11 +12,10 @@ from redis import Redis
 
 from deploy.local.services import EmbeddedRedis
 from processor.errors import ProducerLostError
-from processor.kafka import clients as kafka
+from processor.kafka.failures import classify, fatal_errors
 from tests.support.commands import NOWHERE
 from tests.support.deployment import await_condition
 from tests.support.refusals import REQUEST_S, facts, in_transaction, refusal, refused_run, written
-
 
 MOST_TRIES = 100
 
@@ -238,9 +237,9 @@ def test_fencing_met_by_a_delivery_callback_is_still_fencing(settings, create_to
         producer.flush(REQUEST_S)
         in_transaction(own)
         producer.produce(settings.facts_topic, b"late", on_delivery=lambda _error, message: message.offset())
-        with pytest.raises(KafkaException) as error, kafka.fatal_errors(), noting(surfaced):
+        with pytest.raises(KafkaException) as error, fatal_errors(), noting(surfaced):
             producer.flush(REQUEST_S)
-        assert isinstance(kafka.classify(error.value.args[0], "writing"), ProducerLostError)
+        assert isinstance(classify(error.value.args[0], "writing"), ProducerLostError)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from redis import RedisError
 
-from processor.contacts.lookup import FORMAT, HASH_BYTES, Mark, Position, read_claims, shard_keys, shard_of
+from processor.contacts.shards import FORMAT, HASH_BYTES, Mark, Position, read_claims, shard_keys, shard_of
 from processor.contacts.writer import IndexWriter, standing, why_build
 from processor.domain.claims import ContactChange
 from processor.domain.identifiers import CONTACT_ID

@@ -16,9 +16,12 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from deploy.local.servers import GuardedProcess
 from processor.codec.avro import codec
-from processor.kafka.clients import plain_producer, read_range, reader
+from processor.codec.order_state import order_of
+from processor.codec.packed_items import unpacked
+from processor.kafka.clients import plain_producer, reader
 from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
+from processor.kafka.ranges import read_range
 from processor.replica import startup
 from processor.settings import Settings
 from processor.state.mirror import Mirror
@@ -256,15 +259,10 @@ class Deployment:
         latest = {(record.partition, record.key): codec().decode_fact(record.value) for record in facts}
         lines = []
         for partition in range(found.topics.events.partitions):
-            held = found.redis.hgetall(mirror.key(partition))
-            for meta in (b"", b" "):
-                held.pop(meta, None)
-            names = [key.decode() for key in held]
-            _, orders = mirror.read({partition: names}, [[b"0 0", *held.values()]])
-            unpacked = {(partition, name.encode()): codec().unpacked(order) for (_, name), order in orders.items()}
-            lines += compare_mirror(
-                unpacked, {place: order for place, order in latest.items() if place[0] == partition}
-            )
+            names = list({name for some in mirror.names(partition, 1_000) for name in some})
+            _, states = mirror.look(partition, names)
+            by_key = {(partition, name): unpacked(order_of(state)) for name, state in zip(names, states, strict=True)}
+            lines += compare_mirror(by_key, {place: order for place, order in latest.items() if place[0] == partition})
         return lines
 
 

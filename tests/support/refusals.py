@@ -2,14 +2,15 @@
 
 import json
 
-import msgspec
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from msgspec.structs import replace
 from redis import Redis
 
 from processor.codec.avro import codec
-from processor.domain.records import Order
-from processor.kafka import clients as kafka
+from processor.codec.order_state import order_of, state_of
+from processor.codec.packed_items import PackedItems
+from processor.kafka.clients import transactional_producer
+from processor.kafka.transactions import start_transactions
 from processor.replica import startup
 from processor.state.mirror import Mirror
 from tests.support.deployment import committed_offsets
@@ -90,8 +91,9 @@ def spoil_items(deployment, order_id, partitions):
     for key in map(mirror.key, range(partitions)):
         value = found.redis.hget(key, order_id)
         if value is not None:
-            order = msgspec.msgpack.decode(value, type=Order)
-            found.redis.hset(key, order_id, mirror.state(replace(order, items=b"\xff" * len(order.items))))
+            order = order_of(value)
+            spoilt = PackedItems(b"\xff" * len(order.items))
+            found.redis.hset(key, order_id, state_of(replace(order, items=spoilt)))
             return
     raise AssertionError(f"order {order_id} is in no mirror")
 
@@ -123,8 +125,8 @@ def rejections(count):
 
 def in_transaction(settings):
     """Give a producer that has a transaction open, and so fences those before it."""
-    producer = kafka.transactional_producer(settings, 1 << 20)
-    kafka.start_transactions(producer, "in a test")
+    producer = transactional_producer(settings, 1 << 20)
+    start_transactions(producer, "in a test")
     producer.begin_transaction()
     return producer
 

@@ -4,13 +4,14 @@ import pytest
 from msgspec.structs import replace
 
 from processor.codec.avro import codec
-from processor.domain.records import Item, Order, Record
+from processor.domain.records import Item, Order, PlainItems, Record
 from tests.reference import Fact, Rejected
 from tests.support.audits import with_fact
 from tests.support.comparison import compare_mirror, compare_outputs
 from tests.support.facts import fact_of
 
-ORDER = Order("o1", "c1", "email", "INITIALIZED", 0, 10_000, "orderCreated", 1, 1, 1, 1, 0, 0, (Item("i", 1.0),))
+ITEMS = PlainItems((Item("i", 1.0),))
+ORDER = Order("o1", "c1", "email", "INITIALIZED", 0, 10_000, "orderCreated", 1, 1, 1, 1, 0, 0, ITEMS)
 
 
 def fact(offset, order_id="o1", partition=0):

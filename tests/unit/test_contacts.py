@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from processor.codec.avro import UndecodableError, codec
 from processor.contacts.changes import change_of
-from processor.contacts.lookup import SHARDS, Hashes, Mark, Position, claim_bytes, read_claims, shard_of
+from processor.contacts.shards import SHARDS, Hashes, Mark, Position, claim_bytes, read_claims, shard_of
 from processor.contacts.writer import ShardState, standing, why_build
 from processor.domain.claims import Claim, identifiers_of, winner
 from processor.domain.identifiers import BUILT_IN_FIELDS

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.codec.avro import codec
+from processor.codec.order_state import order_of, state_of
+from processor.codec.packed_items import pack, unpacked, with_packed_items
 from processor.domain.batch import Rules
 from processor.domain.claims import Claim, identifiers_of, winner
 from processor.domain.events import parse
-from processor.domain.items import same_items
 from processor.domain.orders import STATUSES
 from processor.domain.pipeline import fold, needs, read
-from processor.domain.records import Create, Item, Order, SetStatus, Update
+from processor.domain.records import Create, Item, Order, PlainItems, SetStatus, Update
 from processor.domain.rejections import Outcome, Reason, Rejection
 from processor.settings.rules import rules_of
 from tests.reference import ContactRecord, Rejected, contact_lookup
@@ -61,15 +62,15 @@ NOT_COMPARED = {*IDENTITY, "sourceOffset", "eventTypeKey", "identifiedBy"}  # D2
 
 def run(sent, contacts, reference_rules, batch=10**9, budget_bytes=1 << 62):
     """Send records through steps 2 to 4 in batches; give the outputs and the orders as they then are."""
-    rules = rules_of(settings_of(reference_rules))
+    rules = with_packed_items(rules_of(settings_of(reference_rules)))
     index = claims_of(contacts, rules.parsing.identification.custom_fields)
     waiting, orders, outputs = [s.record for s in sent], {}, []
     while waiting:
-        parsed = read(waiting[:batch], codec().read_event, rules, packing=codec().packing)
+        parsed = read(waiting[:batch], codec().read_event, rules)
         needed = needs(parsed)
         found = {identifier: winner(index[identifier]) for identifier in needed.identifiers if identifier in index}
         known = {(p, n): orders[p, n] for p, ids in needed.order_ids.items() for n in ids if (p, n) in orders}
-        folded = fold(parsed, known, found, codec().encode_fact, rules, budget_bytes, packing=codec().packing)
+        folded = fold(parsed, known, found, codec().encode_fact, rules, budget_bytes)
         assert_counts_add_up(waiting, folded)
         for partition, changed in folded.changed.items():
             orders |= {(partition, order_id): kept(order) for order_id, order in changed.items()}
@@ -80,7 +81,7 @@ def run(sent, contacts, reference_rules, batch=10**9, budget_bytes=1 << 62):
 
 def kept(order):
     """Give an order as the mirror may have it: packed, or as it is read from its fact, after the mirror was lost."""
-    return order if order.revision % 2 else codec().unpacked(order)
+    return order if order.revision % 2 else unpacked(order)
 
 
 def claims_of(contacts, custom_fields):
@@ -221,9 +222,8 @@ def test_an_orders_state_is_the_fact_of_its_latest_change(sent, contacts, refere
     for output in outputs:
         if not isinstance(output.result, Rejection):
             latest[output.record.partition, output.result.key.decode()] = output.result.value
-    unpacked = {place: codec().unpacked(order) for place, order in orders.items()}
-    assert {place: codec().decode_fact(value) for place, value in latest.items()} == unpacked
-    for order in unpacked.values():
+    assert {place: codec().decode_fact(value) for place, value in latest.items()} == orders
+    for order in orders.values():
         assert_survives_both_forms(order)
 
 
@@ -264,7 +264,7 @@ ORDERS = st.builds(
     **dict.fromkeys(("shipping", "discount", "taxes"), st.none() | UNITS),
     revision=st.integers(1, (1 << 31) - 1),
     source_partition=st.integers(0, (1 << 31) - 1),
-    items=st.lists(ITEM_VALUES, max_size=3).map(tuple),
+    items=st.lists(ITEM_VALUES, max_size=3).map(tuple).map(PlainItems),
     custom=CUSTOM,
     currency=st.none() | st.sampled_from(["UAH", "EUR"]),
     external_customer_id=MAYBE_TEXT,
@@ -274,19 +274,18 @@ ORDERS = st.builds(
 
 @examples(150)
 @given(order=ORDERS)
-def test_an_order_survives_its_fact_and_its_msgpack_form(order):
-    """An order read again from Avro or msgpack is the same to the bit: 1, 1.0 and true stay apart (D22). So packed."""
+def test_an_order_survives_its_fact_and_its_state(order):
+    """An order read again from either is the same to the bit: 1, 1.0 and true stay apart (D22). So packed."""
     assert_survives_both_forms(order)
 
 
 def assert_survives_both_forms(order):
     """Check the forms in which an order is kept."""
-    as_fact = codec().decode_fact(codec().encode_fact(order))
-    as_msgpack = msgspec.msgpack.Decoder(Order).decode(msgspec.msgpack.Encoder().encode(order))
-    packed = msgspec.structs.replace(order, items=codec().pack_items(order.items))
-    as_packed = msgspec.msgpack.Decoder(Order).decode(msgspec.msgpack.Encoder().encode(packed))
-    assert as_packed.items == packed.items
-    for kept in (as_fact, as_msgpack, codec().unpacked(as_packed)):
+    packed = msgspec.structs.replace(order, items=pack(order.items.lines))
+    assert packed == order
+    fact, state = codec().encode_fact(order), state_of(order)
+    assert (codec().encode_fact(packed), state_of(packed)) == (fact, state)
+    for kept in (codec().decode_fact(fact), order_of(state), order_of(fact), packed):
         assert type(kept) is Order
         assert exact(plain(kept)) == exact(plain(order))
 
@@ -295,9 +294,44 @@ def assert_survives_both_forms(order):
 @given(order=ORDERS)
 def test_items_that_are_the_same_are_as_long_when_packed(order):
     """Names in another order and a zero's sign make other bytes, not more: what the fold takes for a change (D22)."""
-    turned = tuple(msgspec.structs.replace(item, custom=turned_around(item.custom)) for item in order.items)
-    assert same_items(order.items, turned)
-    assert len(codec().pack_items(turned)) == len(codec().pack_items(order.items))
+    lines = order.items.lines
+    turned = tuple(msgspec.structs.replace(item, custom=turned_around(item.custom)) for item in lines)
+    assert len(pack(turned)) == len(pack(lines))
+    assert_told_apart(lines, turned, are_same=True)
+
+
+SIMILAR_ITEMS = st.lists(
+    st.builds(
+        Item,
+        external_item_id=st.sampled_from("ij"),
+        quantity=st.sampled_from([1.0, 2.0]),
+        custom=st.dictionaries(st.sampled_from("ab"), SAME_IN_PYTHON, max_size=2),
+    ),
+    max_size=2,
+).map(tuple)
+
+
+@examples(500)
+@given(one=SIMILAR_ITEMS, other=SIMILAR_ITEMS)
+def test_items_are_the_same_or_not_in_whatever_form_they_are_kept(one, other):
+    """By value: 1, 1.0 and true differ, 0.0 and -0.0 do not, nor does the order of names matter (D22)."""
+    assert_told_apart(one, other, are_same=typed(one) == typed(other))
+    assert PlainItems(one) != one
+
+
+def typed(lines):
+    """Give lines in a form whose equality is that of D22."""
+    return [
+        (msgspec.structs.astuple(item)[:-1], {name: (type(value), value) for name, value in item.custom.items()})
+        for item in lines
+    ]
+
+
+def assert_told_apart(one, other, *, are_same):
+    """Compare lines in both of the forms that they are kept in."""
+    for first, second in itertools.product((PlainItems(one), pack(one)), (PlainItems(other), pack(other))):
+        assert (first == second) is (second == first) is are_same
+        assert (first != second) is (second != first) is not are_same
 
 
 def turned_around(custom):
@@ -308,7 +342,7 @@ def turned_around(custom):
 
 def plain(order):
     """Give an order as tuples all the way down; a struct's own equality would take 1 for True."""
-    items = tuple(msgspec.structs.astuple(item) for item in order.lines)
+    items = tuple(msgspec.structs.astuple(item) for item in order.items.lines)
     return msgspec.structs.astuple(msgspec.structs.replace(order, items=items))
 
 

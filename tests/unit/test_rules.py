@@ -3,6 +3,7 @@
 import pytest
 
 from processor.codec.avro import codec
+from processor.codec.packed_items import with_packed_items
 from processor.domain.pipeline import fold, needs, read
 from processor.domain.records import Event, Order, Record, UndecodableError
 from processor.domain.rejections import Rejection
@@ -67,13 +68,13 @@ def test_event_becomes_the_fact_or_reason_of_its_case(case):
 
 def require_what_the_case_expects(case, batch):
     """Send a case's events through steps 2 to 4 in batches of this size, and compare what comes out."""
-    rules = rules_of(settings_of(case.rules))
+    rules = with_packed_items(rules_of(settings_of(case.rules)))
     find_contact = contact_lookup(case.contacts, case.rules.identification)
     events, orders, outputs = Events(case), {}, []
     for start in range(0, len(case.inputs), batch):
-        parsed = read(events.records[start : start + batch], events.decode, rules, packing=codec().packing)
+        parsed = read(events.records[start : start + batch], events.decode, rules)
         contacts = {i: found for i in needs(parsed).identifiers if (found := find_contact(*i)) is not None}
-        folded = fold(parsed, orders, contacts, encoder(case), rules, packing=codec().packing)
+        folded = fold(parsed, orders, contacts, encoder(case), rules)
         for partition, changed in folded.changed.items():
             orders |= {(partition, order_id): order for order_id, order in changed.items()}
         outputs += folded.outputs

@@ -9,20 +9,18 @@ one function call, one state transaction and one look-up an event, where order-f
 import json
 import sys
 
-import msgspec
 from quixstreams import Application, message_context
 from redis import Redis
 
 from processor.codec.avro import codec
+from processor.codec.order_state import order_of, state_of
 from processor.domain.events import parse
 from processor.domain.identifiers import find_owner, identification
 from processor.domain.orders import decide
-from processor.domain.records import Order, Parsing, Policy, Source, UndecodableError
+from processor.domain.records import Parsing, Policy, Source, UndecodableError
 from processor.domain.rejections import Reason, Rejection
 
 STATE = "order"
-ENCODER = msgspec.msgpack.Encoder()
-DECODER = msgspec.msgpack.Decoder(Order)
 
 
 class Processor:
@@ -41,7 +39,7 @@ class Processor:
         after = self._after(value, key, source, state)
         if isinstance(after, Rejection):
             return value, _rejected_headers(after, source)
-        state.set_bytes(STATE, ENCODER.encode(after))
+        state.set_bytes(STATE, state_of(after))
         return self._codec.encode_fact(after), []
 
     def _after(self, value, key, source, state):
@@ -53,7 +51,7 @@ class Processor:
         if isinstance(command, Rejection):
             return command
         held = state.get_bytes(STATE)
-        order = None if held is None else DECODER.decode(held)
+        order = None if held is None else order_of(held)
         return decide(order, command, self._owner(command), source, self._policy)
 
     def _owner(self, command):

@@ -1,0 +1,42 @@
+"""An order's state, as the mirror keeps it: msgpack with its items packed, or the fact's own Avro value.
+
+The first is what a batch writes, the second what a catch-up copies from the facts topic.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from processor.codec.avro import FRAMING, codec
+from processor.codec.packed_items import PackedItems, pack
+from processor.domain.records import Items, Order, UndecodableError
+
+
+def state_of(order: Order) -> bytes:
+    """Return an order as a batch writes it."""
+    return _ENCODER.encode(order)
+
+
+def order_of(state: bytes) -> Order:
+    """Return the order that is kept so. Raises UndecodableError; packed items are not looked at."""
+    if state.startswith(FRAMING):
+        return codec().decode_fact(state)
+    try:
+        return _DECODER.decode(state)
+    except msgspec.MsgspecError as error:
+        raise UndecodableError("not an order's state") from error
+
+
+def _packed(items: Items) -> bytes:
+    # msgspec takes no subclass of bytes, and a copy costs less than a view
+    return bytes(items if isinstance(items, PackedItems) else pack(items.lines))
+
+
+def _items(_type: type, packed: Any) -> PackedItems:
+    if type(packed) is not bytes:
+        raise TypeError("packed items are bytes")
+    return PackedItems(packed)
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_packed)
+_DECODER: Final = msgspec.msgpack.Decoder(Order, dec_hook=_items)
