@@ -22,11 +22,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from tests.reference import ContactRecord, Input, Rules
 
 CASES_PATH = Path(__file__).parents[1] / "data" / "cases.json"
-EMPTY_CONTACT = {
+EMPTY_CONTACT: dict[str, Any] = {
     **dict.fromkeys(("externalCustomerId", "email", "phone", "contactKey")),
     "pushTokens": [],
     "fields": {},

@@ -10,7 +10,6 @@ import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import fastavro
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
@@ -27,7 +26,7 @@ from processor.settings import Settings
 from processor.state.mirror import Mirror
 from tests.reference import ContactRecord, Input, Rules, contact_lookup, fold
 from tests.support.comparison import compare_mirror, compare_outputs
-from tests.support.facts import raw_schema
+from tests.support.facts import raw_schema, read_raw
 
 PYTHON = (sys.executable, "-m")
 PROJECT = Path(__file__).parents[2]
@@ -179,7 +178,7 @@ class Deployment:
     def send(self, records):
         """Send records to the events topic; those the reference must not decode carry a mark."""
         for record in records:
-            headers = [(UNDECODABLE, b"1")] if record.is_undecodable else None
+            headers = headers_of(record)
             while True:
                 try:
                     self._producer.produce(self.settings.events_topic, record.value, record.key, headers=headers)
@@ -261,9 +260,16 @@ class Deployment:
         for partition in range(found.topics.events.partitions):
             names = list({name for some in mirror.names(partition, 1_000) for name in some})
             _, states = mirror.look(partition, names)
-            by_key = {(partition, name): unpacked(order_of(state)) for name, state in zip(names, states, strict=True)}
+            held = {name: state for name, state in zip(names, states, strict=True) if state is not None}
+            by_key = {(partition, name): unpacked(order_of(state)) for name, state in held.items()}
             lines += compare_mirror(by_key, {place: order for place, order in latest.items() if place[0] == partition})
         return lines
+
+
+def headers_of(record):
+    """Give the headers of a record to send: those the reference must not decode carry a mark."""
+    marks: dict[str, str | bytes | None] = {UNDECODABLE: b"1"}
+    return marks if record.is_undecodable else None
 
 
 @contextmanager
@@ -305,14 +311,14 @@ def _all_partitions(topic, count):
 
 def _input_of(record):
     decodable = record.value is not None and UNDECODABLE not in dict(record.headers)
-    event = fastavro.schemaless_reader(io.BytesIO(record.value[10:]), EVENT, EVENT) if decodable else None
+    event = read_raw(io.BytesIO(record.value[10:]), EVENT) if decodable else None
     size = len(record.value or b"")
     return Input(record.partition, record.offset, record.timestamp_ms, record.key, size, event)
 
 
 def _contact_of(record):
     value = record.value
-    contact = None if value is None else fastavro.schemaless_reader(io.BytesIO(value[10:]), CONTACT, CONTACT)
+    contact = None if value is None else read_raw(io.BytesIO(value[10:]), CONTACT)
     return ContactRecord(record.partition, record.offset, record.timestamp_ms, record.key.decode(), contact)
 
 

@@ -4,6 +4,7 @@ Every personal value holds the word `MARK`, and no name does: wherever the word 
 """
 
 import json
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -55,7 +56,7 @@ NATIVE_ITEM_NAMES = st.sampled_from(
 FINITE_SCALARS = SHORT_TEXT | st.booleans() | LONGS | st.floats(allow_nan=False, allow_infinity=False)
 ANY_VALUE = SCALARS | st.lists(st.dictionaries(NATIVE_ITEM_NAMES | SHORT_TEXT, SCALARS, max_size=4), max_size=3)
 
-HOSTILE_VALUES = (
+HOSTILE_VALUES: tuple[Any, ...] = (
     *(None, "", " \u2003", "null", " NULL ", "\x1c", "\u200b", "nul", f"{MARK}", f"{MARK}\n\x00", "\U0010ffff"),
     *(False, True, 0, 1, -1, 2, (1 << 63) - 1, -(1 << 63), 10**14, 10**14 - 1),
     *(0.0, -0.0, 1.0, 1.5, 1e-9, -1e-9, 1.00005, 5e-324, 1e14, 1e300, float("nan"), float("inf"), float("-inf")),

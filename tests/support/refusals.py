@@ -91,7 +91,9 @@ def spoil_items(deployment, order_id, partitions):
     for key in map(mirror.key, range(partitions)):
         value = found.redis.hget(key, order_id)
         if value is not None:
+            assert isinstance(value, bytes)
             order = order_of(value)
+            assert isinstance(order.items, PackedItems)
             spoilt = PackedItems(b"\xff" * len(order.items))
             found.redis.hset(key, order_id, state_of(replace(order, items=spoilt)))
             return

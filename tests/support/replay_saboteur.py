@@ -50,7 +50,7 @@ class Sabotage:
 
 def install(plan):
     """Put the moments in place."""
-    replaying.CHUNK_RECORDS = plan["records"]
+    vars(replaying)["CHUNK_RECORDS"] = plan["records"]
     sabotage = Sabotage(plan["moment"], plan["transaction"], plan["signal"])
     for step, method in STEPS.items():
         sabotage.wrap(method, step)

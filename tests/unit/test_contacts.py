@@ -1,5 +1,7 @@
 """Who claims an identifier, in values: what of a contact is indexed (C2), who wins (C3), how both are kept."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from processor.errors import UsageError
 from processor.settings import Settings
 
 SETTINGS = Settings(identifier_key="a secret of the tests")
-EMPTY = {
+EMPTY: dict[str, Any] = {
     **dict.fromkeys(("externalCustomerId", "email", "phone", "contactKey")),
     "pushTokens": [],
     "fields": {},

@@ -4,6 +4,7 @@ import pytest
 
 from processor.codec.avro import codec
 from processor.codec.packed_items import with_packed_items
+from processor.domain.batch import OrderKey
 from processor.domain.pipeline import fold, needs, read
 from processor.domain.records import Event, Order, Record, UndecodableError
 from processor.domain.rejections import Rejection
@@ -70,7 +71,8 @@ def require_what_the_case_expects(case, batch):
     """Send a case's events through steps 2 to 4 in batches of this size, and compare what comes out."""
     rules = with_packed_items(rules_of(settings_of(case.rules)))
     find_contact = contact_lookup(case.contacts, case.rules.identification)
-    events, orders, outputs = Events(case), {}, []
+    events, outputs = Events(case), []
+    orders: dict[OrderKey, Order] = {}
     for start in range(0, len(case.inputs), batch):
         parsed = read(events.records[start : start + batch], events.decode, rules)
         contacts = {i: found for i in needs(parsed).identifiers if (found := find_contact(*i)) is not None}

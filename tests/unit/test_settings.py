@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from processor.settings import (
 NAMES = Settings.__struct_fields__
 SECRET = "hunter2-hunter2-hunter2"
 # The settings of the contract that the guarantee and the rules rest on, and their defaults.
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "bootstrap_servers": "localhost:9092",
     "redis_url": "redis://localhost:6379/0",
     "group_id": "order-facts",
