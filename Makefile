@@ -3,7 +3,7 @@
 # ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check chaos chaos-brokers fuzz soak bench codec compile lock clean
+.PHONY: help install run test test-fast check chaos chaos-brokers fuzz soak bench docs codec compile lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first interpreter that is new enough; deploy/build/install.py says what is missing if none is.
@@ -46,13 +46,21 @@ WORKERS ?= 2
 test: install ## run the tests against real services (ARGS= goes to pytest, WORKERS= side by side)
 	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-check: install ## lint, format, types and layers
+test-fast: install ## run the tests that need no services and are not long by design (also ARGS=, WORKERS=)
+	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal -m 'not services and not slow' \
+		--hypothesis-profile fast --timeout 15 $(ARGS)
+
+check: install ## lint, format, types, layers, and the tables of the documents
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
 	@$(VENV_PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-logo
+	@$(VENV_PYTHON) -m deploy.build.docs --check
 
-codec: install ## write the codec of the newest schemas anew (after a change in schemas/)
+docs: install ## write the tables of the documents from the code
+	@exec $(VENV_PYTHON) -m deploy.build.docs
+
+codec: install ## write the codec of the newest schemas (after a change in schemas/)
 	@exec $(VENV_PYTHON) -m deploy.build.codegen
 
 compile: install ## compile the hot modules, beside the project (optional; needs a C compiler)

@@ -32,6 +32,8 @@ class MirrorMovedError(RetryError):
 class ProducerLostError(OrderFactsError):
     """The producer is fenced, or the outcome of its commit is unknown: a new one settles it, then as RetryError."""
 
+    waiting_for = "kafka"
+
 
 class StopError(OrderFactsError):
     """Nothing that a retry could mend: stop with this line, exit code 1."""

@@ -1,8 +1,8 @@
 """Log lines: JSON on standard error, one canonical line for each thing that happened.
 
-`EVENTS` is the list of every event with its own fields, in one place; dashboards build on it. Every line
-also has `timestamp` (ISO 8601 UTC), `level`, `event`, `service`, `version` and `instance`. No line holds
-personal data: no identifier values, no payloads. Units stand last in names.
+`EVENTS` names every event with its own fields, and `MEANINGS` says what each means; dashboards build on the names.
+Every line also has `timestamp` (ISO 8601 UTC), `level`, `event`, `service`, `version` and `instance`. No line holds
+personal data: no identifier values, no payloads. Units come last in names.
 """
 
 import logging
@@ -20,56 +20,94 @@ _REPEAT_S: Final = 10.0
 _REMEMBERED: Final = 1_000
 _STEPS: Final = ("poll_ms", "decode_ms", "lookup_ms", "fold_ms", "commit_ms", "mirror_ms")
 
-# event -> its own fields. A field in round brackets is left out where there is nothing to say.
-EVENTS: Final[dict[str, tuple[str, ...]]] = {
-    # the processor's life
-    "service.started": ("topics", "group_id"),
-    "service.stopping": (),
-    "service.stopped": ("events", "facts", "rejected"),
-    "service.failed": ("error", "exit_code"),
+# event -> what it says in one line, then its own fields.
+_PUBLISHED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    # a process
+    "service.started": ("a replica starts and joins the group", ("topics", "group_id")),
+    "service.stopping": ("a stop was asked for, and no batch is in hand any more", ()),
+    "service.stopped": ("the replica has left the group; totals since its start", ("events", "facts", "rejected")),
+    "service.failed": ("`run` or `contacts index` ends by this error", ("error", "exit_code")),
     "service.stats": (
-        *("events", "facts", "ignored", "invalid", "events_per_s", "lag_records"),
-        *("partitions", "waiting_for", "rss_bytes"),
+        "every 10 s: totals since the start, the rate of these 10 s, the lag",
+        (
+            *("events", "facts", "ignored", "invalid", "events_per_s", "lag_records"),
+            *("partitions", "waiting_for", "rss_bytes"),
+        ),
     ),
-    # the recovery path: `recovery` is retry, producer_lost or stop
-    "service.waiting": ("waiting_for", "error", "attempt", "backoff_ms"),
-    "service.resumed": ("waiting_for", "waited_ms"),
-    # one batch, one transaction; the six steps by their time
+    # the recovery path
+    "service.waiting": (
+        "the replica cannot go on; it stays in the group and tries again after `backoff_ms`",
+        ("waiting_for", "error", "attempt", "backoff_ms"),
+    ),
+    "service.resumed": ("what the replica waited for is back", ("waiting_for", "waited_ms")),
+    # a batch
     "batch.committed": (
-        *("records", "facts", "ignored", "invalid", "reasons", "partitions", "input_bytes", "output_bytes"),
-        *_STEPS,
+        "one batch, one transaction: what came of its records, and the time of each of the six steps",
+        (
+            *("records", "facts", "ignored", "invalid", "reasons", "partitions", "input_bytes", "output_bytes"),
+            *_STEPS,
+        ),
     ),
-    "batch.aborted": ("recovery", "error", "step", "records"),
-    "batch.dropped": ("cause", "records"),
+    "batch.aborted": (
+        "a batch failed at `step`; `recovery` is `retry` or `producer_lost`",
+        ("recovery", "error", "step", "records"),
+    ),
+    "batch.dropped": ("a rebalance came while a batch was read; its records are read again", ("cause", "records")),
     # partitions
-    "group.rejoined": ("error",),  # with a new consumer, as the old one was fenced by its own ghost
-    "partition.assigned": ("partitions",),
-    "partition.revoked": ("partitions", "lost"),
-    "partition.pending": ("partitions",),  # a predecessor's transaction holds the committed offsets open
-    "partition.positioned": ("partition", "offset", "facts_offset", "mirror"),
-    "mirror.behind": ("partition", "from_facts_offset", "to_facts_offset", "missing"),
-    "mirror.progress": ("partition", "facts_offset", "to_facts_offset", "facts_read"),
-    "mirror.caught_up": ("partition", "facts_offset", "facts_read", "took_ms"),
-    "mirror.not_written": ("error", "partitions"),
-    "producer.replaced": ("error",),
-    "predecessor.fenced": ("transactional_id", "partitions", "cause"),
-    # too many invalid events: a producer's schema broke
-    "breaker.tripped": ("cause",),
-    "breaker.paused": ("cause", "pause_s"),
-    # what the Kafka client itself reports: a broker that is down, a certificate that does not fit
-    "kafka.client": ("message",),
+    "group.rejoined": ("the consumer was fenced by its own earlier try to join; a new one joins", ("error",)),
+    "partition.assigned": ("the group gave this replica partitions", ("partitions",)),
+    "partition.revoked": (
+        "the group took partitions away; `lost` where it noticed only afterwards",
+        ("partitions", "lost"),
+    ),
+    "partition.pending": ("another replica's open transaction holds the committed offsets back", ("partitions",)),
+    "partition.positioned": (
+        "a partition is placed; `mirror` was `equal` or `caught_up`, or there was `none`",
+        ("partition", "offset", "facts_offset", "mirror"),
+    ),
+    "mirror.behind": (
+        "a mirror is older than the committed offset, or missing: a catch-up begins",
+        ("partition", "from_facts_offset", "to_facts_offset", "missing"),
+    ),
+    "mirror.progress": (
+        "how far a catch-up is, every 2 s",
+        ("partition", "facts_offset", "to_facts_offset", "facts_read"),
+    ),
+    "mirror.caught_up": ("a catch-up is done", ("partition", "facts_offset", "facts_read", "took_ms")),
+    "mirror.not_written": ("Redis did not take a write; the next look-up catches up", ("error", "partitions")),
+    "producer.replaced": ("the producer was lost; a new one settles its transaction", ("error",)),
+    "predecessor.fenced": (
+        "the open transaction of a replica that has gone was ended",
+        ("transactional_id", "partitions", "cause"),
+    ),
+    # the breaker
+    "breaker.tripped": ("too many events are invalid: a producer's schema broke", ("cause",)),
+    "breaker.paused": ("the same, and consuming stops; without `pause_s` until SIGUSR1", ("cause", "pause_s")),
+    # the Kafka client
+    "kafka.client": ("the Kafka client's own words: a broker is down, a certificate does not fit", ("message",)),
     # the contact index
-    "contacts.started": ("topic", "partitions", "shards"),
-    "contacts.stopped": ("records",),
-    "contacts.build_started": ("cause", "build", "to_offsets"),
-    "contacts.ready": ("build", "records", "took_ms"),
-    "contacts.resumed": ("build", "from_offsets"),
-    "contacts.committed": ("records", "changed", "deleted", "skipped", "read_ms", "write_ms"),
-    "contacts.skipped": ("partition", "offset", "problem"),
-    "contacts.waiting": ("error", "attempt", "backoff_ms"),
-    "contacts.resumed_after_wait": ("waited_ms",),
-    "contacts.stats": ("records", "skipped", "records_per_s", "lag_records", "ready"),
+    "contacts.started": ("`contacts index` has found its topic", ("topic", "partitions", "shards")),
+    "contacts.stopped": ("`contacts index` has stopped", ("records",)),
+    "contacts.build_started": ("the index is built from nothing, for this cause", ("cause", "build", "to_offsets")),
+    "contacts.ready": ("the index is complete: orders go on", ("build", "records", "took_ms")),
+    "contacts.resumed": ("an index that fits was found and is kept up to date", ("build", "from_offsets")),
+    "contacts.committed": (
+        "one batch of contacts is in the index",
+        ("records", "changed", "deleted", "skipped", "read_ms", "write_ms"),
+    ),
+    "contacts.skipped": ("a contact record cannot be read and is skipped", ("partition", "offset", "problem")),
+    "contacts.waiting": (
+        "the index cannot be kept now; it is tried again after `backoff_ms`",
+        ("error", "attempt", "backoff_ms"),
+    ),
+    "contacts.resumed_after_wait": ("what `contacts index` waited for is back", ("waited_ms",)),
+    "contacts.stats": (
+        "every 10 s: totals since the start, the rate of these 10 s, the lag",
+        ("records", "skipped", "records_per_s", "lag_records", "ready"),
+    ),
 }
+EVENTS: Final = {event: fields for event, (_, fields) in _PUBLISHED.items()}
+MEANINGS: Final = {event: meaning for event, (meaning, _) in _PUBLISHED.items()}
 
 
 class _KafkaClientLines(logging.Handler):

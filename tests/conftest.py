@@ -1,20 +1,29 @@
-"""What every test that needs real services shares: the services themselves, and names of its own."""
+"""What every test that needs real services shares: the services themselves, and names of its own.
+
+Which tests `make test-fast` runs is a rule, kept here: those without the markers `services` and `slow`. A test that
+asks for the fixture `services`, by itself or by another fixture, is given that marker; one that starts a server of its
+own has it written down, and fails without it. What is long by design has the marker `slow`, with its reason.
+"""
 
 import os
 import secrets
 
+import hypothesis
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from redis import Redis
 
+from deploy.local.servers import EmbeddedServer
 from deploy.local.services import start_services
 from processor.settings import Settings
 from tests.support.deployment import await_condition
+from tests.support.hostile import FAST, FAST_EXAMPLES
 from tests.support.shop import Shop
 
 CREATE_S = 30.0
 CHAOS_SEED = "ORDER_FACTS_TEST_CHAOS_SEED"
+hypothesis.settings.register_profile(FAST, max_examples=FAST_EXAMPLES)
 
 
 def pytest_configure():
@@ -25,6 +34,32 @@ def pytest_configure():
 def pytest_report_header():
     """Print the seed, so that a failure can be played again."""
     return f"chaos seed: {os.environ[CHAOS_SEED]}"
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
+def pytest_collection_modifyitems(items):
+    """Mark the tests that ask for the services; require a reason of each that is marked as slow."""
+    for item in items:
+        if "services" in getattr(item, "fixturenames", ()):
+            item.add_marker("services")
+        for marker in item.iter_markers("slow"):
+            if not marker.kwargs.get("reason"):
+                raise pytest.UsageError(f"{item.nodeid}: the marker slow needs a reason")
+
+
+@pytest.fixture(autouse=True)
+def no_server_of_its_own(request):
+    """Refuse a test that starts a server without saying so: `make test-fast` would run it."""
+    if request.node.get_closest_marker("services"):
+        yield
+        return
+
+    def refuse(server):
+        pytest.fail(f"{type(server).__name__} is started by a test without the marker services")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EmbeddedServer, "start", refuse)
+        yield
 
 
 @pytest.fixture(scope="session")

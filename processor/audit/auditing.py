@@ -14,13 +14,13 @@ import msgspec
 
 from processor.audit.findings import Findings, Kind, order_name
 from processor.audit.known_orders import Orders
-from processor.audit.mirrors import MirrorAudit
-from processor.audit.partitions import PartitionAudit, Standards, Tally, Window
+from processor.audit.mirror_audit import MirrorAudit
+from processor.audit.partition_audit import PartitionAudit, Standards, Tally, Window
 from processor.audit.reading import Advance, Reading
 from processor.codec.avro import codec
 from processor.errors import StopError
-from processor.kafka import clients as kafka
 from processor.kafka.cluster import Cluster
+from processor.kafka.failures import failures
 from processor.kafka.topics import describe_topics
 from processor.settings import Settings
 from processor.settings.rules import rules_of
@@ -67,10 +67,10 @@ class Audit:
         self._mirror = Mirror(client, lineage, codec())
         self._orders = Orders()
         self._findings = Findings()
-        self._mirrors = MirrorAudit(client, self._mirror, self._reading, self._orders, self._findings)
+        self._mirrors = MirrorAudit(self._mirror, self._reading, self._orders, self._findings)
         self._partitions = range(topics.events.partitions)
         self._cuts = {partition: self._reading.committed(partition) for partition in self._partitions}
-        with kafka.failures("asking for the topics' ends"):
+        with failures("asking for the topics' ends"):
             # The very ends, after the cut: all that the committed transactions wrote is below them.
             self._facts_ends = self._cluster.ends(settings.facts_topic, self._partitions, committed=False)
             self._rejected_ends = self._cluster.ends(settings.rejected_topic, self._partitions, committed=False)
@@ -125,7 +125,7 @@ class Audit:
 
     def _window(self, partition: int, cut: Watermark) -> Window:
         topics = (self._settings.events_topic, self._settings.facts_topic, self._settings.rejected_topic)
-        with kafka.failures("asking where the topics begin"):
+        with failures("asking where the topics begin"):
             events, facts, rejected = (self._cluster.starts(topic, [partition])[partition] for topic in topics)
         return Window(partition, events, facts, rejected, cut)
 
@@ -160,6 +160,6 @@ class Audit:
         )
 
     def _distance(self, topic: str, ends: Mapping[int, int]) -> int:
-        with kafka.failures("asking where the topics begin"):
+        with failures("asking where the topics begin"):
             starts = self._cluster.starts(topic, ends)
         return sum(max(0, end - starts[partition]) for partition, end in ends.items())

@@ -6,8 +6,10 @@ from typing import Final
 from confluent_kafka import Consumer, TopicPartition
 
 from processor.domain.records import Record
-from processor.kafka import clients as kafka
+from processor.kafka.clients import reader
+from processor.kafka.failures import classify_consumer, failures
 from processor.kafka.messages import record_of
+from processor.kafka.ranges import read_range
 from processor.settings import Settings
 from processor.state.watermark import Lineage, Watermark, watermark_of
 
@@ -28,7 +30,7 @@ class Reading:
         self._settings = settings
         self._lineage = lineage
         self._consumers: dict[str, Consumer] = {}
-        self._offsets = kafka.reader(settings, **{"group.id": settings.group_id})  # asks for offsets only
+        self._offsets = reader(settings, **{"group.id": settings.group_id})  # asks for offsets only
         self.advance: Advance = lambda _: None
 
     def close(self) -> None:
@@ -42,16 +44,16 @@ class Reading:
         Waits while a transaction that would move it is open. Raises StopError where it is of other topics.
         """
         asked = [TopicPartition(self._settings.events_topic, partition)]
-        with kafka.failures("asking for the committed offsets", kafka.classify_consumer):
+        with failures("asking for the committed offsets", classify_consumer):
             (entry,) = self._offsets.committed(asked, timeout=_COMMITTED_WAIT_S)
         return None if entry.offset < 0 else watermark_of(entry, self._lineage)
 
     def records(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """Yield a partition's committed records from `start` up to (not with) `end`; one range a topic at a time."""
         if topic not in self._consumers:
-            self._consumers[topic] = kafka.reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
+            self._consumers[topic] = reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
         count = 0
-        for message in kafka.read_range(self._consumers[topic], topic, {partition: start}, {partition: end}):
+        for message in read_range(self._consumers[topic], topic, {partition: start}, {partition: end}):
             yield record_of(message)
             count += 1
             if count % _TELL_EVERY == 0:

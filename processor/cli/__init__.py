@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException
 
 from processor import __version__
 from processor.errors import OrderFactsError, RetryError, StopError
-from processor.kafka.clients import classify
+from processor.kafka.failures import classify
 
 _UNREACHABLE = 3
 # Each command's module has its name. It is imported when it is asked for: the others' modules, and their options,

@@ -7,11 +7,13 @@ import msgspec
 
 from processor.cli.options import CONNECTION, print_line, progress, with_settings
 from processor.cli.showing import messages_of, time_ms
+from processor.codec import rejected as headers
 from processor.codec.avro import codec
 from processor.domain.records import Record, UndecodableError
 from processor.domain.rejections import Reason
 from processor.kafka.messages import record_of
-from processor.replay.replaying import ALL_INVALID, Replay, Selection, Summary, Verdict
+from processor.replay.judging import ALL_INVALID, Selection, Summary, Verdict
+from processor.replay.replaying import Replay
 from processor.settings import Settings
 
 _JSON: Final = msgspec.json.Encoder()
@@ -41,15 +43,15 @@ def show(settings: Settings, *, reason: str | None, since: str | None, is_follow
 
 
 def _rejected_line(record: Record) -> dict[str, Any]:
-    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+    said = headers.read(record)
     return {
-        "reason": headers.get("reason"),
-        "outcome": headers.get("outcome"),
-        "detail": headers.get("detail"),
-        "sourceTopic": headers.get("source.topic"),
-        "sourcePartition": _number(headers.get("source.partition")),
-        "sourceOffset": _number(headers.get("source.offset")),
-        "sourceTimestamp": _number(headers.get("source.timestamp")),
+        "reason": said.reason,
+        "outcome": said.outcome,
+        "detail": said.detail,
+        "sourceTopic": said.topic,
+        "sourcePartition": said.partition,
+        "sourceOffset": said.offset,
+        "sourceTimestamp": said.timestamp_ms,
         "partition": record.partition,
         "offset": record.offset,
         "key": None if record.key is None else record.key.decode(errors="replace"),
@@ -62,10 +64,6 @@ def _event(value: bytes | None) -> Any:
         return None if value is None else codec().decode_event(value)
     except UndecodableError:
         return None
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
 
 
 @rejected.command()

@@ -14,8 +14,9 @@ from confluent_kafka import KafkaError, Message
 
 from processor.cli.options import print_line, progress
 from processor.errors import StopError, UnreachableError, UsageError
-from processor.kafka.clients import classify, plain_producer
+from processor.kafka.clients import plain_producer
 from processor.kafka.cluster import Cluster
+from processor.kafka.failures import classify
 from processor.settings import Settings
 
 _FLUSH_S = 60.0

@@ -9,8 +9,9 @@ from confluent_kafka import Message
 from processor.cli.options import progress
 from processor.cli.serving import stop_on_signals
 from processor.errors import StopError, UsageError
-from processor.kafka.clients import follow, read_range, reader
+from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster
+from processor.kafka.ranges import follow, read_range
 from processor.settings import Settings
 
 _FOLLOW_POLL_S: Final = 0.2

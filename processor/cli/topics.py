@@ -7,8 +7,9 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from processor.cli.options import CONNECTION, with_settings
-from processor.kafka.clients import REQUEST_TIMEOUT_S, classify
+from processor.kafka.clients import REQUEST_TIMEOUT_S
 from processor.kafka.cluster import Cluster
+from processor.kafka.failures import classify
 from processor.settings import Settings
 
 _WEEK_MS: Final = 7 * 24 * 3600 * 1000

@@ -9,8 +9,8 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from processor.codec.avro import UndecodableError, codec
 from processor.domain.claims import ContactChange, identifiers_of
 from processor.domain.records import Record
-from processor.kafka.clients import classify
 from processor.kafka.cluster import Topic
+from processor.kafka.failures import classify
 from processor.kafka.messages import record_of
 from processor.logs import get_logger
 

@@ -19,11 +19,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Final
 
-import msgspec
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import KafkaException
 
-from processor.contacts.changes import Batch, ContactReader
-from processor.contacts.lookup import FORMAT, SHARDS, Hashes, Mark, Position, lineage_of
+from processor.contacts.session import Opened, Session, Totals, wall_clock_ms
+from processor.contacts.shards import FORMAT, SHARDS, Hashes, Mark, Position, lineage_of
 from processor.contacts.writer import (
     TOKEN_BYTES,
     IndexWriter,
@@ -32,16 +31,14 @@ from processor.contacts.writer import (
     why_build,
 )
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster, Topic
+from processor.kafka.failures import classify
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.settings.rules import identification_of
 from processor.state import connection as redis_adapter
 
-_POLL_S: Final = 0.2
-_STATS_S: Final = 10.0
-_CHECK_S: Final = 10.0
 _FIRST_BACKOFF_S: Final = 0.1
 _MAX_BACKOFF_S: Final = 5.0
 # An index that was complete longer ago than this part of delete.retention.ms may have missed a deletion.
@@ -59,22 +56,6 @@ def keep_index(settings: Settings, stop: threading.Event, *, accept_new_topic: b
     _Indexer(settings, stop, accept_new_topic=accept_new_topic).run()
 
 
-class _Totals(msgspec.Struct):
-    """What was done since the start."""
-
-    records: int = 0
-    skipped: int = 0
-
-
-class _Opened(msgspec.Struct, frozen=True):
-    """The index as a session found or began it."""
-
-    topic: Topic
-    max_age_ms: float
-    mark: Mark
-    position: Position
-
-
 class _Indexer:
     """The writer's life: session after session, with waits between them."""
 
@@ -84,7 +65,7 @@ class _Indexer:
         self._accept_new_topic = accept_new_topic
         self._hashes = Hashes(settings)
         self._cluster = Cluster(settings)
-        self._totals = _Totals()
+        self._totals = Totals()
         self._token = secrets.token_bytes(TOKEN_BYTES)
         self._last_id = b""
         self._attempt = 0
@@ -108,13 +89,13 @@ class _Indexer:
     def _session(self, lineage: str) -> None:
         """Run one session; returns when told to stop."""
         topic, max_age_ms = self._topic()
-        consumer = kafka.reader(self._settings, **_READER_PROPERTIES)
+        consumer = reader(self._settings, **_READER_PROPERTIES)
         with closing(consumer), closing(redis_adapter.connect(self._settings)) as client:
             redis_adapter.check_policy(client)
             writer = IndexWriter(client, lineage, self._hashes, self._token)
             self._last_id = writer.take(self._last_id)
             opened = self._open(writer, topic, max_age_ms)
-            session = _Session(self._cluster, consumer, writer, opened, self._totals)
+            session = Session(self._cluster, consumer, writer, opened, self._totals)
             while not self._stop.is_set():
                 session.step()
                 self._gone_on()
@@ -136,10 +117,10 @@ class _Indexer:
             self._log.info("contacts.started", topic=name, partitions=topic.partitions, shards=SHARDS)
         return topic, max(_MIN_AGE_MS, int(settings["delete.retention.ms"]) * _RETENTION_MARGIN)
 
-    def _open(self, writer: IndexWriter, topic: Topic, max_age_ms: float) -> _Opened:
+    def _open(self, writer: IndexWriter, topic: Topic, max_age_ms: float) -> Opened:
         """Resume the index, or begin to build it."""
         self._check_topic(writer.shards, topic)
-        now_ms = _now_ms()
+        now_ms = wall_clock_ms()
         partitions = range(topic.partitions)
         starts = self._cluster.starts(topic.name, partitions)
         very_ends = self._cluster.ends(topic.name, partitions, committed=False)
@@ -155,7 +136,7 @@ class _Indexer:
             self._log.info("contacts.build_started", cause=cause, build=mark.build, to_offsets=mark.ends)
             writer.build(mark, position)
         self._accept_new_topic = False
-        return _Opened(topic, max_age_ms, mark, position)
+        return Opened(topic, max_age_ms, mark, position)
 
     def _wanted(self, topic: Topic) -> Mark:
         """Return the mark of an index that is built from now on."""
@@ -198,115 +179,10 @@ class _Indexer:
             self._log.info("contacts.resumed_after_wait", waited_ms=round(waited_s * 1000))
 
 
-class _Session:
-    """Step 4 of a session: reads on from where the index stands, and writes batch after batch."""
-
-    def __init__(
-        self, cluster: Cluster, consumer: Consumer, writer: IndexWriter, opened: _Opened, totals: _Totals
-    ) -> None:
-        self._cluster = cluster
-        self._reader = ContactReader(consumer, opened.topic, opened.position.offsets, opened.mark.fields)
-        self._writer = writer
-        self._topic = opened.topic
-        self._max_age_ms = opened.max_age_ms
-        self._mark = opened.mark
-        self._position = opened.position
-        # The ends at a time; once they are reached, the index was complete at that time.
-        self._goal: tuple[int, list[int]] | None = None
-        self._lag_records = 0
-        self._totals = totals
-        self._records_before = totals.records  # at the start, and at the last line of statistics
-        self._records_at_stats = totals.records
-        self._began_s = self._stats_s = time.monotonic()
-        self._checked_s = -_CHECK_S
-        self._log = get_logger()
-
-    def step(self) -> None:
-        """Read what is there, for at most _POLL_S where nothing is, and write it."""
-        messages = self._reader.poll(_POLL_S)
-        began_s = time.monotonic()
-        batch = self._reader.read(messages)
-        if began_s - self._checked_s >= min(_CHECK_S, self._max_age_ms / 4000):
-            self._check(began_s)
-        self._write(batch, round((time.monotonic() - began_s) * 1000))
-
-    def _write(self, batch: Batch, read_ms: int) -> None:
-        """Write a batch, if only the position moved by it: an idle partition moves over markers as well."""
-        complete_at_ms = self._position.complete_at_ms
-        if self._goal is not None and self._has_reached(self._goal[1]):
-            complete_at_ms, self._goal = self._goal[0], None
-        mark = self._mark
-        if not mark.is_ready and self._has_reached(mark.ends):
-            mark = msgspec.structs.replace(mark, is_ready=True)
-        position = Position(tuple(self._reader.offsets), complete_at_ms)
-        if mark == self._mark and position == self._position:
-            return
-        began_s = time.monotonic()
-        self._writer.write(batch.changes.values(), position, mark)
-        self._position = position
-        self._totals.records += batch.records
-        self._totals.skipped += batch.skipped
-        if batch.records:
-            self._log_batch(batch, read_ms, began_s)
-        if mark != self._mark:
-            took_s, records = time.monotonic() - self._began_s, self._totals.records - self._records_before
-            self._log.info("contacts.ready", build=mark.build, records=records, took_ms=round(took_s * 1000))
-        self._mark = mark
-
-    def _log_batch(self, batch: Batch, read_ms: int, began_s: float) -> None:
-        deleted = sum(change.identifiers is None for change in batch.changes.values())
-        self._log.info(
-            "contacts.committed",
-            records=batch.records,
-            changed=len(batch.changes) - deleted,
-            deleted=deleted,
-            skipped=batch.skipped,
-            read_ms=read_ms,
-            write_ms=round((time.monotonic() - began_s) * 1000),
-        )
-
-    def _has_reached(self, ends: Sequence[int]) -> bool:
-        return all(offset >= end for offset, end in zip(self._reader.offsets, ends, strict=True))
-
-    def _check(self, now_s: float) -> None:
-        """Look whether the topic is the same and the index young enough, and where the topic ends.
-
-        Asking Kafka is also how its absence is noticed: a consumer without brokers just reads nothing.
-        """
-        self._checked_s, now_ms = now_s, _now_ms()
-        if self._cluster.topics([self._topic.name]).get(self._topic.name) != self._topic:
-            raise RetryError(f"topic {self._topic.name} is not the one that was there before")
-        if now_ms - self._position.complete_at_ms > self._max_age_ms:
-            raise RetryError(f"topic {self._topic.name} was not read to its end for so long that deletions may be lost")
-        found = self._cluster.ends(self._topic.name, range(self._topic.partitions))
-        ends = [found[partition] for partition in range(self._topic.partitions)]
-        self._lag_records = sum(max(0, end - offset) for end, offset in zip(ends, self._reader.offsets, strict=True))
-        if self._goal is None:
-            self._goal = now_ms, ends
-        if now_s - self._stats_s >= _STATS_S:
-            self._log_stats(now_s)
-
-    def _log_stats(self, now_s: float) -> None:
-        rate = (self._totals.records - self._records_at_stats) / (now_s - self._stats_s)
-        self._stats_s, self._records_at_stats = now_s, self._totals.records
-        self._log.info(
-            "contacts.stats",
-            records=self._totals.records,
-            skipped=self._totals.skipped,
-            records_per_s=round(rate, 1),
-            lag_records=self._lag_records,
-            ready=self._mark.is_ready,
-        )
-
-
 @contextmanager
 def _kafka_errors(topic: str) -> Iterator[None]:
     """Turn what the Kafka client raises into the error whose class is what it asks for."""
     try:
         yield
     except KafkaException as error:
-        raise kafka.classify(error.args[0], f"topic {topic}") from error
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+        raise classify(error.args[0], f"topic {topic}") from error

@@ -1,4 +1,4 @@
-"""Writes the contact index (`contact_index` says what lies where), one writer at a time.
+"""Writes the contact index (`contacts.shards` says what is where), one writer at a time.
 
 A batch goes through three phases, each one script call for each shard, all shards in one pipeline:
 
@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import msgspec
 
-from processor.contacts.lookup import (
+from processor.contacts.shards import (
     SHARDS,
     Hashes,
     Mark,

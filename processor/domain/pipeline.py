@@ -147,9 +147,16 @@ def _note_place(defect: Exception, record: Record) -> None:
 REPLAY_TIMESTAMP: Final = "replay.timestamp"
 
 
-def _source(record: Record) -> Source:
-    """Return where an event came from, and its timestamp: of a replayed record the one it had at first (D23)."""
+def first_timestamp_ms(record: Record, own_ms: int) -> int:
+    """Return the timestamp that counts as an event's: of a replayed record the one it had at first, else its own (D23).
+
+    `own_ms` is the timestamp of the event's record, which a record of the rejected topic has in a header.
+    """
     for name, value in record.headers:
         if name == REPLAY_TIMESTAMP and value is not None and value.isdigit() and len(value) < 16:
-            return Source(record.partition, record.offset, int(value))
-    return Source(record.partition, record.offset, record.timestamp_ms)
+            return int(value)
+    return own_ms
+
+
+def _source(record: Record) -> Source:
+    return Source(record.partition, record.offset, first_timestamp_ms(record, record.timestamp_ms))

@@ -1,7 +1,7 @@
 """Why an event became no fact: the reasons, in their order of precedence, and their outcomes."""
 
 from enum import StrEnum
-from typing import final
+from typing import Final, final
 
 import msgspec
 
@@ -39,6 +39,28 @@ class Reason(StrEnum):
 
 
 _IGNORED = frozenset({Reason.UNSUPPORTED_EVENT_TYPE, Reason.ORDER_EXISTS, Reason.ORDER_UNKNOWN, Reason.NO_CHANGE})
+
+WHAT_TO_DO: Final = {
+    Reason.OVERSIZED: "send less, or raise `max_event_bytes`",
+    Reason.UNDECODABLE: "correct the producer: framing, schema version or bytes are wrong, or there are more than "
+    "20,000 parameters, items and attributes",
+    Reason.INVALID_EVENT: "correct the producer: type, keyValue or a parameter's name breaks a limit, or a name occurs "
+    "twice",
+    Reason.UNSUPPORTED_EVENT_TYPE: "nothing",
+    Reason.MISSING_PARAMETER: "send what `detail` names",
+    Reason.KEY_MISMATCH: "send the externalOrderId as the record's key",
+    Reason.INVALID_PARAMETER: "correct the parameter that `detail` names",
+    Reason.INVALID_ITEMS: "correct what `detail` names, such as `items[2].quantity`",
+    Reason.ORDER_UNKNOWN: "nothing; or look for its creation: was it rejected, or is it in another partition?",
+    Reason.ORDER_EXISTS: "nothing; or set `on_duplicate_create=update`",
+    Reason.NO_IDENTIFIER: "send a parameter that says whose order it is",
+    Reason.CONTACT_NOT_FOUND: "import the contact, then replay the event with what followed from it",
+    Reason.CONTACT_MISMATCH: "somebody else's order: correct the identifier, or set `on_owner_conflict=reassign`",
+    Reason.NO_CHANGE: "nothing",
+    Reason.FACT_TOO_LARGE: "send less, or raise `max_fact_bytes` and the topic's `max.message.bytes` (20,000 custom "
+    "fields of an order are the most)",
+}
+"""What a producer does about each reason; for the documents, not for a record."""
 
 
 @final

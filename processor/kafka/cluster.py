@@ -11,7 +11,8 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCol
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
 from processor.errors import StopError, UnreachableError
-from processor.kafka.clients import REQUEST_TIMEOUT_S, classify, client_properties, made
+from processor.kafka.clients import REQUEST_TIMEOUT_S, client_properties, made
+from processor.kafka.failures import classify
 from processor.logs import SERVICE
 from processor.settings import Settings
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from processor.errors import RetryError
 
@@ -76,33 +76,3 @@ class Deliveries:
         if self.is_given_up:
             call()
             raise RetryError("the client gave the transaction up, and does not say why")
-
-
-class BatchDeliveries(Deliveries):
-    """The same of one batch of facts and rejected records, with the reports that are asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.facts_offsets: dict[int, int] = {}  # by partition, of the last fact reported
-        self.too_large: set[tuple[int, int]] = set()  # partition and offset of rejected records that can be cut
-        self.refused_by: str | None = None  # the topic that refused for its size what cannot be cut
-
-    def fact(self, error: KafkaError | None, message: Message) -> None:
-        """Take the report of a fact."""
-        offset, partition = message.offset(), message.partition()
-        if error is not None:
-            self.whole(error, message)
-        elif offset is not None and partition is not None and offset >= 0:
-            self.facts_offsets[partition] = offset
-        else:
-            self.failed(KafkaError(KafkaError._BAD_MSG, "a delivery report without an offset"))  # noqa: SLF001
-
-    def whole(self, error: KafkaError | None, message: Message) -> None:
-        """Take the report of a record that cannot be cut."""
-        if error is not None and self.failed(error):
-            self.refused_by = message.topic()
-
-    def large(self, place: tuple[int, int], error: KafkaError | None, _message: Message) -> None:
-        """Take the report of a rejected record that can be cut."""
-        if error is not None and self.failed(error):
-            self.too_large.add(place)

@@ -6,8 +6,8 @@ import msgspec
 from confluent_kafka import KafkaException
 
 from processor.errors import StopError
-from processor.kafka import clients as kafka
 from processor.kafka.cluster import Cluster, Topic
+from processor.kafka.failures import classify
 from processor.settings import Settings
 
 _BATCH_OVERHEAD_BYTES: Final = 1_000  # of one fact in a batch of its own: batch header, key, record header
@@ -33,7 +33,7 @@ def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
     try:
         found = cluster.topics(names)
     except KafkaException as error:
-        raise kafka.classify(error.args[0], "describing the topics") from error
+        raise classify(error.args[0], "describing the topics") from error
     missing = [name for name in names if name not in found]
     if missing:
         plural = "topics are" if len(missing) > 1 else "topic is"
@@ -92,4 +92,4 @@ def _settings_of(cluster: Cluster, name: str) -> dict[str, str]:
     try:
         return cluster.topic_settings(name)
     except KafkaException as error:
-        raise kafka.classify(error.args[0], f"reading the settings of {name}") from error
+        raise classify(error.args[0], f"reading the settings of {name}") from error

@@ -6,10 +6,7 @@ their event came from. A chunk of copies is one Kafka transaction, and in it sta
 second run, or one after a crash, finds on the broker what is done. Two runs at once cannot both replay a
 record: the later one fences the earlier one first, and reads what was replayed after that.
 
-What was replayed is kept by reason, as a few sweeps (see `replay_ledger`): a run of one reason
-hides nothing of another, and one with `--since` nothing of what is older. A sweep begins just above the
-latest record that its run left out as too old, not at `--since`; so runs that leave nothing out between
-them, such as one each night, add up to one sweep. For this, each run reads the topic from its beginning.
+What was replayed is kept as sweeps (see `judging`); for this, each run reads the topic from its beginning.
 
 Kafka forgets an unused group's offsets after some days. Records older than that, in a partition without
 any, may have been replayed by a run that nobody remembers: they are never replayed, and `--since` or an
@@ -17,167 +14,24 @@ offset set by hand (which says: nothing below, everything above) must say so.
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
-
 from processor.domain.instants import instant_text
-from processor.domain.pipeline import REPLAY_TIMESTAMP
 from processor.domain.records import Record
-from processor.domain.rejections import Outcome, Reason
 from processor.errors import StopError
-from processor.kafka import clients as kafka
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.messages import record_of
-from processor.replay.replay_ledger import (
-    ANY_REASON,
-    ANY_ROUNDS,
-    EVER,
-    PARTITIONS_AT_ONCE,
-    Copy,
-    ReplayLedger,
-    Sweep,
-    Sweeps,
-    with_sweep,
-)
+from processor.kafka.ranges import read_range
+from processor.replay.judging import Copy, Partition, Selection, Summary, Verdict, entry_of
+from processor.replay.replay_ledger import PARTITIONS_AT_ONCE, ReplayLedger
+from processor.replay.sweeps import ANY_REASON, ANY_ROUNDS, EVER, Sweep
 from processor.settings import Settings
 
-REPLAY_ROUND: Final = "replay.round"
 CHUNK_RECORDS: Final = 1_000  # of one transaction, at most
 CHUNK_BYTES: Final = 16 << 20  # and the chunk ends with the record that reaches this
-_REJECTED_HEADERS: Final = frozenset(
-    {"reason", "outcome", "detail", "source.topic", "source.partition", "source.offset", "source.timestamp"}
-)
-_REPLAY_HEADERS: Final = frozenset({REPLAY_ROUND, REPLAY_TIMESTAMP})
 _HOUR_MS: Final = 3_600_000
-
-
-class Verdict(StrEnum):
-    """What becomes of a selected record."""
-
-    REPLAYED = "replayed"
-    ROUNDS = "rounds"  # it was replayed replay_max_rounds times already, and rejected again each time
-    TRUNCATED = "truncated"  # it was too large to be kept whole
-    ALREADY = "already"  # an earlier run replayed it
-
-
-class Selection(msgspec.Struct, frozen=True):
-    """What to replay: rejected for one of the reasons, at `since_ms` (ms since the epoch) or later."""
-
-    reasons: frozenset[Reason]
-    since_ms: int = EVER
-
-
-ALL_INVALID: Final = frozenset(reason for reason in Reason if reason.outcome is Outcome.INVALID)
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """A record of the rejected topic, understood. `rounds` counts how often it has been replayed."""
-
-    record: Record
-    reason: Reason
-    partition: int
-    timestamp_ms: int
-    rounds: int
-    is_truncated: bool
-
-    def copy(self) -> Copy:
-        """Return the event as it was, marked as replayed once more, with its first timestamp (D23)."""
-        own = _REJECTED_HEADERS | _REPLAY_HEADERS
-        kept = tuple(header for header in self.record.headers if header[0] not in own)
-        marks = {REPLAY_ROUND: self.rounds + 1, REPLAY_TIMESTAMP: self.timestamp_ms}
-        return Copy(
-            self.record, self.partition, (*kept, *((name, str(number).encode()) for name, number in marks.items()))
-        )
-
-
-def rejected_of(record: Record) -> Rejected | None:
-    """Return what a record of the rejected topic says; None where this program did not write it."""
-    headers = dict(reversed(record.headers))  # of a name twice, the first counts
-    try:
-        reason = Reason((headers["reason"] or b"").decode())
-        partition = int((headers["source.partition"] or b"").decode())
-        timestamp_ms = int((headers["source.timestamp"] or b"").decode())
-    except (KeyError, ValueError):
-        return None
-    rounds = headers.get(REPLAY_ROUND) or b""
-    return Rejected(
-        record=record,
-        reason=reason,
-        partition=partition,
-        timestamp_ms=_first_timestamp_ms(record, timestamp_ms),
-        rounds=int(rounds) if rounds.isdigit() and len(rounds) < 10 else 0,
-        is_truncated="truncated" in headers,
-    )
-
-
-def _first_timestamp_ms(record: Record, source_ms: int) -> int:
-    """Return the timestamp that stood for the event's when it was processed, as the pipeline reads it."""
-    for name, value in record.headers:
-        if name == REPLAY_TIMESTAMP and value is not None and value.isdigit() and len(value) < 16:
-            return int(value)
-    return source_ms
-
-
-class Partition:
-    """What one run does with one partition of the rejected topic, whose records it is shown in order."""
-
-    def __init__(self, selection: Selection, max_rounds: int, before: Sweeps) -> None:
-        self._selection = selection
-        self._max_rounds = max_rounds
-        self._before = before
-        self._left_ms: dict[Reason, int] = {}  # by reason: the latest time of a record left out as too old
-        self.end = 0  # the offset behind the last record shown
-
-    def judge(self, rejected: Rejected) -> Verdict | None:
-        """Return what becomes of a record; None for one that is not selected."""
-        if rejected.reason not in self._selection.reasons:
-            return None
-        verdict = self._verdict(rejected)
-        rejected_ms = rejected.record.timestamp_ms
-        if rejected_ms >= self._selection.since_ms:
-            return verdict
-        if verdict is Verdict.REPLAYED:
-            self._left_ms[rejected.reason] = max(rejected_ms, self._left_ms.get(rejected.reason, EVER))
-        return None
-
-    def _verdict(self, rejected: Rejected) -> Verdict:
-        if rejected.is_truncated:
-            return Verdict.TRUNCATED
-        place = (rejected.record.offset, rejected.record.timestamp_ms, rejected.rounds)
-        known = (*self._before.get(ANY_REASON, ()), *self._before.get(rejected.reason, ()))
-        if any(sweep.covers(*place) for sweep in known):
-            return Verdict.ALREADY
-        return Verdict.ROUNDS if rejected.rounds >= self._max_rounds else Verdict.REPLAYED
-
-    def swept(self) -> Sweeps:
-        """Return what needs no replay any more once every verdict so far is carried out."""
-        after = dict(self._before)
-        for reason in sorted(self._selection.reasons):
-            since_ms = self._left_ms[reason] + 1 if reason in self._left_ms else EVER
-            sweep = Sweep(self.end, since_ms, self._max_rounds)
-            after[reason.value] = with_sweep(after.get(reason.value, ()), sweep)
-        return after
-
-
-class Summary(msgspec.Struct):
-    """What a run did, or would do; `by_reason` and `by_partition` count what was replayed."""
-
-    verdicts: Counter[Verdict] = msgspec.field(default_factory=Counter)
-    by_reason: Counter[str] = msgspec.field(default_factory=Counter)
-    by_partition: Counter[int] = msgspec.field(default_factory=Counter)
-    foreign: int = 0  # records of the rejected topic that this program did not write
-
-    def add(self, rejected: Rejected, verdict: Verdict) -> None:
-        """Count a selected record."""
-        self.verdicts[verdict] += 1
-        if verdict is Verdict.REPLAYED:
-            self.by_reason[rejected.reason.value] += 1
-            self.by_partition[rejected.partition] += 1
 
 
 class Replay:
@@ -227,7 +81,7 @@ class Replay:
     def steps(self) -> Iterator[None]:
         """Read, judge and replay; yield after each record read. Raises StopError, RetryError, ProducerLostError."""
         size_bytes, touched = 0, set()
-        for message in kafka.read_range(self._ledger.consumer, self._rejected.name, self._starts, self._ends):
+        for message in read_range(self._ledger.consumer, self._rejected.name, self._starts, self._ends):
             record = record_of(message)
             copy = self._take(record)
             if copy is not None:
@@ -245,22 +99,22 @@ class Replay:
         """Judge one record; return the copy that is to be written, if any."""
         partition = self._partitions[record.partition]
         partition.end = record.offset + 1
-        rejected = rejected_of(record)
-        if rejected is None:
+        entry = entry_of(record)
+        if entry is None:
             self.summary.foreign += 1
             return None
-        verdict = partition.judge(rejected)
+        verdict = partition.judge(entry)
         if verdict is not None:
-            self.summary.add(rejected, verdict)
+            self.summary.add(entry, verdict)
         if verdict is not Verdict.REPLAYED:
             return None
-        if not 0 <= rejected.partition < self._events.partitions:
+        if not 0 <= entry.partition < self._events.partitions:
             raise StopError(
                 f"{self._rejected.name}[{record.partition}], offset {record.offset}, came from partition "
-                f"{rejected.partition}, and {self._events.name} has {self._events.partitions} now: an event can only "
+                f"{entry.partition}, and {self._events.name} has {self._events.partitions} now: an event can only "
                 f"go back to its own; add partitions to {self._events.name}"
             )
-        return rejected.copy()
+        return entry.copy()
 
     def _commit(self, touched: set[int]) -> None:
         """One chunk, one transaction."""

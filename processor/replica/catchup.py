@@ -16,9 +16,11 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from processor.codec.schemas import FRAMING
 from processor.errors import RedisError, StopError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import reader
+from processor.kafka.failures import classify, failures
 from processor.logs import get_logger
 from processor.replica import metrics
+from processor.replica.partitions import Tenure
 from processor.settings import Settings
 from processor.state.connection import Line
 from processor.state.mirror import Mirror, MirrorWrite
@@ -33,7 +35,7 @@ log = get_logger()
 class _Job:
     """One partition's catch-up: from `mark`, which the mirror holds once all that was sent is done, to `target`."""
 
-    def __init__(self, tenure: int, mark: Watermark | None, target: Watermark) -> None:
+    def __init__(self, tenure: Tenure, mark: Watermark | None, target: Watermark) -> None:
         self.tenure = tenure
         self.mark = mark
         self.target = target
@@ -65,11 +67,8 @@ class CatchUp:
         """The partitions that are being caught up."""
         return set(self._jobs)
 
-    def begin(self, partition: int, tenure: int, mark: Watermark | None, target: Watermark) -> None:
-        """Start to bring a partition's mirror from `mark` (None: it is missing) to `target`.
-
-        `tenure` tells which assignment of the partition this is for.
-        """
+    def begin(self, partition: int, tenure: Tenure, mark: Watermark | None, target: Watermark) -> None:
+        """Start to bring a partition's mirror from `mark` (None: it is missing) to `target`, in one of its tenures."""
         if mark is None:
             self._mirror.remove(partition)
         self._jobs[partition] = job = _Job(tenure, mark, target)
@@ -82,9 +81,9 @@ class CatchUp:
             missing=mark is None,
         )
 
-    def keep(self, tenures: Mapping[int, int]) -> None:
-        """Drop the catch-ups that are not of these assignments: partition -> tenure."""
-        dropped = [partition for partition, job in self._jobs.items() if tenures.get(partition) != job.tenure]
+    def keep(self, tenures: Mapping[int, Tenure | None]) -> None:
+        """Drop the catch-ups that are not of these tenures, by partition."""
+        dropped = [partition for partition, job in self._jobs.items() if tenures.get(partition) is not job.tenure]
         for partition in dropped:
             del self._jobs[partition]
         if dropped:
@@ -165,7 +164,7 @@ class CatchUp:
     def _reach(job: _Job, message: Any) -> None:
         """Take the end of a partition, which stands at the offset that is read next; raise any other error."""
         if message.error().code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-            raise kafka.classify(message.error(), "reading facts")
+            raise classify(message.error(), "reading facts")
         job.position = min(message.offset(), job.target.facts)
 
     @staticmethod
@@ -193,11 +192,11 @@ class CatchUp:
                 self._reads.clear()
             return
         if self._reader is None:
-            self._reader = kafka.reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
+            self._reader = reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
         topic, wanted = self._settings.facts_topic, {p: job for p, job in self._jobs.items() if not job.done}
         given_up = [TopicPartition(topic, p) for p, job in self._reads.items() if wanted.get(p) is not job]
         new = [TopicPartition(topic, p, job.position) for p, job in wanted.items() if self._reads.get(p) is not job]
-        with kafka.failures("assigning facts"):
+        with failures("assigning facts"):
             if given_up:
                 self._reader.incremental_unassign(given_up)
             if new:

@@ -16,8 +16,10 @@ from typing import Final
 from confluent_kafka import KafkaException
 
 from processor.errors import RetryError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import transactional_id
 from processor.kafka.cluster import Cluster
+from processor.kafka.failures import classify
+from processor.kafka.transactions import end_transaction
 from processor.logs import get_logger
 from processor.settings import Settings
 
@@ -31,7 +33,7 @@ class Fence:
     def __init__(self, settings: Settings, cluster: Cluster) -> None:
         self._settings = settings
         self._cluster = cluster
-        self._own = kafka.transactional_id(settings.group_id, settings.instance_id)
+        self._own = transactional_id(settings.group_id, settings.instance_id)
         self._claims: dict[int, str] = {}
         self._unstable_since: float | None = None
         self._stuck: dict[tuple[str, int], int] = {}
@@ -80,7 +82,7 @@ class Fence:
                 stable = self._cluster.ends(topic, self._claims)
                 ends = self._cluster.ends(topic, self._claims, committed=False)
             except KafkaException as error:
-                raise kafka.classify(error.args[0], f"asking for the ends of {topic}") from error
+                raise classify(error.args[0], f"asking for the ends of {topic}") from error
             behind.update({(topic, p): offset for p, offset in stable.items() if offset < ends[p]})
         return behind
 
@@ -92,10 +94,10 @@ class Fence:
         try:
             present = self._cluster.instances(self._settings.group_id)
         except KafkaException as error:
-            raise kafka.classify(error.args[0], "describing the group") from error
+            raise classify(error.args[0], "describing the group") from error
         if self._settings.instance_id not in present:
             raise RetryError("the group's members are not known now")
-        alive = {kafka.transactional_id(self._settings.group_id, instance) for instance in present}
+        alive = {transactional_id(self._settings.group_id, instance) for instance in present}
         for claim in sorted(claims - alive):
-            kafka.end_transaction(self._settings, claim)
+            end_transaction(self._settings, claim)
             log.warning("predecessor.fenced", transactional_id=claim, partitions=sorted(partitions), cause=cause)

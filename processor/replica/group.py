@@ -1,8 +1,7 @@
 """Step 1: this replica's place in the consumer group, and the records it is handed.
 
-A partition is either *placed* (its next offset and watermark are known, it is read) or *owed* (assigned,
-but paused until it is placed). The rebalance callbacks only note what changed and pause what is new;
-nothing is fetched or decided in them.
+`Partitions` keeps each partition's state; here is only what the client says and is asked. The rebalance callbacks
+note what changed and pause what is new; nothing is fetched or decided in them.
 
 No record handed over is ever forgotten: it is in the batch that `take` returns, or its partition is owed.
 A batch during which a callback ran is dropped, and its partitions are owed again: the generation that its
@@ -18,16 +17,16 @@ from typing import Any, Final, cast
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from msgspec.structs import replace
 
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import group_consumer, session_timeout_s
 from processor.kafka.cluster import Cluster
+from processor.kafka.failures import classify_consumer, failures, is_fatal
 from processor.kafka.messages import fitting, sorted_out
 from processor.logs import get_logger
+from processor.replica.partitions import Partitions, Placed
 from processor.settings import Settings
-from processor.state.watermark import Watermark
 
 _UNSTABLE: Final = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT})  # noqa: SLF001
 _BREAK_S: Final = 3.0  # a fenced member asks for the group's members every two seconds at least
@@ -35,41 +34,27 @@ _LEAVE_POLLS: Final = 100  # of 50 ms: how long a stop waits for its first joini
 log = get_logger()
 
 
-class Placed(msgspec.Struct, frozen=True):
-    """Where a partition is: its watermark, and the one that its mirror must hold (None before the first batch).
+class Intake(msgspec.Struct, frozen=True):
+    """What the client handed over, and the group's metadata at that moment: a commit is of that generation."""
 
-    `end` is the offset up to which it was read when it had no more: beyond the last record stand only the
-    markers of the transactions that records were written in.
-    """
-
-    watermark: Watermark
-    mark: Watermark | None
-    end: int = 0
+    records: list[Record]
+    generation: Any
 
 
 class Group:
-    """The group's consumer, and what this member knows of the partitions it is assigned."""
+    """The group's consumer: membership and intake."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, partitions: Partitions) -> None:
         self._topic = settings.events_topic
         self._settings = settings
-        self._consumer: Consumer = kafka.group_consumer(settings)
+        self._partitions = partitions
+        self._consumer: Consumer = group_consumer(settings)
         self._is_fenced = False  # the consumer is of no use
         self._is_joining = False  # has asked to, and was not answered
         self._taken_s: tuple[float, float] | None = None  # since when the group has had its name, and last had it
-        self._changes = 0
-        self._first_due: dict[int, int] = {}
+        self._changes = 0  # rebalance callbacks that ran
         self._held: list[Record] = []  # handed over, in order, not yet part of a batch; all is paused meanwhile
         self._is_held_back = False
-        self.assigned: set[int] = set()
-        self.tenures: dict[int, int] = {}  # which assignment of a partition this is: it may go and come in one poll
-        self.placed: dict[int, Placed] = {}
-        self.generation: Any = None  # group metadata of the batch in hand
-
-    @property
-    def owed(self) -> set[int]:
-        """The assigned partitions that wait to be placed."""
-        return self.assigned - self.placed.keys()
 
     def join(self) -> None:
         """Join the group; partitions arrive in later polls."""
@@ -88,19 +73,18 @@ class Group:
         if not self._is_fenced:
             return
         name = self._settings.instance_id
-        with kafka.failures("describing the group"):
+        with failures("describing the group"):
             is_taken = name in cluster.instances(self._settings.group_id)
-        if is_taken and self._taken_for_s() > 2 * kafka.session_timeout_s(self._settings):
+        if is_taken and self._taken_for_s() > 2 * session_timeout_s(self._settings):
             raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
         if is_taken:
             raise RetryError(f"fenced as {name}: waiting to see whether another process runs with this instance_id")
         with suppress(KafkaException, RuntimeError):  # it is of no use any more, whatever it says
             self._consumer.close()
         self._changes += 1
-        for known in (self.assigned, self.tenures, self.placed, self._first_due):
-            known.clear()
+        self._partitions.take(self._partitions.assigned)
         self._held, self._is_held_back, self._is_fenced, self._taken_s = [], False, False, None
-        self._consumer = kafka.group_consumer(self._settings)
+        self._consumer = group_consumer(self._settings)
         log.warning("group.rejoined", error="the consumer was fenced by its own earlier try to join")
         self.join()
 
@@ -116,18 +100,18 @@ class Group:
         self._taken_s = since, now
         return now - since
 
-    def take(self, most: int, most_bytes: int, wait_s: float) -> list[Record]:
+    def take(self, most: int, most_bytes: int, wait_s: float) -> Intake:
         """Wait for a first record, then take what is already there, up to a number and about so many bytes.
 
         What was given back, or was beyond the bytes, comes first; nothing else is read until it is used up.
         Returns nothing where a rebalance came between. Raises what a consumer's error asks for.
         """
         changes = self._changes
-        with kafka.failures(f"reading {self._topic}", self._failed):
+        with failures(f"reading {self._topic}", self._failed):
             first = self._consumer.poll(0.0 if self._held else wait_s)
-            self.generation = self._consumer.consumer_group_metadata()
+            generation = self._consumer.consumer_group_metadata()
             if first is None and not self._held:
-                return []
+                return Intake([], generation)
             further = self._consumer.consume(most - 1, 0) if most > 1 and not self._held else []
         fresh, failed = self._sorted_out([first, *further] if first is not None else further)
         is_disturbed = bool(self._held and fresh)  # all is paused then: whatever comes is not in its place
@@ -138,19 +122,22 @@ class Group:
         if changes != self._changes or is_disturbed:
             self.rewind(records)
             log.info("batch.dropped", cause="rebalance", records=len(records))
-            return []
-        return self._cut([record for record in records if record.partition in self.placed], most, most_bytes)
+            return Intake([], generation)
+        placed = self._partitions.placed
+        taken = self._cut([record for record in records if record.partition in placed], most, most_bytes)
+        return Intake(taken, generation)
 
     def give_back(self, records: list[Record]) -> None:
         """Take back the records of a batch that were not consumed; they come first in the next one."""
         if records and not self._held:
-            self._pause(self.placed)
+            self._pause(self._partitions.placed)
+            self._partitions.hold()
         self._is_held_back = self._is_held_back or bool(records)
         self._held = [*records, *self._held]
 
     def stay(self, wait_s: float) -> None:
         """Go on polling while every partition is owed a place; callbacks are served, no record is taken."""
-        with kafka.failures(f"reading {self._topic}", self._failed):
+        with failures(f"reading {self._topic}", self._failed):
             message: Message | None = self._consumer.poll(wait_s)
         records, failed = self._sorted_out([message] if message is not None else [])
         if failed is not None:
@@ -178,19 +165,14 @@ class Group:
     def place(self, partition: int, placed: Placed) -> None:
         """Read a partition from its watermark on. An explicit assignment: a seek can fail for one partition."""
         position = [TopicPartition(self._topic, partition, placed.watermark.source)]
-        with kafka.failures(f"placing partition {partition}", self._failed):
+        with failures(f"placing partition {partition}", self._failed):
             self._consumer.incremental_unassign(position)
             self._consumer.incremental_assign(position)
             if not self._held:
                 self._consumer.resume(position)
-        self.placed[partition] = placed
-
-    def advance(self, watermarks: dict[int, Watermark]) -> None:
-        """Note what a batch committed; its mirror must hold the same from now on."""
-        for partition, watermark in watermarks.items():
-            placed = self.placed.get(partition)
-            if placed is not None:  # else it was taken away, or is owed a place, since records were read ahead
-                self.placed[partition] = Placed(watermark, watermark, placed.end)
+        self._partitions.place(partition, placed)
+        if self._held:
+            self._partitions.hold()
 
     def ends(self) -> dict[int, int]:
         """Return the next offset of each partition that was read to its end, where that is beyond its watermark.
@@ -199,39 +181,33 @@ class Group:
         committed offset that points at a transaction's marker looks like loss once retention removes the marker.
         """
         held = {record.partition for record in self._held}
-        return {
-            partition: placed.end
-            for partition, placed in self.placed.items()
-            if placed.end > placed.watermark.source and partition not in held
-        }
+        return {number: end for number, end in self._partitions.ends().items() if number not in held}
 
-    def rewind(self, in_hand: Iterable[Record] = (), *, everything: bool = False) -> None:
-        """Owe the partitions of the records in hand, or all, a new position; pause them until then."""
-        for record in in_hand:
-            if record.partition in self.assigned:
-                known = self._first_due.get(record.partition, record.offset)
-                self._first_due[record.partition] = min(known, record.offset)
-                self.placed.pop(record.partition, None)
-        if everything:
-            self.placed.clear()
-            self._first_due.clear()
-            self._held, self._is_held_back = [], False
-        self._pause(self.owed)
+    def rewind(self, in_hand: Iterable[Record] = ()) -> None:
+        """Owe the partitions of the records in hand a new position; pause them until then."""
+        self._partitions.rewind(in_hand)
+        self._pause(self._partitions.owed)
         if self._is_held_back and not self._held:
             self._resume()
 
+    def rewind_everything(self) -> None:
+        """Owe every partition a new position: nothing that was handed over counts any more."""
+        self._partitions.rewind_everything()
+        self._held, self._is_held_back = [], False
+        self._pause(self._partitions.owed)
+
     def ping(self, wait_s: float) -> None:
         """Ask a broker for the topic's metadata. Raises what its silence asks for."""
-        with kafka.failures("asking for metadata", self._failed):
+        with failures("asking for metadata", self._failed):
             self._consumer.list_topics(self._topic, timeout=wait_s)
 
     def lag_records(self) -> int | None:
         """Return how many committed records wait in this member's partitions, as last heard; None if not known."""
-        if self.owed:
+        if self._partitions.owed:
             return None
         lag = 0
-        for partition, placed in self.placed.items():
-            with kafka.failures("asking for the lag", self._failed):
+        for partition, placed in self._partitions.placed.items():
+            with failures("asking for the lag", self._failed):
                 ends = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
             if ends is None or ends[1] < 0:
                 return None
@@ -250,7 +226,7 @@ class Group:
                 self._poll_while(lambda: self._is_joining)
                 self._consumer.unsubscribe()
                 self._consumer.poll(0.0)  # an assignment that came just before
-                self._poll_while(lambda: bool(self.assigned or self._consumer.memberid()))
+                self._poll_while(lambda: bool(self._partitions.assigned or self._consumer.memberid()))
         finally:
             self._consumer.close()
 
@@ -270,17 +246,15 @@ class Group:
             if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 failed = failed or error
             else:
-                partition, end = cast("int", message.partition()), cast("int", message.offset())
-                if partition in self.placed:
-                    self.placed[partition] = replace(self.placed[partition], end=end)
+                self._partitions.ended(cast("int", message.partition()), cast("int", message.offset()))
         return records, failed
 
     def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
         """Return what an error asks for; note that the consumer is of no use any more, if so."""
-        if kafka.is_fatal(error):
+        if is_fatal(error):
             self._is_fenced = True
             return RetryError(f"{doing}: {error.str()}")
-        return kafka.classify_consumer(error, doing)
+        return classify_consumer(error, doing)
 
     def _cut(self, records: list[Record], most: int, most_bytes: int) -> list[Record]:
         """Return what one batch may hold; keep the rest, and read on where nothing is kept."""
@@ -299,9 +273,7 @@ class Group:
         numbers = sorted(entry.partition for entry in partitions)
         # Any offset will do, as nothing is fetched while paused: `place` gives the right one.
         consumer.incremental_assign([TopicPartition(self._topic, number, 0) for number in numbers])
-        self.assigned |= set(numbers)
-        for number in numbers:
-            self.tenures[number] = self._changes
+        self._partitions.assign(numbers)
         self._pause(numbers)
         log.info("partition.assigned", partitions=numbers)
 
@@ -317,32 +289,33 @@ class Group:
             return
         consumer.incremental_unassign(partitions)
         numbers = sorted(entry.partition for entry in partitions)
-        for number in numbers:
-            self.assigned.discard(number)
-            self.tenures.pop(number, None)
-            self.placed.pop(number, None)
-            self._first_due.pop(number, None)
+        self._partitions.take(numbers)
         log.info("partition.revoked", partitions=numbers, lost=lost)
 
     def _pause(self, partitions: Iterable[int]) -> None:
         entries = [TopicPartition(self._topic, partition) for partition in partitions]
         if entries:
-            with kafka.failures("pausing", self._failed):
+            with failures("pausing", self._failed):
                 self._consumer.pause(entries)
 
     def _resume(self) -> None:
         """Read the placed partitions on from behind the last record handed over."""
         self._is_held_back = False
-        entries = [TopicPartition(self._topic, partition) for partition in self.placed]
+        entries = [TopicPartition(self._topic, partition) for partition in self._partitions.placed]
         if entries:
-            with kafka.failures("resuming", self._failed):
+            with failures("resuming", self._failed):
                 self._consumer.resume(entries)
+        self._partitions.resume()
 
     def _check_first(self, records: Iterable[Record]) -> None:
-        for record in records:
-            due = self._first_due.pop(record.partition, None)
-            if due is not None and record.offset != due:
+        """Require that a partition which is read again begins with the first record that was dropped."""
+        for number, due in self._partitions.due().items():
+            first = next((record.offset for record in records if record.partition == number), None)
+            if first is None:
+                continue
+            if first != due:
                 raise StopError(
-                    f"{self._topic}[{record.partition}]: offset {due} was read once and is gone, the next is "
-                    f"{record.offset}; records were deleted while they were processed: start again to be told more"
+                    f"{self._topic}[{number}]: offset {due} was read once and is gone, the next is {first}; "
+                    "records were deleted while they were processed: start again to be told more"
                 )
+            self._partitions.met(number)

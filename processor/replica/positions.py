@@ -21,12 +21,14 @@ import msgspec
 from confluent_kafka import KafkaException, TopicPartition
 
 from processor.errors import StopError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import transactional_id
+from processor.kafka.failures import classify
 from processor.kafka.topics import describe_topics
 from processor.logs import get_logger
 from processor.replica.catchup import CatchUp
 from processor.replica.fencing import Fence
-from processor.replica.group import Group, Placed
+from processor.replica.group import Group
+from processor.replica.partitions import Partitions, Placed, Tenure
 from processor.replica.startup import Found
 from processor.settings import Settings
 from processor.state.connection import Line
@@ -55,8 +57,9 @@ class _Bounds(msgspec.Struct, frozen=True):
 class Positions:
     """Places the partitions of the group that are owed a place."""
 
-    def __init__(self, settings: Settings, group: Group, mirror: Mirror, found: Found) -> None:
+    def __init__(self, settings: Settings, partitions: Partitions, group: Group, mirror: Mirror, found: Found) -> None:
         self._settings = settings
+        self._partitions = partitions
         self._group = group
         self._mirror = mirror
         self._cluster = found.cluster
@@ -66,56 +69,55 @@ class Positions:
         self._catchup = CatchUp(settings, mirror, Line(found.redis))
         self._fence = Fence(settings, found.cluster)
         self._claimed: set[int] = set()
-        self._told: dict[int, tuple[int, int, Watermark]] = {}
+        self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # the last place of each partition
         self._not_before = 0.0
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._pending_since: float | None = None
-
-    @property
-    def catching_up(self) -> set[int]:
-        """The partitions whose mirror is being brought up to date."""
-        return self._catchup.partitions
 
     @property
     def events_wait_s(self) -> float:
         """How long events may be waited for: a catch-up that reads goes on at once, one that waits takes no core."""
         usually, unplaced, waiting, reading = _EVENTS_WAIT_S
         if not self._catchup.partitions:
-            return usually if self._group.placed else unplaced
+            return usually if self._partitions.placed else unplaced
         return waiting if self._catchup.is_waiting else reading
 
     def settle(self) -> None:
         """Place what is owed as far as that goes now; returns soon, and is called again before each batch."""
         self._keep_catch_ups()
-        owed = sorted(self._group.owed - self._catchup.partitions)
+        owed = sorted(self._partitions.owed - self._partitions.catching_up)
         if owed and time.monotonic() >= self._not_before:
             self._place(owed)
-        for partition, watermark in self._catchup.step(0.0 if self._group.placed else _CATCH_UP_WAIT_S).items():
+        for partition, watermark in self._catchup.step(0.0 if self._partitions.placed else _CATCH_UP_WAIT_S).items():
             self._put(partition, Placed(watermark, watermark), "caught_up")
+        self._partitions.end_catch_ups(self._catchup.partitions)
         self._claim()
-        self._fence.forget(self._group.assigned)
+        self._fence.forget(self._partitions.assigned)
         self._fence.look()
 
     def catch_up(self) -> None:
         """Go on with the catch-ups alone; a partition that arrives stays owed, and is placed by the next `settle`."""
         self._keep_catch_ups()
         self._catchup.step(_CATCH_UP_WAIT_S)
+        self._partitions.end_catch_ups(self._catchup.partitions)
 
     def _keep_catch_ups(self) -> None:
-        self._catchup.keep({p: self._group.tenures[p] for p in self._group.owed})
+        """Go on only with the catch-ups of partitions that are still in the same tenure."""
+        self._catchup.keep({number: self._partitions.tenure(number) for number in self._partitions.catching_up})
 
     def _claim(self) -> None:
         """Write this member's claim on what it was given, before its first batch with it."""
-        self._claimed &= self._group.assigned
-        new = self._group.placed.keys() - self._claimed
+        self._claimed &= self._partitions.assigned
+        new = self._partitions.placed.keys() - self._claimed
         if new:
-            self._mirror.claim(new, kafka.transactional_id(self._settings.group_id, self._settings.instance_id))
+            self._mirror.claim(new, transactional_id(self._settings.group_id, self._settings.instance_id))
             self._claimed |= new
 
     def drop(self, *, catch_ups: bool = True) -> None:
         """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed anew."""
         if catch_ups:
             self._catchup.close()
+            self._partitions.end_catch_ups(())
         self._claimed.clear()
 
     def _place(self, owed: list[int]) -> None:
@@ -126,7 +128,7 @@ class Positions:
         if committed is None:  # a predecessor's transaction is pending: wait, while other partitions go on
             self._not_before = time.monotonic() + _PACE_S
             self._wait_s = min(self._wait_s * 2, _COMMITTED_WAIT_S[1])
-            self._tell_pending(owed)
+            self._log_pending(owed)
             self._fence.offsets_unstable(owed)
             return
         self._pending_since = None
@@ -144,7 +146,7 @@ class Positions:
             else:
                 self._place_committed(entry, mark, bounds)
 
-    def _tell_pending(self, owed: list[int]) -> None:
+    def _log_pending(self, owed: list[int]) -> None:
         """Log once that a predecessor's transaction holds the committed offsets open."""
         if self._pending_since is None:
             self._pending_since = time.monotonic()
@@ -200,14 +202,17 @@ class Positions:
             raise StopError(self._moved_back(partition, watermark.source, mark.source))
         else:
             self._check_rebuild(partition, mark, bounds)
-            self._catchup.begin(partition, self._group.tenures[partition], mark, watermark)
+            tenure = self._partitions.tenure(partition)
+            assert tenure is not None, "no callback runs while partitions are placed"
+            self._catchup.begin(partition, tenure, mark, watermark)
+            self._partitions.begin_catch_up(partition)
 
     def _put(self, partition: int, placed: Placed, mirror: str) -> None:
         self._group.place(partition, placed)
-        place = (partition, self._group.tenures[partition], placed.watermark)
-        if self._told.get(partition) == place:
+        place = (self._partitions.tenure(partition), placed.watermark)
+        if self._logged.get(partition) == place:
             return  # a retry that finds everything where it was is no news
-        self._told[partition] = place
+        self._logged[partition] = place
         log.info(
             "partition.positioned",
             partition=partition,
@@ -265,7 +270,7 @@ class Positions:
                 self._cluster.ends(facts, partitions, committed=False),
             )
         except KafkaException as error:
-            raise kafka.classify(error.args[0], "asking for the topics' ends") from error
+            raise classify(error.args[0], "asking for the topics' ends") from error
 
 
 def _not_mirrored(committed: list[TopicPartition], marks: Mapping[int, Mark]) -> list[int]:

@@ -12,7 +12,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from processor.codec.avro import codec
 from processor.errors import StopError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import REQUEST_TIMEOUT_S, reader
+from processor.kafka.failures import classify, failures
 from processor.replica import startup
 from processor.replica.startup import Found
 from processor.settings import Settings
@@ -99,13 +100,13 @@ def _usable(entry: TopicPartition | None, found: Found) -> Watermark | None:
 
 
 def _require_quiet(settings: Settings, found: Found) -> None:
-    with kafka.failures("describing the group"):
+    with failures("describing the group"):
         members = found.cluster.instances(settings.group_id)
     if members:
         raise StopError(f"replicas run in the group {settings.group_id}: {', '.join(sorted(members))}; stop them first")
     partitions = range(found.topics.events.partitions)
     for topic in (settings.facts_topic, settings.rejected_topic):
-        with kafka.failures(f"asking for the ends of {topic}"):
+        with failures(f"asking for the ends of {topic}"):
             stable = found.cluster.ends(topic, partitions)
             is_open = stable != found.cluster.ends(topic, partitions, committed=False)
         if is_open:
@@ -116,10 +117,10 @@ def _committed(settings: Settings, found: Found) -> dict[int, TopicPartition]:
     # Asked by a consumer that never joins: the admin client's own question for offsets can crash the process
     # while the group's coordinator is coming up (librdkafka issue 5040).
     asked = [TopicPartition(settings.events_topic, p) for p in range(found.topics.events.partitions)]
-    consumer = kafka.reader(settings, **{"group.id": settings.group_id})
+    consumer = reader(settings, **{"group.id": settings.group_id})
     try:
-        with kafka.failures("fetching committed offsets"):
-            return {entry.partition: entry for entry in consumer.committed(asked, timeout=kafka.REQUEST_TIMEOUT_S)}
+        with failures("fetching committed offsets"):
+            return {entry.partition: entry for entry in consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)}
     finally:
         consumer.close()
 
@@ -128,8 +129,8 @@ def _set(settings: Settings, found: Found, partition: int, watermark: Watermark)
     metadata = metadata_text(watermark, found.lineage)
     entry = TopicPartition(settings.events_topic, partition, watermark.source, metadata)
     asked = ConsumerGroupTopicPartitions(settings.group_id, [entry])
-    with kafka.failures("setting offsets"):
+    with failures("setting offsets"):
         (future,) = found.cluster.admin.alter_consumer_group_offsets([asked]).values()
-        (changed,) = future.result(kafka.REQUEST_TIMEOUT_S).topic_partitions
+        (changed,) = future.result(REQUEST_TIMEOUT_S).topic_partitions
     if changed.error is not None:
-        raise kafka.classify(changed.error, f"setting the offset of partition {partition}")
+        raise classify(changed.error, f"setting the offset of partition {partition}")

@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from processor.codec.avro import codec
-from processor.contacts.lookup import ContactIndex, lineage_of
+from processor.contacts.lookup import ContactIndex
+from processor.contacts.shards import lineage_of
 from processor.errors import RetryError, UnreachableError, UsageError
 from processor.kafka import topics
 from processor.kafka.cluster import Cluster

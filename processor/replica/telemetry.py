@@ -18,9 +18,9 @@ from processor.domain.rejections import Outcome
 from processor.logs import get_logger
 from processor.replica import metrics
 from processor.replica.health import Health, HealthServer
+from processor.replica.timing import Step
 
 STATS_EVERY_S: Final = 10.0
-STEPS: Final = ("poll_ms", "decode_ms", "lookup_ms", "fold_ms", "commit_ms", "mirror_ms")
 log = get_logger()
 
 
@@ -42,7 +42,7 @@ class Telemetry:
         """What the replica waits for, if anything."""
         return self._waiting_for
 
-    def committed(self, folded: Folded, times_ms: Mapping[str, float]) -> None:
+    def committed(self, folded: Folded, times_ms: Mapping[Step, float]) -> None:
         """Tell of a batch that is in Kafka for good."""
         outcomes = folded.outcomes
         ignored, invalid = outcomes[Outcome.IGNORED], outcomes[Outcome.INVALID]
@@ -52,8 +52,8 @@ class Telemetry:
             metrics.EVENTS.labels(outcome).inc(count)
         for reason, count in folded.reasons.items():
             metrics.REJECTED.labels(reason.value).inc(count)
-        for step in STEPS:
-            metrics.STEP.labels(step.removesuffix("_ms")).observe(times_ms[step] / 1000)
+        for step, time_ms in times_ms.items():
+            metrics.STEP.labels(step.value).observe(time_ms / 1000)
         log.info(
             "batch.committed",
             records=len(folded.outputs),
@@ -64,7 +64,7 @@ class Telemetry:
             partitions=sorted(folded.next_offsets),
             input_bytes=folded.input_bytes,
             output_bytes=folded.output_bytes,
-            **times_ms,
+            **{f"{step}_ms": time_ms for step, time_ms in times_ms.items()},
         )
 
     def aborted(self, recovery: str, error: str, step: str, records: int) -> None:

@@ -5,12 +5,15 @@ from typing import Final, cast
 
 import msgspec
 
+from processor.codec import rejected
 from processor.codec.avro import codec
 from processor.domain.records import Record, UndecodableError
 from processor.errors import StopError
-from processor.kafka import clients as kafka
+from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster
+from processor.kafka.failures import failures
 from processor.kafka.messages import record_of
+from processor.kafka.ranges import read_range
 from processor.settings import Settings
 
 _FIRST_STEP: Final = 16
@@ -31,7 +34,7 @@ def last_outputs(settings: Settings, cluster: Cluster, partitions: Collection[in
     """
     kinds = ((settings.facts_topic, _of_fact), (settings.rejected_topic, _of_rejected))
     outputs: dict[int, LastOutput] = {}
-    with kafka.failures("reading the last outputs"):
+    with failures("reading the last outputs"):
         for topic, kind in kinds:
             for partition, record in _last_records(settings, cluster, topic, partitions).items():
                 output, known = kind(record), outputs.get(partition)
@@ -47,17 +50,17 @@ def is_same_events_topic(settings: Settings, cluster: Cluster, partition: int, l
     removed the event this cannot be told, and a topic that retention has reached is an old one.
     """
     topic = settings.events_topic
-    with kafka.failures(f"reading {topic}"):
+    with failures(f"reading {topic}"):
         start, end = cluster.starts(topic, [partition])[partition], cluster.ends(topic, [partition])[partition]
     if last.source_offset < start:
         return True
     if last.source_offset >= end:
         return False
-    consumer = kafka.reader(settings)
+    consumer = reader(settings)
     try:
         bounds = ({partition: last.source_offset}, {partition: last.source_offset + 1})
-        with kafka.failures(f"reading {topic}"):
-            keys = [message.key() for message in kafka.read_range(consumer, topic, *bounds)]
+        with failures(f"reading {topic}"):
+            keys = [message.key() for message in read_range(consumer, topic, *bounds)]
     finally:
         consumer.close()
     return keys == [last.key]
@@ -71,14 +74,12 @@ def _last_records(settings: Settings, cluster: Cluster, topic: str, partitions: 
     if not left:
         return records
     step = _FIRST_STEP
-    consumer = kafka.reader(settings)  # for each topic: a client takes a second to learn where a further one is
+    consumer = reader(settings)  # for each topic: a client takes a second to learn where a further one is
     try:
         while left:
             starts = {partition: max(begins[partition], ends[partition] - step) for partition in left}
             bounds = starts, {partition: ends[partition] for partition in left}
-            found = {
-                cast("int", message.partition()): message for message in kafka.read_range(consumer, topic, *bounds)
-            }
+            found = {cast("int", message.partition()): message for message in read_range(consumer, topic, *bounds)}
             records |= {partition: record_of(message) for partition, message in found.items()}
             left = {partition for partition in left - found.keys() if starts[partition] > begins[partition]}
             step *= 8
@@ -95,5 +96,5 @@ def _of_fact(record: Record) -> LastOutput:
 
 
 def _of_rejected(record: Record) -> LastOutput | None:
-    offset = dict(record.headers).get("source.offset") or b""
-    return LastOutput(int(offset), record.key) if offset.isdigit() else None
+    offset = rejected.read(record).offset
+    return None if offset is None else LastOutput(offset, record.key)

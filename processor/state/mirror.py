@@ -9,7 +9,7 @@ the watermark, and one space the transactional id of the member that wrote last,
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -20,13 +20,15 @@ from processor.codec.avro import Codec
 from processor.codec.order_state import order_of
 from processor.codec.packed_items import unpacked
 from processor.domain.records import Order, UndecodableError
-from processor.errors import MirrorMovedError, OrderFactsError, StopError
+from processor.errors import MirrorMovedError, OrderFactsError, RedisError, StopError
+from processor.logs import get_logger
 from processor.state.connection import Client, Line, TakeAnswers, classify, execute
 from processor.state.watermark import Lineage, Watermark
 
 _FORMAT: Final = b"2"  # part of the key: another form of state is another mirror, rebuilt from the facts
 _WATERMARK: Final = b""
 _CLAIM: Final = b" "
+log = get_logger()
 
 # KEYS[1]  the partition's hash
 # ARGV[1]  the watermark that must stand there, empty for none
@@ -115,6 +117,26 @@ class Mirror:
                     orders[partition, name] = self._order(partition, value)
         return watermarks, orders
 
+    def look(self, partition: int, names: Sequence[bytes]) -> tuple[Watermark | None, list[bytes | None]]:
+        """Return a partition's watermark and, as of it, the states of the orders named; None where there is none."""
+        asked: Any = self._client
+        try:
+            mark, *states = asked.hmget(self.key(partition), [_WATERMARK, *names])
+        except redis.RedisError as error:
+            raise classify(error) from error
+        return _watermark(mark), states
+
+    def names(self, partition: int, count: int) -> Iterator[list[bytes]]:
+        """Yield the names of the orders in a partition's mirror, some `count` at a time; some may come twice."""
+        asked: Any = self._client
+        cursor = -1
+        while cursor != 0:
+            try:
+                cursor, found = asked.hscan(self.key(partition), max(cursor, 0), count=count)
+            except redis.RedisError as error:
+                raise classify(error) from error
+            yield [name for name in found if name not in {_WATERMARK, _CLAIM}]
+
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
         """Write all partitions, without waiting. Each answer is 1, or 0 where another watermark stood (`refused`)."""
         for write in writes:
@@ -122,6 +144,13 @@ class Mirror:
             arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)
             line.execute_command("EVAL", _WRITE, 1, self.key(write.partition), *arguments)
         line.send(take)
+
+    def write(self, line: Line, writes: Sequence[MirrorWrite]) -> None:
+        """Write all partitions, without waiting. What is not written is logged; the next look-up finds it behind."""
+        try:
+            self.send(line, writes, lambda answers: _log_refused(refused(writes, answers)))
+        except RedisError as error:
+            _log_refused({write.partition: str(error) for write in writes})
 
     def remove(self, partition: int) -> None:
         """Remove a partition's mirror as a whole."""
@@ -165,6 +194,12 @@ def refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> dict[int, 
         elif not answer:
             found[write.partition] = "another watermark stands there"
     return found
+
+
+def _log_refused(refusals: Mapping[int, str]) -> None:
+    for error in sorted(set(refusals.values())):
+        partitions = sorted(partition for partition, why in refusals.items() if why == error)
+        log.warning("mirror.not_written", error=error, partitions=partitions)
 
 
 def _watermark(text: bytes | None) -> Watermark | None:

@@ -10,8 +10,8 @@ import io
 import fastavro
 import msgspec
 
-from processor.kafka.clients import read_range
 from processor.kafka.messages import record_of
+from processor.kafka.ranges import read_range
 from tests.benchmarks.stage import PARTITIONS
 from tests.reference import ContactRecord, Fact, Input, Rules, contact_lookup, fold
 from tests.support.deployment import CONTACT, EVENT, UNDECODABLE

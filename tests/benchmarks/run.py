@@ -14,7 +14,7 @@ transaction is. When the last output came is the broker's own time of appending 
 import time
 from dataclasses import dataclass
 
-from processor.kafka.clients import read_range
+from processor.kafka.ranges import read_range
 from tests.benchmarks.process import EndedError, Measured, cpu_s
 from tests.benchmarks.programs import PROGRAMS, Job
 from tests.benchmarks.stage import Progress

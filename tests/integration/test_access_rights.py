@@ -1,4 +1,4 @@
-"""Proves that the access rights that the README lists are enough, on a Kafka and a Redis that grant nothing else."""
+"""Proves that the access rights that deploy/README.md lists are enough, where Kafka and Redis grant nothing else."""
 
 import re
 import signal
@@ -25,7 +25,7 @@ from tests.support.deployment import deployed
 from tests.support.refusals import forget_mirror, remove_mirror
 from tests.support.traffic import contacts, created, traffic
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "deploy" / "README.md").read_text(encoding="utf-8")
 OPERATIONS = {
     "Read": AclOperation.READ,
     "Write": AclOperation.WRITE,
@@ -118,7 +118,7 @@ class GuardedKafka(EmbeddedKafka):
 
 def listed(column):
     """Give the rights of one column of the README's table, as ACL bindings of its user."""
-    table = README[README.index("### Access rights") :].split("\n\n")[2]
+    table = README[README.index("## Access rights") :].split("\n\n")[2]
     found = []
     for row in table.splitlines()[2:]:
         cells = [cell.strip() for cell in row.strip("|").split("|")]

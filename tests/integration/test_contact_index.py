@@ -7,7 +7,8 @@ import pytest
 from confluent_kafka import Producer
 
 from processor.codec.avro import codec
-from processor.contacts.lookup import HASH_BYTES, MARK, ContactIndex, Hashes, IndexNotReadyError, read_mark
+from processor.contacts.lookup import ContactIndex, IndexNotReadyError
+from processor.contacts.shards import HASH_BYTES, MARK, Hashes, read_mark
 from processor.domain.records import Identifier
 from processor.settings import IdentificationRule
 from tests.reference import ContactRecord, contact_lookup
@@ -112,6 +113,11 @@ def test_c4_orders_wait_until_the_index_is_whole(shop):
     with shop.writer():
         shop.await_found("phone", "1", None)
         shop.await_logged("contacts.ready")
+    mark = read_mark(shop.client.hget(shop.keys[0], MARK))
+    for key in shop.keys:
+        shop.client.hset(key, MARK, msgspec.msgpack.encode(msgspec.structs.replace(mark, is_ready=False)))
+    with pytest.raises(IndexNotReadyError, match="is being built"):
+        shop.index().find(Identifier("phone", "1"))
 
 
 def test_c4_an_index_of_another_make_is_not_ready(shop):

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
-from processor.contacts.lookup import SHARDS, Hashes, Position, lineage_of, shard_keys, shard_of
+from processor.contacts.shards import SHARDS, Hashes, Position, lineage_of, shard_keys, shard_of
 from processor.contacts.writer import TOKEN_BYTES, standing
 from processor.errors import RetryError, StopError
 from tests.support.contact_index import (
@@ -62,6 +62,7 @@ class World:
         self.commands = 0
         self.faults = {}
         self.sent = []
+        self.damages = 0  # how often a shard was put back to something else than it was
         self.history = {key: [] for key in self.keys}  # of each shard: (number of the command before, dump)
         self.is_recorded = False
 
@@ -87,12 +88,14 @@ class World:
 
     def put_back(self, key, commands_ago):
         """Put a shard back to how it was so many commands ago."""
+        before = self.client.hgetall(key)
         number = self.commands - commands_ago
         dumps = [dump for at, dump in self.history[key] if at <= number]
         if dumps and dumps[-1] is not None:
             self.client.restore(key, 0, dumps[-1], replace=True)
         else:
             self.client.delete(key)
+        self.damages += self.client.hgetall(key) != before
 
     def assert_exact(self):
         """Compare the index with what the topic says."""
@@ -147,7 +150,9 @@ def test_c1_two_crashes_between_any_two_commands_change_nothing(redis_client, se
     session(built.writer(), built.topic, built.mark, batch=3)
     total = built.commands
     built.remove()
-    for one, two in itertools.product(range(BUILT + 1, total, 13), range(20, 150, 11)):
+    moments = list(itertools.product(range(BUILT + 1, total, 13), range(20, 150, 11)))
+    assert len(moments) > 50
+    for one, two in moments:
         world = World(redis_client, settings, history_topic(HISTORY[:6]))
         world.faults[one] = crash
         with pytest.raises(Crash):
@@ -190,6 +195,7 @@ def test_c4_a_shard_put_back_by_itself_is_noticed(redis_client, settings, ago):
     whole = World(redis_client, settings, history_topic())
     session(whole.writer(), whole.topic, whole.mark, batch=2)
     whole.remove()
+    damages = 0
     for number in range(BUILT, whole.commands + 1, 9):
         world = World(redis_client, settings, history_topic())
         world.is_recorded = True
@@ -197,7 +203,9 @@ def test_c4_a_shard_put_back_by_itself_is_noticed(redis_client, settings, ago):
         for _ in range(2):  # the second session begins where nothing is left to be read
             settle(world.writer, world.topic, world.mark, batch=2)
         world.assert_exact()
+        damages += world.damages
         world.remove()
+    assert damages > 3
 
 
 RECORDS = st.tuples(

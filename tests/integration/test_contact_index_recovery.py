@@ -15,7 +15,8 @@ from confluent_kafka.admin import (
 )
 
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis
-from processor.contacts.lookup import POSITION, IndexNotReadyError, Position
+from processor.contacts.lookup import IndexNotReadyError
+from processor.contacts.shards import POSITION, Position
 from processor.domain.records import Identifier
 from processor.errors import StopError
 from processor.logs import EVENTS

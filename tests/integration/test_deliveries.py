@@ -5,7 +5,7 @@ import random
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from processor.kafka import clients as kafka
+from processor.kafka.clients import reader, transactional_producer
 from processor.kafka.deliveries import Deliveries
 
 PARTITIONS = 3
@@ -23,7 +23,7 @@ def topic(settings, create_topic):
 @pytest.fixture
 def producer(settings):
     """Give a producer in a transaction, which is aborted at the end."""
-    producer = kafka.transactional_producer(settings, 19_000)
+    producer = transactional_producer(settings, 19_000)
     producer.init_transactions(TIMEOUT_S)
     producer.begin_transaction()
     yield producer
@@ -72,7 +72,7 @@ def test_reason_that_no_report_tells_is_what_the_next_call_fails_with(settings, 
     write_until_refused(producer, topic, deliveries, [], None)
     deliveries.await_reports(producer, TIMEOUT_S)
     assert deliveries.reason is None
-    metadata = kafka.reader(settings).consumer_group_metadata()
+    metadata = reader(settings).consumer_group_metadata()
     with pytest.raises(KafkaException, match=f"ProduceRequest for {topic}") as raised:
         deliveries.require_open(
             lambda: producer.send_offsets_to_transaction([TopicPartition(topic, 0, 0)], metadata, TIMEOUT_S)

@@ -80,8 +80,23 @@ def test_zombie_writes_nothing(deployment, moment):
         assert zombie.lines("mirror.not_written"), "the mirror must have refused the late write"
 
 
-def test_two_replicas_join_and_leave_under_load(deployment):
-    """Rebalances in the middle of batches drop and rewind them; nothing is lost, doubled or out of order."""
+def test_rebalance_in_the_middle_of_a_batch_drops_it(deployment):
+    """Records that were taken before another member joined are dropped and read again, each once (see `lingering`)."""
+    deployment.send(traffic(seed=38, count=100))
+    first = deployment.start("run", name="a", module="tests.support.lingering")
+    first.await_line("test.lingering")
+    second = deployment.replica("b")
+    (dropped,) = first.await_line("batch.dropped")
+    assert dropped["cause"] == "rebalance"
+    assert dropped["records"] >= 1
+    deployment.await_accounted()
+    for replica in (first, second):
+        replica.stop()
+    deployment.require_right_outputs()
+
+
+def test_replicas_join_and_leave_under_load(deployment):
+    """Partitions go and come while batches of 20 are processed; nothing is lost, doubled or out of order."""
     first = deployment.replica("a", max_batch=20)
     names = iter("bcdefg")
     for round_number in range(3):
@@ -230,17 +245,25 @@ def test_left_over_records_of_a_spent_budget_come_next(deployment):
     assert len(committed) > 3
 
 
-def test_replica_of_a_dead_group_member_is_not_needed(deployment):
-    """A stop for good gives the partitions away at once: another replica has them well before the session's end."""
-    first, second = deployment.replica("a"), deployment.replica("b")
-    await_condition(
-        lambda: first.lines("partition.positioned") and second.lines("partition.positioned"), "both have partitions"
-    )
+def test_stop_for_good_gives_the_partitions_away_at_once(deployment):
+    """Another replica has them within seconds, where the session of the one that left would last for a minute."""
+    patient = {"session.timeout.ms": 60_000}
+    first = deployment.replica("a", kafka=patient)
+    first.await_line("partition.positioned", count=3)
+    second = deployment.replica("b", kafka=patient)
+    second.await_line("partition.positioned")
+    assert positioned(second) < {0, 1, 2}, "the first one has a part"
     first.stop()
+    await_condition(lambda: positioned(second) == {0, 1, 2}, lambda: second.tail("not given away"), patience_s=10)
     deployment.send(traffic(seed=40, count=100))
     deployment.await_accounted()
     second.stop()
     deployment.require_right_outputs()
+
+
+def positioned(replica):
+    """Give the partitions that a replica has begun to read."""
+    return {line["partition"] for line in replica.lines("partition.positioned")}
 
 
 def test_a_defect_stops_at_its_record_and_names_it(deployment):

@@ -3,9 +3,11 @@
 from contextlib import contextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from processor.kafka.cluster import Cluster
-from processor.replica.group import Group, Placed
+from processor.replica.group import Group
+from processor.replica.partitions import Partitions, Placed
 from processor.state.watermark import Watermark
 from tests.support.deployment import await_condition
 from tests.support.traffic import traffic
@@ -16,10 +18,11 @@ COUNT = 30
 @contextmanager
 def joined(settings):
     """Give the group of a replica that has all partitions, each placed at its start."""
-    group = Group(settings)
+    partitions = Partitions()
+    group = Group(settings, partitions)
     group.join()
     try:
-        await_condition(lambda: group.stay(0.1) or len(group.assigned) == 1, "the partition is assigned")
+        await_condition(lambda: group.stay(0.1) or len(partitions.assigned) == 1, "the partition is assigned")
         group.place(0, Placed(Watermark(0, 0), None))
         yield group
     finally:
@@ -31,7 +34,7 @@ def taken(group, count):
     offsets = []
 
     def has_all():
-        offsets.extend(record.offset for record in group.take(1_000, 1 << 20, 0.1))
+        offsets.extend(record.offset for record in group.take(1_000, 1 << 20, 0.1).records)
         return len(offsets) >= count
 
     await_condition(has_all, lambda: f"{count} records, of which {offsets} came")
@@ -49,9 +52,14 @@ def drop_next(group):
         return found
 
     group._sorted_out = disturbed
-    await_condition(lambda: group.take(1_000, 1 << 20, 0.1) or group.owed, "the records are dropped")
+    partitions = group._partitions
+    with capture_logs() as lines:
+        await_condition(lambda: group.take(1_000, 1 << 20, 0.1).records or partitions.owed, "the records are dropped")
     group._sorted_out = sort_out
-    assert group.owed == {0}
+    assert partitions.owed == {0}
+    (dropped,) = [line for line in lines if line["event"] == "batch.dropped"]
+    assert dropped["cause"] == "rebalance"
+    assert 1 <= dropped["records"] <= COUNT
 
 
 @pytest.fixture
@@ -73,7 +81,7 @@ def test_dropped_records_are_read_again_from_the_first(group):
 
 def test_batch_that_fails_once_the_next_was_dropped_is_read_again(group):
     """A rebalance drops what was read ahead, and refuses the batch before it: both come again, nothing is missed."""
-    group.rewind(everything=True)
+    group.rewind_everything()
     group.place(0, Placed(Watermark(0, 0), None))
     assert taken(group, 2 * COUNT) == list(range(2 * COUNT))
 
@@ -81,7 +89,7 @@ def test_batch_that_fails_once_the_next_was_dropped_is_read_again(group):
 def test_member_that_is_stopped_in_its_first_joining_is_gone_at_once(single):
     """Its name, and what it would have been assigned, do not wait for a session's end."""
     cluster = Cluster(single.settings)
-    group = Group(single.settings)
+    group = Group(single.settings, Partitions())
     group.join()
     await_condition(lambda: cluster.instances(single.settings.group_id), "the coordinator knows the member")
     group.leave()
@@ -99,5 +107,5 @@ def test_member_with_partitions_is_gone_once_it_has_left(single):
 
 def test_member_that_never_joined_leaves(single):
     """Nothing is waited for where nothing was begun."""
-    Group(single.settings).leave()
+    Group(single.settings, Partitions()).leave()
     assert Cluster(single.settings).instances(single.settings.group_id) == set()

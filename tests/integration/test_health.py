@@ -108,13 +108,28 @@ def test_breaker_pauses_in_the_group_and_goes_on(settings, tmp_path, port, resum
         await_condition(lambda: "waiting for breaker" in ask(port, "/readyz")[1], "not ready while paused")
         assert ask(port, "/livez")[0] == 200
         if resumes == "by a signal":
+            assert not replica.lines("service.resumed", waiting_for="breaker")
             replica.signal(signal.SIGUSR1)
-        replica.await_line("service.resumed", waiting_for="breaker")
+        (resumed, *_) = replica.await_line("service.resumed", waiting_for="breaker")
+        assert resumed["waited_ms"] >= own.breaker_pause_s * 1000
+        before, meanwhile = batches_before_and_within_the_pause(replica)
+        assert sum(line["records"] for line in before) < deployment.sent, "it pauses before the end"
+        assert meanwhile == []
         deployment.await_accounted()
         assert len(replica.lines("partition.assigned")) == 1, "it must have stayed in the group"
         assert replica.lines("partition.revoked") == []
         replica.stop()
         deployment.require_right_outputs()
+
+
+def batches_before_and_within_the_pause(replica):
+    """Give the batches that a replica logged up to the breaker's first pause, and until it went on."""
+    lines = replica.lines()
+    events = [line["event"] for line in lines]
+    paused = events.index("breaker.paused")
+    resumed = events.index("service.resumed", paused)
+    committed = [(at, line) for at, line in enumerate(lines) if line["event"] == "batch.committed"]
+    return [line for at, line in committed if at < paused], [line for at, line in committed if paused < at < resumed]
 
 
 def test_breaker_only_warns_by_default(settings, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.contacts.lookup import lineage_of, shard_keys
+from processor.contacts.shards import lineage_of, shard_keys
 from processor.replica import startup
 from tests.support.deployment import deployed
 from tests.support.traffic import contacts, created, traffic

@@ -34,9 +34,9 @@ def test_a_batch_is_read_beside_a_commit_only_where_as_much_waits(deployment, mo
     """A backlog is read ahead of, full batches or not; with nothing behind it, what comes would wait for one more."""
     commit, seen = Service.commit, []
 
-    def noting(service, folded, beside=None):
+    def noting(service, batch, folded, known, beside=None):
         waiting = deployment.sent - sum(count for count, *_ in seen)
-        after = commit(service, folded, beside)
+        after = commit(service, batch, folded, known, beside)
         if folded.outputs:  # else an idle turn
             seen.append((len(folded.outputs), waiting, beside is not None))
         return after

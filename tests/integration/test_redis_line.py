@@ -1,11 +1,13 @@
 """Proves that commands sent without waiting are answered in turn, and what is left of them where one fails."""
 
+import time
+
 import pytest
-from redis import Redis
 from redis.exceptions import ResponseError
 
 from processor.errors import RedisError
-from processor.state.connection import Line
+from processor.settings import Settings
+from processor.state.connection import Line, connect
 
 
 @pytest.fixture
@@ -17,9 +19,9 @@ def key(settings, redis_client):
 
 
 @pytest.fixture
-def client(services):
+def client(settings):
     """Give the client whose pool the line takes its connection from."""
-    with Redis.from_url(services.redis_url) as client:
+    with connect(settings) as client:
         yield client
 
 
@@ -76,10 +78,12 @@ def test_connection_that_is_lost_takes_its_answers_along(client, redis_client, k
 
 def test_server_that_is_not_there_is_an_error_of_redis(tmp_path):
     """No connection, no answers: said at once, and nothing of the question is kept."""
-    line = Line(Redis(unix_socket_path=str(tmp_path / "nobody")))
+    line = Line(connect(Settings(redis_url=f"unix://{tmp_path / 'nobody'}")))
     line.execute_command("PING")
+    began = time.monotonic()
     with pytest.raises(RedisError):
         line.send()
+    assert time.monotonic() - began < 1
     assert line.answers() == []
 
 

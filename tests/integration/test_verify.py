@@ -5,8 +5,7 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from processor.audit.auditing import known_orders as orders
-from processor.audit.auditing import mirrors as mirror
+from processor.audit import known_orders, mirror_audit
 from processor.codec.avro import codec
 from tests.support.audits import chain, produce, revisions, verified, with_fact
 from tests.support.deployment import await_condition, deployed
@@ -60,8 +59,8 @@ def test_a_transaction_left_open_is_waited_for(single):
 
 def test_many_orders_are_kept_on_disk(copy, monkeypatch):
     """With room for three orders in memory the audit is the same."""
-    monkeypatch.setattr(orders, "_HELD_ORDERS", 3)
-    monkeypatch.setattr(mirror, "_CHUNK_ORDERS", (2, 2))
+    monkeypatch.setattr(known_orders, "_HELD_ORDERS", 3)
+    monkeypatch.setattr(mirror_audit, "_CHUNK_ORDERS", (2, 2))
     index = revisions(copy)[3]
     copy.facts[index] = with_fact(copy.facts[index], total_cost=1)
     copy.write()

@@ -45,8 +45,8 @@ def fold(inputs, find_contact, rules, encoded_size=None):
     An order is known by its externalOrderId within its partition. encoded_size(fact) gives the bytes of
     the fact's record value; None means that no fact is too large.
     """
-    orders = {}
-    outputs = []
+    orders: dict[tuple[int, str], dict] = {}
+    outputs: list[Fact | Rejected] = []
     for record in inputs:
         try:
             fact = _new_fact(record, orders, find_contact, rules)

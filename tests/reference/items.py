@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from typing import Any
 
 from tests.reference.model import RefusedError
 from tests.reference.values import (
@@ -75,18 +76,16 @@ def _read_item(item, path, item_profile):
     for name in REQUIRED[item_profile]:
         if name not in filled:
             raise RefusedError("invalid_items", f"{path}.{name}")
-    result = {"externalItemId": None, **dict.fromkeys(TEXTS), "quantity": None, "cost": None, "custom": {}}
+    own: dict[str, Any] = {"externalItemId": None, **dict.fromkeys(TEXTS), "quantity": None, "cost": None}
+    custom: dict[str, Any] = {}
     for name, value in filled.items():
         if not is_storable(name):
             raise RefusedError("invalid_items", path)
         kept = _read_attribute(name, value)
         if kept is None:
             raise RefusedError("invalid_items", f"{path}.{name[:100]}")
-        if name in result and name != "custom":
-            result[name] = kept
-        else:
-            result["custom"][name] = kept
-    return result
+        (own if name in own else custom)[name] = kept
+    return {**own, "custom": custom}
 
 
 def _read_attribute(name, value):

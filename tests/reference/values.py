@@ -96,7 +96,7 @@ def date_ms(value, time_zone):
         offset = timedelta(hours=int(offset_hours), minutes=int(offset_minutes))
         offset = -offset if sign == "-" else offset
     else:
-        offset = local.utcoffset()
+        offset = local.utcoffset() or timedelta(0)  # a zone always has one
     # Counted by hand: the instant may lie before 1970 or after 9999, where datetime ends.
     days = date(year, month, day).toordinal() - date(1970, 1, 1).toordinal()
     seconds = ((days * 24 + hour) * 60 + minute) * 60 + second

@@ -1,7 +1,8 @@
 """A deployment whose outputs are compared partition by partition: a long run's whole topics would need gigabytes."""
 
-from processor.kafka.clients import read_range, reader
+from processor.kafka.clients import reader
 from processor.kafka.messages import record_of
+from processor.kafka.ranges import read_range
 from tests.support.comparison import Comparison
 from tests.support.deployment import Deployment
 

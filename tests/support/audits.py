@@ -54,9 +54,9 @@ class Copy(Deployment):
         for partition, (source, _) in offsets(self._original).items():
             watermark = Watermark(source, ends[partition])
             set_offset(self, source, metadata_text(watermark, lineage), partition)
-            mirror = client.hgetall(Mirror(client, former, codec()).key(partition))
+            held = client.hgetall(Mirror(client, former, codec()).key(partition)) | {b"": f"{source} {ends[partition]}"}
             key = Mirror(client, lineage, codec()).key(partition)
-            client.hset(key, mapping=mirror | {b"": f"{source} {ends[partition]}".encode()})
+            client.hset(key, items=[part for pair in held.items() for part in pair])
 
     def mirror(self):
         """Give a Redis client, and the key of each partition's mirror."""

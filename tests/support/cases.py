@@ -18,14 +18,16 @@ long, a number with a point or an exponent its double.
 """
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from tests.reference import ContactRecord, Input, Rules
 
 CASES_PATH = Path(__file__).parents[1] / "data" / "cases.json"
-EMPTY_CONTACT = {
+EMPTY_CONTACT: dict[str, Any] = {
     **dict.fromkeys(("externalCustomerId", "email", "phone", "contactKey")),
     "pushTokens": [],
     "fields": {},
@@ -61,6 +63,16 @@ class Case:
 def load_cases(path=CASES_PATH):
     """Give all cases of the corpus, in its order."""
     return [_case(raw) for raw in json.loads(path.read_text(encoding="utf-8"), object_hook=_unmark)]
+
+
+@contextmanager
+def noted(note):
+    """Add a note to whatever fails in the block: which case it was, or how it was run."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(note)
+        raise
 
 
 def fact_differences(expected, fact):

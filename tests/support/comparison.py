@@ -50,9 +50,9 @@ class Comparison:
 def compare_outputs(expected, facts, rejected):
     """Compare the topics' records, each list in its topic's order, with the entries of the reference fold."""
     outputs, mismatches = defaultdict(list), []
-    for topic, found in (("facts", map(_fact, facts)), ("rejected records", map(_rejection, rejected))):
+    for topic, records in (("facts", map(_fact, facts)), ("rejected records", map(_rejection, rejected))):
         sources = []
-        for source, output in found:
+        for source, output in records:
             sources.append(source)
             outputs[source].append(output)
         mismatches += _disorder(topic, sources)

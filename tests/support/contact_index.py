@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from redis import RedisError
 
-from processor.contacts.lookup import FORMAT, HASH_BYTES, Mark, Position, read_claims, shard_keys, shard_of
+from processor.contacts.shards import FORMAT, HASH_BYTES, Mark, Position, read_claims, shard_keys, shard_of
 from processor.contacts.writer import IndexWriter, standing, why_build
 from processor.domain.claims import ContactChange
 from processor.domain.identifiers import CONTACT_ID
@@ -133,7 +133,8 @@ def contents(client, lineage, hashes, topic):
 def expected_contents(lineage, hashes, topic):
     """Give what `contents` should be, by the rules: each contact's last record is in force (C1)."""
     keys = shard_keys(lineage)
-    found, entries = {}, {}
+    found: dict[tuple[str, bytes], list[tuple[int, str]]] = {}
+    entries = {}
     for record in {record.contact_id: record for record in topic.records}.values():
         digests = [hashes.identifier(identifier) for identifier in record.identifiers or ()]
         for digest in digests:

@@ -15,6 +15,6 @@ def parse(event, key, parsing):
 
 
 if __name__ == "__main__":
-    right = pipeline.parse
-    pipeline.parse = parse
+    right = vars(pipeline)["parse"]
+    vars(pipeline)["parse"] = parse
     main()

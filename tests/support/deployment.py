@@ -10,22 +10,23 @@ import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import fastavro
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from deploy.local.servers import GuardedProcess
 from processor.codec.avro import codec
+from processor.codec.order_state import order_of
 from processor.codec.packed_items import unpacked
-from processor.kafka.clients import plain_producer, read_range, reader
+from processor.kafka.clients import plain_producer, reader
 from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
+from processor.kafka.ranges import read_range
 from processor.replica import startup
 from processor.settings import Settings
 from processor.state.mirror import Mirror
 from tests.reference import ContactRecord, Input, Rules, contact_lookup, fold
 from tests.support.comparison import compare_mirror, compare_outputs
-from tests.support.facts import raw_schema
+from tests.support.facts import raw_schema, read_raw
 
 PYTHON = (sys.executable, "-m")
 PROJECT = Path(__file__).parents[2]
@@ -177,7 +178,7 @@ class Deployment:
     def send(self, records):
         """Send records to the events topic; those the reference must not decode carry a mark."""
         for record in records:
-            headers = [(UNDECODABLE, b"1")] if record.is_undecodable else None
+            headers = headers_of(record)
             while True:
                 try:
                     self._producer.produce(self.settings.events_topic, record.value, record.key, headers=headers)
@@ -257,14 +258,18 @@ class Deployment:
         latest = {(record.partition, record.key): codec().decode_fact(record.value) for record in facts}
         lines = []
         for partition in range(found.topics.events.partitions):
-            held = found.redis.hgetall(mirror.key(partition))
-            for meta in (b"", b" "):
-                held.pop(meta, None)
-            names = [key.decode() for key in held]
-            _, orders = mirror.read({partition: names}, [[b"0 0", *held.values()]])
-            by_key = {(partition, name.encode()): unpacked(order) for (_, name), order in orders.items()}
+            names = list({name for some in mirror.names(partition, 1_000) for name in some})
+            _, states = mirror.look(partition, names)
+            held = {name: state for name, state in zip(names, states, strict=True) if state is not None}
+            by_key = {(partition, name): unpacked(order_of(state)) for name, state in held.items()}
             lines += compare_mirror(by_key, {place: order for place, order in latest.items() if place[0] == partition})
         return lines
+
+
+def headers_of(record):
+    """Give the headers of a record to send: those the reference must not decode carry a mark."""
+    marks: dict[str, str | bytes | None] = {UNDECODABLE: b"1"}
+    return marks if record.is_undecodable else None
 
 
 @contextmanager
@@ -306,14 +311,14 @@ def _all_partitions(topic, count):
 
 def _input_of(record):
     decodable = record.value is not None and UNDECODABLE not in dict(record.headers)
-    event = fastavro.schemaless_reader(io.BytesIO(record.value[10:]), EVENT, EVENT) if decodable else None
+    event = read_raw(io.BytesIO(record.value[10:]), EVENT) if decodable else None
     size = len(record.value or b"")
     return Input(record.partition, record.offset, record.timestamp_ms, record.key, size, event)
 
 
 def _contact_of(record):
     value = record.value
-    contact = None if value is None else fastavro.schemaless_reader(io.BytesIO(value[10:]), CONTACT, CONTACT)
+    contact = None if value is None else read_raw(io.BytesIO(value[10:]), CONTACT)
     return ContactRecord(record.partition, record.offset, record.timestamp_ms, record.key.decode(), contact)
 
 

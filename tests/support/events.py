@@ -3,6 +3,7 @@
 import json
 import struct
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -41,7 +42,7 @@ TEXT_NAMES = (
 )
 # --- contacts ------------------------------------------------------------------------------------------
 
-_CONTACTS = {
+_CONTACTS: dict[str, dict[str, Any]] = {
     f"c-{MARK}": {
         "email": f" {MARK}.Ann@Example.com",
         "phone": f"{MARK}-380501234567",

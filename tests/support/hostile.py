@@ -4,6 +4,7 @@ Every personal value holds the word `MARK`, and no name does: wherever the word 
 """
 
 import json
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -12,11 +13,14 @@ MARK = "needle"
 LONGS = st.integers(-(1 << 63), (1 << 63) - 1)
 SHORT_TEXT = st.text(max_size=12)
 DATE_MARKS = "0123456789-T:ZWz .+\0\u0663"
+FAST = "fast"  # Hypothesis' profile of `make test-fast`
+FAST_EXAMPLES = 25
 
 
 def examples(number):
-    """Give a property test so many examples, on a machine of any speed."""
-    return settings(deadline=None, max_examples=number, suppress_health_check=[HealthCheck.too_slow])
+    """Give a property test so many examples, on a machine of any speed; fewer in the fast run."""
+    most = FAST_EXAMPLES if settings.get_current_profile_name() == FAST else number
+    return settings(deadline=None, max_examples=min(number, most), suppress_health_check=[HealthCheck.too_slow])
 
 
 def mostly(usual, unusual, times=7):
@@ -52,7 +56,7 @@ NATIVE_ITEM_NAMES = st.sampled_from(
 FINITE_SCALARS = SHORT_TEXT | st.booleans() | LONGS | st.floats(allow_nan=False, allow_infinity=False)
 ANY_VALUE = SCALARS | st.lists(st.dictionaries(NATIVE_ITEM_NAMES | SHORT_TEXT, SCALARS, max_size=4), max_size=3)
 
-HOSTILE_VALUES = (
+HOSTILE_VALUES: tuple[Any, ...] = (
     *(None, "", " \u2003", "null", " NULL ", "\x1c", "\u200b", "nul", f"{MARK}", f"{MARK}\n\x00", "\U0010ffff"),
     *(False, True, 0, 1, -1, 2, (1 << 63) - 1, -(1 << 63), 10**14, 10**14 - 1),
     *(0.0, -0.0, 1.0, 1.5, 1e-9, -1e-9, 1.00005, 5e-324, 1e14, 1e300, float("nan"), float("inf"), float("-inf")),

@@ -9,7 +9,8 @@ from redis import Redis
 from processor.codec.avro import codec
 from processor.codec.order_state import order_of, state_of
 from processor.codec.packed_items import PackedItems
-from processor.kafka import clients as kafka
+from processor.kafka.clients import transactional_producer
+from processor.kafka.transactions import start_transactions
 from processor.replica import startup
 from processor.state.mirror import Mirror
 from tests.support.deployment import committed_offsets
@@ -90,7 +91,9 @@ def spoil_items(deployment, order_id, partitions):
     for key in map(mirror.key, range(partitions)):
         value = found.redis.hget(key, order_id)
         if value is not None:
+            assert isinstance(value, bytes)
             order = order_of(value)
+            assert isinstance(order.items, PackedItems)
             spoilt = PackedItems(b"\xff" * len(order.items))
             found.redis.hset(key, order_id, state_of(replace(order, items=spoilt)))
             return
@@ -124,8 +127,8 @@ def rejections(count):
 
 def in_transaction(settings):
     """Give a producer that has a transaction open, and so fences those before it."""
-    producer = kafka.transactional_producer(settings, 1 << 20)
-    producer.init_transactions(REQUEST_S)
+    producer = transactional_producer(settings, 1 << 20)
+    start_transactions(producer, "in a test")
     producer.begin_transaction()
     return producer
 

@@ -14,8 +14,8 @@ import signal
 
 from processor.cli import main
 from processor.logs import get_logger
+from processor.replay import replaying
 from processor.replay.replay_ledger import ReplayLedger
-from processor.replay.replaying import replaying as replay
 
 STEPS = {"take over": "take_over", "note": "_note", "write": "_write", "end": "_end"}
 
@@ -50,7 +50,7 @@ class Sabotage:
 
 def install(plan):
     """Put the moments in place."""
-    replay.CHUNK_RECORDS = plan["records"]
+    vars(replaying)["CHUNK_RECORDS"] = plan["records"]
     sabotage = Sabotage(plan["moment"], plan["transaction"], plan["signal"])
     for step, method in STEPS.items():
         sabotage.wrap(method, step)

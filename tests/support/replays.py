@@ -83,7 +83,7 @@ class Replays(Deployment):
 
     def numbers(self):
         """Give the numbers of the records that came back, by partition, in order."""
-        found = {}
+        found: dict[int, list[int]] = {}
         for record in self.events():
             found.setdefault(record.partition, []).append(int(dict(record.headers)["n"]))
         return found

@@ -53,7 +53,7 @@ class Sabotage:
             number = self.number_of(step)
             self.reached(f"before {step}", number)
             result = original(instance, *args, **kwargs)
-            if step in ("poll", "decode") and not result:
+            if (step == "poll" and not result.records) or (step == "decode" and not result):
                 return result  # no batch
             self.polled += step == "poll"
             self.decoded += step == "decode"
@@ -69,7 +69,7 @@ def install(plan):
     for step, method in STEPS.items():
         sabotage.wrap(Service, method, step)
     sabotage.wrap(Ledger, "_flush", "flush")
-    sabotage.wrap(Ledger, "_commit", "end")
+    sabotage.wrap(Ledger, "_end", "end")
 
 
 if __name__ == "__main__":

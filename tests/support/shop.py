@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from processor.codec.avro import codec
 from processor.contacts.keeper import keep_index
-from processor.contacts.lookup import ContactIndex, IndexNotReadyError, lineage_of, shard_keys
+from processor.contacts.lookup import ContactIndex, IndexNotReadyError
+from processor.contacts.shards import lineage_of, shard_keys
 from processor.domain.records import Identifier
 from processor.errors import RetryError
 from processor.kafka.cluster import Cluster
@@ -100,7 +101,7 @@ class Shop:
             pipeline = self.client.pipeline(transaction=False)
             plan = index.add_lookups(pipeline, [])
             try:
-                return index.read(plan, pipeline.execute()).position
+                return index.read(plan, pipeline.execute()).position.offsets
             except IndexNotReadyError:
                 return ()
 

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from processor.codec.avro import codec
 
@@ -108,7 +109,7 @@ def _record(source, number):
 
 
 def _order_params(source, number, *, whole):
-    params = {}
+    params: dict[str, Any] = {}
     if whole:
         params |= {
             "totalCost": f"{source.randrange(100_000) / 100}",

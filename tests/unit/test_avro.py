@@ -2,7 +2,9 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import pytest
@@ -24,8 +26,16 @@ SUBJECTS = ("order-event", "contact", "order-fact")
 SCHEMA = {subject: json.loads((SCHEMAS / f"{subject}.1.avsc").read_text(encoding="utf-8")) for subject in SUBJECTS}
 RAW = {subject: raw_schema(subject) for subject in SUBJECTS}
 OLDER = json.loads(OLDER_EVENT.read_text(encoding="utf-8"))
-DECODE = {"order-event": codec().decode_event, "contact": codec().decode_contact, "order-fact": codec().decode_fact}
-ENCODE = {"order-event": codec().encode_event, "contact": codec().encode_contact, "order-fact": codec().encode_fact}
+DECODE: dict[str, Callable[[bytes], Any]] = {
+    "order-event": codec().decode_event,
+    "contact": codec().decode_contact,
+    "order-fact": codec().decode_fact,
+}
+ENCODE: dict[str, Callable[[Any], bytes]] = {
+    "order-event": codec().encode_event,
+    "contact": codec().encode_contact,
+    "order-fact": codec().encode_fact,
+}
 RAW_DECODE = {subject: compile_decoder(schema, schema, AS_DICTIONARY) for subject, schema in SCHEMA.items()}
 STRICT = {
     subject: strict_avro.compile_decoder(schema, MAX_ELEMENTS if subject == "order-event" else None)

@@ -79,7 +79,11 @@ def test_call_that_hangs_is_left_behind_with_its_producer(monkeypatch):
     """`send_offsets_to_transaction` without a coordinator (librdkafka 5456): the producer is given up."""
     monkeypatch.setattr(bounded, "GRACE_S", 0.05)
     calls, comes_back = BoundedCalls(), threading.Event()
+
+    def hangs():
+        comes_back.wait()
+
     with pytest.raises(ProducerLostError, match=r"adding offsets: the client did not return within 0\.1 s"):
-        calls.call(Call(lambda: comes_back.wait() and None, 0.05, "adding offsets"))
+        calls.call(Call(hangs, 0.05, "adding offsets"))
     comes_back.set()
     calls.close()

@@ -6,9 +6,9 @@ from processor.codec.avro import codec
 from processor.domain.records import MAX_ELEMENTS, UndecodableError
 from tests.reference import Rules
 from tests.support.avro_writer import block, text, varint
-from tests.support.events import RIGHT
+from tests.support.events import RIGHT, sent_with
 from tests.unit.test_avro import ENVELOPE, HEADER
-from tests.unit.test_properties import ONE_CONTACT, assert_as_the_reference, results, run, sent_with
+from tests.unit.test_properties import ONE_CONTACT, assert_as_the_reference, results, run
 
 NULL = b"\0"
 LENIENT = Rules(item_profile="lenient")

@@ -16,6 +16,7 @@ TESTS += ("test_decoders.py", "test_order_state.py")
 WHERE = "import processor.domain.events as e, processor.codec.generated as g; print(e.__file__, g.__file__)"
 
 
+@pytest.mark.slow(reason="the hot modules are compiled, and the tests of the rules and the codec run once more")
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(compiled.c_compiler() is None, reason="there is no C compiler: the Python form is all there is")
 def test_the_compiled_form_passes_the_tests_of_the_rules_and_the_codec(tmp_path):

@@ -1,12 +1,14 @@
 """Who claims an identifier, in values: what of a contact is indexed (C2), who wins (C3), how both are kept."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.codec.avro import UndecodableError, codec
 from processor.contacts.changes import change_of
-from processor.contacts.lookup import SHARDS, Hashes, Mark, Position, claim_bytes, read_claims, shard_of
+from processor.contacts.shards import SHARDS, Hashes, Mark, Position, claim_bytes, read_claims, shard_of
 from processor.contacts.writer import ShardState, standing, why_build
 from processor.domain.claims import Claim, identifiers_of, winner
 from processor.domain.identifiers import BUILT_IN_FIELDS
@@ -15,7 +17,7 @@ from processor.errors import UsageError
 from processor.settings import Settings
 
 SETTINGS = Settings(identifier_key="a secret of the tests")
-EMPTY = {
+EMPTY: dict[str, Any] = {
     **dict.fromkeys(("externalCustomerId", "email", "phone", "contactKey")),
     "pushTokens": [],
     "fields": {},

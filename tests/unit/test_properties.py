@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from processor.codec.avro import codec
 from processor.codec.order_state import order_of, state_of
 from processor.codec.packed_items import pack, unpacked, with_packed_items
-from processor.domain.batch import Rules
+from processor.domain.batch import OrderKey, Rules
 from processor.domain.claims import Claim, identifiers_of, winner
 from processor.domain.events import parse
 from processor.domain.orders import STATUSES
 from processor.domain.pipeline import fold, needs, read
-from processor.domain.records import Create, Item, Order, PlainItems, SetStatus, Update
+from processor.domain.records import Create, Identifier, Item, Order, PlainItems, SetStatus, Update
 from processor.domain.rejections import Outcome, Reason, Rejection
 from processor.settings.rules import rules_of
 from tests.reference import ContactRecord, Rejected, contact_lookup
@@ -64,7 +64,8 @@ def run(sent, contacts, reference_rules, batch=10**9, budget_bytes=1 << 62):
     """Send records through steps 2 to 4 in batches; give the outputs and the orders as they then are."""
     rules = with_packed_items(rules_of(settings_of(reference_rules)))
     index = claims_of(contacts, rules.parsing.identification.custom_fields)
-    waiting, orders, outputs = [s.record for s in sent], {}, []
+    waiting, outputs = [s.record for s in sent], []
+    orders: dict[OrderKey, Order] = {}
     while waiting:
         parsed = read(waiting[:batch], codec().read_event, rules)
         needed = needs(parsed)
@@ -86,7 +87,7 @@ def kept(order):
 
 def claims_of(contacts, custom_fields):
     """Give every identifier's claims, by the contacts' records in force (C1, C2)."""
-    claims = {}
+    claims: dict[Identifier, list[Claim]] = {}
     for record in {record.contact_id: record for record in contacts}.values():
         if record.contact is not None:
             for identifier in identifiers_of(record.contact_id, record.contact, custom_fields):

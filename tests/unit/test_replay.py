@@ -1,5 +1,7 @@
 """Holds what a replay decides without any service: who is replayed, as what, and what is remembered of it."""
 
+from collections.abc import Mapping
+
 import pytest
 from confluent_kafka import TopicPartition
 from hypothesis import given
@@ -10,8 +12,8 @@ from processor.domain.records import Record
 from processor.domain.rejections import Reason
 from processor.errors import StopError
 from processor.kafka.cluster import Topic
-from processor.replay.replay_ledger import ANY_REASON, EVER, Sweep, offset_of, sweeps_of, with_sweep
-from processor.replay.replaying import ALL_INVALID, Partition, Selection, Verdict, rejected_of
+from processor.replay.judging import ALL_INVALID, Partition, Selection, Verdict, entry_of
+from processor.replay.sweeps import ANY_REASON, EVER, Sweep, offset_of, sweeps_of, with_sweep
 
 TOPIC = Topic("rejected", "id-of-rejected", 3)
 FOUND, PARAMETER = Reason.CONTACT_NOT_FOUND, Reason.INVALID_PARAMETER
@@ -32,13 +34,20 @@ def rejected_record(offset=0, reason=FOUND, rejected_ms=1_000, extra=(), partiti
     return Record(partition, offset, rejected_ms, b"o1", b"value", headers)
 
 
+def entry(record):
+    """Give what the replay makes of such a record."""
+    found = entry_of(record)
+    assert found is not None
+    return found
+
+
 # --- the copy ------------------------------------------------------------------------------------------
 
 
 def test_copy_has_the_events_own_headers_and_the_two_marks():
     """Key, value and foreign headers stay as they were, in order; the seven are gone; round 1, first timestamp."""
     record = rejected_record(extra=(("trace", b"7"), ("empty", None), ("trace", b"8")))
-    copy = rejected_of(record).copy()
+    copy = entry(record).copy()
     assert copy.rejected is record
     assert copy.partition == 2
     assert copy.headers == (
@@ -50,7 +59,7 @@ def test_copy_has_the_events_own_headers_and_the_two_marks():
 def test_copy_of_a_replayed_record_counts_on_and_keeps_the_first_timestamp():
     """The marks of the round before are replaced, each once; source.timestamp is the replay's and does not count."""
     record = rejected_record(extra=(("replay.round", b"1"), ("replay.timestamp", b"1600000000000"), ("trace", b"7")))
-    copy = rejected_of(record).copy()
+    copy = entry(record).copy()
     assert copy.headers == (("trace", b"7"), ("replay.round", b"2"), ("replay.timestamp", b"1600000000000"))
 
 
@@ -60,7 +69,7 @@ def test_timestamp_is_the_one_that_the_pipeline_took(marks):
     extra = tuple(("replay.timestamp", mark) for mark in marks)
     rejected = rejected_record(extra=extra)
     original = Record(2, 17, 1_700_000_000_000, b"o1", b"value", extra)
-    replayed = Record(2, 99, 1_800_000_000_000, b"o1", b"value", rejected_of(rejected).copy().headers)
+    replayed = Record(2, 99, 1_800_000_000_000, b"o1", b"value", entry(rejected).copy().headers)
     assert pipeline._source(replayed).timestamp_ms == pipeline._source(original).timestamp_ms
 
 
@@ -71,7 +80,7 @@ def test_record_of_another_writer_is_no_rejected_record(name, value):
     record = rejected_record()
     headers = [header for header in record.headers if header[0] != name]
     headers += [] if value == "missing" else [(name, value)]
-    assert rejected_of(Record(2, 0, 0, None, None, tuple(headers))) is None
+    assert entry_of(Record(2, 0, 0, None, None, tuple(headers))) is None
 
 
 # --- who is replayed -----------------------------------------------------------------------------------
@@ -97,7 +106,7 @@ def test_no_reason_means_every_invalid_one():
 def test_verdict_by_headers(extra, expected):
     """The round stops at the limit; what is not whole never goes back."""
     partition = Partition(Selection(frozenset({FOUND})), 3, {})
-    assert partition.judge(rejected_of(rejected_record(extra=extra))) == expected
+    assert partition.judge(entry(rejected_record(extra=extra))) == expected
 
 
 records = st.lists(
@@ -119,10 +128,11 @@ runs = st.lists(
 def test_each_record_is_replayed_once_by_the_first_run_that_selects_it(rows, plan):
     """For any runs, by reason, time and rounds, over a growing topic with times in disorder, also cut off anywhere."""
     topic = [
-        rejected_of(rejected_record(offset, reason, rejected_ms, (("replay.round", str(rounds).encode()),)))
+        entry(rejected_record(offset, reason, rejected_ms, (("replay.round", str(rounds).encode()),)))
         for offset, (reason, rejected_ms, rounds) in enumerate(rows)
     ]
-    done, swept = set(), {}
+    done: set[int] = set()
+    swept: Mapping[str, tuple[Sweep, ...]] = {}
     for reasons, since_ms, max_rounds, end, crash in plan:
         partition = Partition(Selection(frozenset(reasons), since_ms), max_rounds, swept)
         for rejected in topic[: end if crash is None else min(end, crash)]:
@@ -140,7 +150,8 @@ def test_each_record_is_replayed_once_by_the_first_run_that_selects_it(rows, pla
 
 def test_nightly_runs_that_leave_nothing_out_add_up_to_one_sweep():
     """What is remembered stays short: a run whose --since reaches back to the one before replaces its sweep."""
-    swept, rows = {}, [rejected_of(rejected_record(n, FOUND, 1_000 + n)) for n in range(600)]
+    swept: Mapping[str, tuple[Sweep, ...]] = {}
+    rows = [entry(rejected_record(n, FOUND, 1_000 + n)) for n in range(600)]
     for night in range(1, 60):
         partition = Partition(Selection(ALL_INVALID, since_ms=1_000 + 10 * night - 5), 3, swept)
         for rejected in rows[: 10 * night + 5]:
@@ -167,8 +178,8 @@ def test_offset_set_by_hand_means_all_below_and_nothing_above():
     swept = sweeps_of(TopicPartition("rejected", 2, 5, ""), TOPIC)
     assert swept.keys() == {ANY_REASON}
     partition = Partition(Selection(frozenset({FOUND})), 3, swept)
-    assert partition.judge(rejected_of(rejected_record(4))) is Verdict.ALREADY
-    assert partition.judge(rejected_of(rejected_record(5))) is Verdict.REPLAYED
+    assert partition.judge(entry(rejected_record(4))) is Verdict.ALREADY
+    assert partition.judge(entry(rejected_record(5))) is Verdict.REPLAYED
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -153,7 +155,7 @@ def without_docs(schema):
 
 def test_every_subject_has_a_schema_and_no_other_file_is_there():
     """The folder holds the three subjects, by number from 1 without a gap, and beside them what explains them."""
-    versions = {subject: [] for subject in SUBJECTS}
+    versions: dict[str, list[int]] = {subject: [] for subject in SUBJECTS}
     for file in SCHEMAS.iterdir():
         if file.name != "README.md":
             subject, number, suffix = file.name.split(".")
@@ -232,7 +234,7 @@ def test_the_newest_version_reads_every_older_one(data, name):
     value = data.draw(values(SCHEMA[name]))
     header = b"\xc3\x01" + bytes.fromhex(RELEASED[name][0])
     encoded = header + write(SCHEMA[name], value, data.draw(cuts()))
-    decode = {
+    decode: Callable[[bytes], Any] = {
         "order-event": codec().decode_event,
         "contact": codec().decode_contact,
         "order-fact": codec().decode_fact,

@@ -1,6 +1,7 @@
 """Single values where the corpus of cases has no example: texts of any length, clocks, what readers are shown."""
 
 import sys
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,6 +17,7 @@ from tests.reference.model import RefusedError
 from tests.reference.values import date_ms
 from tests.reference.values import money as reference_money
 
+NO_IDENTIFIERS: tuple[Any, ...] = ("", " \u2003", "x" * 301, True, 1.0, [], None)
 MILLION = 1_100_000  # digits: more than a decimal context's default exponents
 
 
@@ -187,7 +189,7 @@ def test_a_reason_has_one_outcome():
         ("phone", "\x1c+1\x1f", "+1"),
         ("contactId", (1 << 63) - 1, "9223372036854775807"),
         ("loyaltyToken", "ABC", "ABC"),
-        *(("phone", value, None) for value in ("", " \u2003", "x" * 301, True, 1.0, [], None)),
+        *(("phone", value, None) for value in NO_IDENTIFIERS),
     ],
 )
 def test_an_identifier_is_compared_in_one_form(field, value, compared):

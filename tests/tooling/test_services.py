@@ -24,9 +24,11 @@ from tests.support.deployment import Process
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0
 
-# Starts services, says so, and waits for a signal. At Ctrl-C it looks whether they still answer.
+# Starts services, says so, and waits for a signal. At Ctrl-C it looks whether they still answer. (A run that a shell
+# started in the background ignores Ctrl-C, and so would its children.)
 OWNER = """
 import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from deploy.local.embedded_kafka import cluster_id_of
 from deploy.local.embedded_redis import process_id_of
 from deploy.local.services import start_services
@@ -123,6 +125,7 @@ def consume(bootstrap_servers, topic, count):
         consumer.close()
 
 
+@pytest.mark.services
 def test_kafka_keeps_port_identity_and_records_across_restarts(tmp_path, running):
     """What was acknowledged is there after a stop and after a kill -9, under the same address."""
     kafka = running(EmbeddedKafka(tmp_path / "a folder, with: odd 'characters'"))
@@ -141,6 +144,7 @@ def test_kafka_keeps_port_identity_and_records_across_restarts(tmp_path, running
     assert consume(address, "t", 2) == [b"before the stop", b"before the kill"]
 
 
+@pytest.mark.services
 def test_redis_comes_back_empty_and_never_evicts(tmp_path, running):
     """A restart loses all keys but keeps the address, and the eviction policy is the one the program demands."""
     redis = running(EmbeddedRedis(tmp_path, overrides={"maxmemory": "64mb"}))
@@ -158,6 +162,7 @@ def test_redis_comes_back_empty_and_never_evicts(tmp_path, running):
             client.set("key", "value")
 
 
+@pytest.mark.services
 def test_a_paused_server_is_silent_until_resumed_and_can_be_stopped(tmp_path, running):
     """The signals reach the server itself, not only what guards it."""
     redis = running(EmbeddedRedis(tmp_path / "redis"))
@@ -179,6 +184,7 @@ def test_a_paused_server_is_silent_until_resumed_and_can_be_stopped(tmp_path, ru
         assert pid not in processes()
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("kind", [EmbeddedRedis, EmbeddedKafka])
 def test_a_taken_port_is_exchanged_on_the_first_start(tmp_path, running, kind):
     """Another process that wins a port between choice and start costs a second attempt, not a failure."""
@@ -189,6 +195,7 @@ def test_a_taken_port_is_exchanged_on_the_first_start(tmp_path, running, kind):
     assert server._ports[0] != taken
 
 
+@pytest.mark.services
 def test_a_failed_start_shows_the_end_of_the_log(tmp_path):
     """The error names what the server itself complained of, and leaves nothing running."""
     before = descendants(os.getpid())  # those of the run's own services, if other tests started them
@@ -198,6 +205,7 @@ def test_a_failed_start_shows_the_end_of_the_log(tmp_path):
     assert descendants(os.getpid()) <= before
 
 
+@pytest.mark.services
 @pytest.mark.usefixtures("no_environment")
 def test_two_sets_run_at_once_and_the_environment_comes_first(monkeypatch):
     """Two sets share nothing; services that the environment names are used, left running, and not disposable."""
@@ -217,6 +225,7 @@ def test_two_sets_run_at_once_and_the_environment_comes_first(monkeypatch):
         assert cluster_id_of(first.bootstrap_servers)
 
 
+@pytest.mark.services
 @pytest.mark.usefixtures("no_environment")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_outlives_the_owner(tmp_path, number):

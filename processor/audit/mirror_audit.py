@@ -6,9 +6,7 @@ is compared with the orders as they were there. Nothing is written, and no parti
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
-
-import redis as redis_client
+from typing import Final
 
 from processor.audit.derivation import differing_fields, same_order
 from processor.audit.findings import Findings, Kind, order_name
@@ -18,11 +16,9 @@ from processor.codec.avro import codec
 from processor.codec.order_state import order_of
 from processor.codec.packed_items import unpacked
 from processor.domain.records import Order, UndecodableError
-from processor.state import connection as redis
 from processor.state.mirror import Mirror
 from processor.state.watermark import Watermark
 
-_META: Final = (b"", b" ")  # the watermark and the claim, beside the orders (see `state.mirror`)
 _CHUNK_BYTES: Final = 4 << 20
 _CHUNK_ORDERS: Final = (10, 1_000)
 
@@ -34,10 +30,7 @@ class _NotComparableError(Exception):
 class MirrorAudit:
     """Compares mirrors with the orders that were just audited; differences go to `findings`."""
 
-    def __init__(
-        self, client: redis.Client, mirror: Mirror, reading: Reading, orders: Orders, findings: Findings
-    ) -> None:
-        self._client = client
+    def __init__(self, mirror: Mirror, reading: Reading, orders: Orders, findings: Findings) -> None:
         self._mirror = mirror
         self._reading = reading
         self._orders = orders
@@ -84,35 +77,22 @@ class MirrorAudit:
 
     def _look_for_extra(self) -> None:
         """Look for orders in the mirror that have no fact."""
-        cursor = 0
-        client: Any = self._client
-        while True:
-            try:
-                cursor, found = client.hscan(self._mirror.key(self._partition), cursor, count=self._chunk)
-            except redis_client.RedisError as error:
-                raise redis.classify(error) from error
-            unknown = [name for name in found if name not in _META and self._orders.latest(name) is None]
-            if unknown:
-                held = zip(unknown, self._read(unknown), strict=True)
-                for name in [name for name, value in held if value is not None]:
-                    if self._orders.latest(name) is None:
-                        self._add(Kind.MIRROR_EXTRA, name, "is in the mirror and has no fact")
-            if cursor == 0:
-                return
+        for found in self._mirror.names(self._partition, self._chunk):
+            unknown = [name for name in found if self._orders.latest(name) is None]
+            if not unknown:
+                continue
+            held = zip(unknown, self._read(unknown), strict=True)
+            for name in [name for name, value in held if value is not None]:
+                if self._orders.latest(name) is None:
+                    self._add(Kind.MIRROR_EXTRA, name, "is in the mirror and has no fact")
 
     def _read(self, names: Sequence[bytes]) -> list[bytes | None]:
         """Return orders as the mirror has them, and read the facts up to the watermark that they are as of."""
-        try:
-            reply: Any = self._client.hmget(self._mirror.key(self._partition), [_META[0], *names])
-        except redis_client.RedisError as error:
-            raise redis.classify(error) from error
-        mark: bytes | None = reply[0]
-        values: list[bytes | None] = reply[1:]
+        mark, states = self._mirror.look(self._partition, names)
         if mark is None:
             raise _NotComparableError("missing" if self._orders.names(0, 1) else "empty")
-        source, _, facts = mark.partition(b" ")
-        self._follow(Watermark(int(source), int(facts)))
-        return values
+        self._follow(mark)
+        return states
 
     def _follow(self, mark: Watermark) -> None:
         """Bring the orders from where they are to the mirror's watermark, if that was committed."""

@@ -9,22 +9,19 @@ its order must count it in its revision) or its rejected record may have expired
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 import msgspec
 
 from processor.audit.derivation import derived, differing_fields, fits, may_be_rejected, same_order
 from processor.audit.findings import Findings, Kind, order_name
 from processor.audit.known_orders import Known, Orders
+from processor.codec import rejected
 from processor.codec.avro import codec
-from processor.codec.rejected import CUT_BYTES
 from processor.domain.batch import Parsed, Rules
 from processor.domain.pipeline import read
 from processor.domain.records import Order, Record, UndecodableError
 from processor.domain.rejections import Reason, Rejection
 from processor.state.watermark import Watermark
-
-_REASONS: Final = {reason.value: reason for reason in Reason}
 
 
 class Standards(msgspec.Struct, frozen=True):
@@ -163,15 +160,13 @@ class PartitionAudit:
     def _rejections(self, records: Iterable[Record]) -> Iterator[Output]:
         topic = self._standards.rejected_topic
         for record in records:
-            headers = {name: value or b"" for name, value in record.headers}
-            source, reason = headers.get("source.offset", b""), headers.get("reason", b"").decode(errors="replace")
-            if not source.isdigit() or reason not in _REASONS:
+            said = rejected.read(record)
+            if said.offset is None or said.known_reason is None:
                 self._add(Kind.ALTERED, topic, record, "has no header source.offset or reason that can be read")
                 continue
-            place = (self._standards.events_topic.encode(), str(record.partition).encode())
-            if (headers.get("source.topic"), headers.get("source.partition")) != place:
+            if (said.topic, said.partition) != (self._standards.events_topic, record.partition):
                 self._add(Kind.MISPLACED, topic, record, "names another source topic or partition")
-            yield Output(int(source), record, _REASONS[reason])
+            yield Output(said.offset, record, said.known_reason)
 
     def _without_event(self, facts: _Queue, rejected: _Queue, source: int) -> None:
         """Account for the outputs before a source offset that have no event at hand."""
@@ -285,12 +280,11 @@ class PartitionAudit:
     def _check_rejection(self, parsed: Parsed, output: Output) -> None:
         """Require the event's own bytes, and a reason that it can have been given."""
         record, event, reason = output.record, parsed.record, output.content
-        headers = dict(record.headers)
-        value, length = event.value, headers.get("truncated")
-        if length is not None and value is not None and length == str(len(value)).encode():
-            value = value[:CUT_BYTES]
+        said, value = rejected.read(record), event.value
+        if value is not None and said.truncated_bytes == len(value):
+            value, _ = rejected.cut(value)
         is_same = (record.key, record.value) == (event.key, value)
-        if not is_same or headers.get("source.timestamp") != str(event.timestamp_ms).encode():
+        if not is_same or said.timestamp_ms != event.timestamp_ms:
             self._add(Kind.ALTERED, self._standards.rejected_topic, record, "is not its event's copy")
             return
         known = Known() if isinstance(parsed.result, Rejection) else self._orders.get(parsed.result.order_id.encode())

@@ -1,0 +1,152 @@
+"""Writes the tables of the Markdown files from the code: `make docs`; with `--check` it only compares.
+
+A table is what is between `<!-- make docs: NAME -->` and `<!-- end -->`, whatever file that is in. Exit codes: 0 all
+tables are as the code has them; 1 some are not (`--check`), each file named; KeyError for a name that no table has.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal, get_args, get_origin, get_type_hints
+
+import click
+import msgspec
+
+from processor.cli import cli
+from processor.domain.rejections import WHAT_TO_DO, Reason
+from processor.logs import EVENTS, MEANINGS
+from processor.replica.metrics import REGISTRY
+from processor.replica.partitions import TRANSITIONS, Happening
+from processor.settings import RESERVED_BECAUSE, Settings, description
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FOLDERS: Final = (".github", "deploy", "processor", "schemas", "tests")
+_TABLE: Final = re.compile(r"(<!-- make docs: (?P<name>[a-z]+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+Rows = Iterator[Sequence[str]]
+
+
+def settings() -> Rows:
+    """Give each setting: its name, default and meaning, with the values it may have."""
+    yield "setting", "default", "meaning"
+    hints = get_type_hints(Settings)
+    for field in msgspec.structs.fields(Settings):
+        meaning, _, stated = description(field.name).partition(" (default: ")
+        default = "none" if field.default in (None, (), msgspec.NODEFAULT) else _code(field.default)
+        choices = get_args(hints[field.name]) if get_origin(hints[field.name]) is Literal else ()
+        values = f" ({_codes(choices)})" if choices else ""
+        yield _code(field.name), stated.removesuffix(")") or default, meaning + values
+
+
+def commands() -> Rows:
+    """Give each command: how it is called, what it does, and those of its options that are no settings."""
+    yield "command", "does", "options"
+    for path, command in _commands(cli, ""):
+        words, options = [path], []
+        for param in command.params:
+            if isinstance(param, click.Argument):
+                words.append(param.metavar or str(param.name).upper())
+            elif isinstance(param, click.Option) and param.name not in {*Settings.__struct_fields__, "config"}:
+                options.append(f"{_code(' '.join(filter(None, (param.opts[0], param.metavar))))}: {param.help}")
+        does = " ".join((command.help or "").split("\n\n")[0].split())
+        yield _code(" ".join(words)), does, "<br>".join(options)
+
+
+def logs() -> Rows:
+    """Give each log event: its name, meaning and own fields."""
+    yield "event", "meaning", "its own fields"
+    for event, fields in EVENTS.items():
+        yield _code(event), MEANINGS[event], _codes(fields)
+
+
+def metrics() -> Rows:
+    """Give each metric as Prometheus names it."""
+    yield "metric", "type", "meaning"
+    for family in REGISTRY.collect():
+        yield _code(family.name + "_total" * (family.type == "counter")), family.type, family.documentation
+
+
+def reasons() -> Rows:
+    """Give each reason, in the order of precedence: its outcome, and what a producer does about it."""
+    yield "reason", "outcome", "what to do"
+    for reason in Reason:
+        yield _code(reason.value), reason.outcome.value, WHAT_TO_DO[reason]
+
+
+def reserved() -> Rows:
+    """Give the Kafka properties that the setting `kafka` refuses, by why."""
+    yield "property", "why"
+    for why, names in RESERVED_BECAUSE.items():
+        yield _codes(names), why
+
+
+def partitions() -> Rows:
+    """Give a partition's life: each state, and the state after each thing that can happen in it."""
+    yield "state", *(what.value.replace("_", " ") for what in Happening)
+    for state, happenings in TRANSITIONS.items():
+        after = (happenings.get(what) for what in Happening)
+        yield _code(state.value), *(_code(found.value) if found else "" for found in after)
+
+
+TABLES: Final[dict[str, Callable[[], Rows]]] = {
+    made.__name__: made for made in (settings, commands, logs, metrics, reasons, reserved, partitions)
+}
+
+
+def markdown_files(root: Path = ROOT) -> list[Path]:
+    """Return the project's Markdown files, in order."""
+    inside = (file for folder in FOLDERS for file in (root / folder).rglob("*.md"))
+    return sorted([*root.glob("*.md"), *inside])
+
+
+def written(text: str) -> str:
+    """Return a file's text with its tables as the code has them. Raises KeyError for a table that there is not."""
+    return _TABLE.sub(lambda found: found[1] + _markdown(TABLES[found["name"]]()), text)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write all tables, or compare them; return the exit code."""
+    is_check = arguments == ["--check"]
+    if arguments and not is_check:
+        print("usage: python -m deploy.build.docs [--check]", file=sys.stderr)
+        return 2
+    differing = []
+    for file in markdown_files():
+        text = file.read_text(encoding="utf-8")
+        if text != (new := written(text)):
+            differing.append(file)
+            if not is_check:
+                file.write_text(new, encoding="utf-8")
+    for file in differing:
+        done = "has tables that differ from the code; run: make docs" if is_check else "written"
+        print(f"{file.relative_to(ROOT)}: {done}")
+    return 1 if is_check and differing else 0
+
+
+def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from _commands(found, f"{path} {name}".strip())
+
+
+def _markdown(rows: Rows) -> str:
+    header, *body = rows
+    lines = [[cell.replace("|", "\\|") for cell in row] for row in (header, ["---"] * len(header), *body)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _code(value: object) -> str:
+    return f"`{value}`"
+
+
+def _codes(values: Sequence[object]) -> str:
+    return ", ".join(map(_code, values))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,145 @@
+"""One session of the contact index's keeper: reads on from where the index is, and writes batch after batch.
+
+Idle positions are written too, and every few seconds the topic's ends tell whether the index is complete, and since
+when. Whatever goes wrong raises, and ends the session.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from confluent_kafka import Consumer
+
+from processor.contacts.changes import Batch, ContactReader
+from processor.contacts.shards import Mark, Position
+from processor.contacts.writer import IndexWriter
+from processor.errors import RetryError
+from processor.kafka.cluster import Cluster, Topic
+from processor.logs import get_logger
+
+_POLL_S: Final = 0.2
+_STATS_S: Final = 10.0
+_CHECK_S: Final = 10.0
+
+
+class Totals(msgspec.Struct):
+    """What was done since the start."""
+
+    records: int = 0
+    skipped: int = 0
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The index as a session found or began it."""
+
+    topic: Topic
+    max_age_ms: float
+    mark: Mark
+    position: Position
+
+
+class Session:
+    """Step 4 of the keeper's sessions (see `contacts.keeper`)."""
+
+    def __init__(
+        self, cluster: Cluster, consumer: Consumer, writer: IndexWriter, opened: Opened, totals: Totals
+    ) -> None:
+        self._cluster = cluster
+        self._reader = ContactReader(consumer, opened.topic, opened.position.offsets, opened.mark.fields)
+        self._writer = writer
+        self._topic = opened.topic
+        self._max_age_ms = opened.max_age_ms
+        self._mark = opened.mark
+        self._position = opened.position
+        # The ends at a time; once they are reached, the index was complete at that time.
+        self._goal: tuple[int, list[int]] | None = None
+        self._lag_records = 0
+        self._totals = totals
+        self._records_before = totals.records  # at the start, and at the last line of statistics
+        self._records_at_stats = totals.records
+        self._began_s = self._stats_s = time.monotonic()
+        self._checked_s = -_CHECK_S
+        self._log = get_logger()
+
+    def step(self) -> None:
+        """Read what is there, for at most _POLL_S where nothing is, and write it."""
+        messages = self._reader.poll(_POLL_S)
+        began_s = time.monotonic()
+        batch = self._reader.read(messages)
+        if began_s - self._checked_s >= min(_CHECK_S, self._max_age_ms / 4000):
+            self._check(began_s)
+        self._write(batch, round((time.monotonic() - began_s) * 1000))
+
+    def _write(self, batch: Batch, read_ms: int) -> None:
+        """Write a batch, if only the position moved by it: an idle partition moves over markers as well."""
+        complete_at_ms = self._position.complete_at_ms
+        if self._goal is not None and self._has_reached(self._goal[1]):
+            complete_at_ms, self._goal = self._goal[0], None
+        mark = self._mark
+        if not mark.is_ready and self._has_reached(mark.ends):
+            mark = msgspec.structs.replace(mark, is_ready=True)
+        position = Position(tuple(self._reader.offsets), complete_at_ms)
+        if mark == self._mark and position == self._position:
+            return
+        began_s = time.monotonic()
+        self._writer.write(batch.changes.values(), position, mark)
+        self._position = position
+        self._totals.records += batch.records
+        self._totals.skipped += batch.skipped
+        if batch.records:
+            self._log_batch(batch, read_ms, began_s)
+        if mark != self._mark:
+            took_s, records = time.monotonic() - self._began_s, self._totals.records - self._records_before
+            self._log.info("contacts.ready", build=mark.build, records=records, took_ms=round(took_s * 1000))
+        self._mark = mark
+
+    def _log_batch(self, batch: Batch, read_ms: int, began_s: float) -> None:
+        deleted = sum(change.identifiers is None for change in batch.changes.values())
+        self._log.info(
+            "contacts.committed",
+            records=batch.records,
+            changed=len(batch.changes) - deleted,
+            deleted=deleted,
+            skipped=batch.skipped,
+            read_ms=read_ms,
+            write_ms=round((time.monotonic() - began_s) * 1000),
+        )
+
+    def _has_reached(self, ends: Sequence[int]) -> bool:
+        return all(offset >= end for offset, end in zip(self._reader.offsets, ends, strict=True))
+
+    def _check(self, now_s: float) -> None:
+        """Look whether the topic is the same and the index young enough, and where the topic ends.
+
+        Asking Kafka is also how its absence is noticed: a consumer without brokers just reads nothing.
+        """
+        self._checked_s, now_ms = now_s, wall_clock_ms()
+        if self._cluster.topics([self._topic.name]).get(self._topic.name) != self._topic:
+            raise RetryError(f"topic {self._topic.name} is not the one that was there before")
+        if now_ms - self._position.complete_at_ms > self._max_age_ms:
+            raise RetryError(f"topic {self._topic.name} was not read to its end for so long that deletions may be lost")
+        found = self._cluster.ends(self._topic.name, range(self._topic.partitions))
+        ends = [found[partition] for partition in range(self._topic.partitions)]
+        self._lag_records = sum(max(0, end - offset) for end, offset in zip(ends, self._reader.offsets, strict=True))
+        if self._goal is None:
+            self._goal = now_ms, ends
+        if now_s - self._stats_s >= _STATS_S:
+            self._log_stats(now_s)
+
+    def _log_stats(self, now_s: float) -> None:
+        rate = (self._totals.records - self._records_at_stats) / (now_s - self._stats_s)
+        self._stats_s, self._records_at_stats = now_s, self._totals.records
+        self._log.info(
+            "contacts.stats",
+            records=self._totals.records,
+            skipped=self._totals.skipped,
+            records_per_s=round(rate, 1),
+            lag_records=self._lag_records,
+            ready=self._mark.is_ready,
+        )
+
+
+def wall_clock_ms() -> int:
+    """Return the time by the wall clock, in ms since the epoch."""
+    return time.time_ns() // 1_000_000

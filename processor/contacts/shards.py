@@ -1,0 +1,161 @@
+"""The contact index as it is in Redis: its shards, and the bytes in them.
+
+The index is SHARDS Redis hashes, `order-facts:contacts:<lineage>:{c<shard>}`: each is read by one atomic HMGET
+and is lost, moved or removed as a whole. Fields of a shard (the meta fields have no name of 16 bytes):
+
+- 16 bytes, the keyed hash of an identifier: its claims (C3), one after the other in any order, each the
+  timestamp (8 bytes, ms + 2^63), the length of the contact's id (2 bytes) and the id (UTF-8);
+- 16 bytes, the keyed hash of a contact's id: the hashes of all identifiers on which it may have a claim;
+- `mark`: what the shard was made for and whether it is complete (Mark); `position`: up to where (Position);
+- `writer` and `intent`: the writer's own (see `contacts.writer`).
+
+An identifier's shard, and a contact's, is given by the first byte of its hash. Nothing here names an e-mail
+address or a phone number; contact ids are in the claims.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from processor.domain.claims import Claim, winner
+from processor.domain.identifiers import BUILT_IN_FIELDS
+from processor.domain.records import Identifier
+from processor.errors import UsageError
+from processor.settings import Settings
+
+SHARDS: Final = 16
+FORMAT: Final = 1  # of all that is said above; another one is another index, built from nothing
+HASH_BYTES: Final = 16
+MARK: Final = b"mark"
+POSITION: Final = b"position"
+_TIMESTAMP_BYTES: Final = 8
+_CLAIM_HEAD_BYTES: Final = _TIMESTAMP_BYTES + 2
+_TIMESTAMP_BIAS: Final = 1 << 63
+_CONTACT_KIND: Final = b"\0"  # an identifier's kind is a digit or a built-in's number, never this
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """What a shard was made for. All shards of one build have the same mark; `is_ready` turns last.
+
+    `ends` are the ends that the partitions had when the build began; `fields` the custom fields indexed,
+    sorted; `key_fingerprint` tells the keys of the hashes apart.
+    """
+
+    format: int
+    build: str
+    topic_id: str
+    key_fingerprint: bytes
+    fields: tuple[str, ...]
+    ends: tuple[int, ...]
+    is_ready: bool
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """The next offset of each contacts partition, and when (ms, wall clock) all that there was had been read."""
+
+    offsets: tuple[int, ...]
+    complete_at_ms: int
+
+
+_MARKS: Final = msgspec.msgpack.Decoder(Mark)
+_POSITIONS: Final = msgspec.msgpack.Decoder(Position)
+
+
+def read_mark(raw: bytes | None) -> Mark | None:
+    """Return a shard's mark; None where there is none, or one of another format."""
+    try:
+        mark = None if raw is None else _MARKS.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+    return mark if mark is not None and mark.format == FORMAT else None
+
+
+def read_position(raw: bytes | None) -> Position | None:
+    """Return a shard's position, None where there is none that can be read."""
+    try:
+        return None if raw is None else _POSITIONS.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def lineage_of(cluster_id: str, topic_name: str) -> str:
+    """Return what keeps the indexes of two deployments apart in one Redis.
+
+    The topic's id is no part of it: a topic made anew has to be noticed, not to look like a first start.
+    """
+    return hashlib.blake2b(f"{cluster_id}\0{topic_name}".encode(), digest_size=8).hexdigest()
+
+
+def shard_keys(lineage: str) -> tuple[str, ...]:
+    """Return the shards' keys; the braces keep each on one node of a cluster."""
+    return tuple(f"order-facts:contacts:{lineage}:{{c{shard}}}" for shard in range(SHARDS))
+
+
+def shard_of(digest: bytes) -> int:
+    """Return the shard of an identifier's or a contact's hash."""
+    return digest[0] % SHARDS
+
+
+class Hashes:
+    """Turns identifiers and contact ids into their keyed hashes (BLAKE2b, 16 bytes)."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.identifier_key is None:
+            raise UsageError("setting identifier_key: put the secret of the contact index's hashes there")
+        key = hashlib.blake2b(settings.identifier_key.encode(), digest_size=32, person=b"contact-index").digest()
+        self._empty = hashlib.blake2b(key=key, digest_size=HASH_BYTES)
+        self.fingerprint: Final = self._started(b"fingerprint").digest()[:8]
+        # Each kind of hash goes on from its own beginning: copying that is cheaper than hashing it again.
+        self._contact = self._started(_CONTACT_KIND)
+        self._fields = {field: self._started(b"%d:" % number) for number, field in enumerate(BUILT_IN_FIELDS)}
+
+    def identifier(self, identifier: Identifier) -> bytes:
+        """Return the hash of an identifier; a custom field's never equals a built-in one's."""
+        field, value = identifier
+        digest = self._fields.get(field)
+        if digest is None:
+            name = field.encode("utf-8", "surrogatepass")
+            digest = self._fields[field] = self._started(b"custom:%d:%b:" % (len(name), name))
+        digest = digest.copy()
+        digest.update(value.encode("utf-8", "surrogatepass"))
+        return digest.digest()
+
+    def contact(self, contact_id: bytes) -> bytes:
+        """Return the hash under which a contact's identifiers are kept."""
+        digest = self._contact.copy()
+        digest.update(contact_id)
+        return digest.digest()
+
+    def _started(self, beginning: bytes) -> "hashlib.blake2b":
+        digest = self._empty.copy()
+        digest.update(beginning)
+        return digest
+
+
+def claim_bytes(timestamp_ms: int, contact_id: bytes) -> bytes:
+    """Return a claim as it is kept; `contact_id` of at most 65,535 bytes."""
+    return b"%b%b%b" % (
+        (timestamp_ms + _TIMESTAMP_BIAS).to_bytes(_TIMESTAMP_BYTES, "big"),
+        len(contact_id).to_bytes(2, "big"),
+        contact_id,
+    )
+
+
+def read_claims(value: bytes) -> Iterator[Claim]:
+    """Yield the claims that an identifier's field holds."""
+    at = 0
+    while at < len(value):
+        head = at + _CLAIM_HEAD_BYTES
+        end = head + int.from_bytes(value[head - 2 : head], "big")
+        timestamp_ms = int.from_bytes(value[at : at + _TIMESTAMP_BYTES], "big") - _TIMESTAMP_BIAS
+        yield Claim(timestamp_ms, value[head:end].decode())
+        at = end
+
+
+def winner_of(value: bytes) -> str:
+    """Return the contact that wins among an identifier's claims (C3); nearly always there is one claim."""
+    if int.from_bytes(value[_TIMESTAMP_BYTES:_CLAIM_HEAD_BYTES], "big") == len(value) - _CLAIM_HEAD_BYTES:
+        return value[_CLAIM_HEAD_BYTES:].decode()
+    return winner(read_claims(value))

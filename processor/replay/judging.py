@@ -1,0 +1,140 @@
+"""What becomes of each rejected record in a replay. Pure: no Kafka, no clock.
+
+What was replayed is kept by reason, as a few sweeps (see `sweeps`): a run of one reason hides nothing of another, and
+one with `--since` nothing of what is older. A sweep begins just above the latest record that its run left out as too
+old, not at `--since`; so runs that leave nothing out between them, such as one each night, add up to one sweep.
+"""
+
+from collections import Counter
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from processor.codec import rejected
+from processor.domain.pipeline import REPLAY_TIMESTAMP, first_timestamp_ms
+from processor.domain.records import Record
+from processor.domain.rejections import Outcome, Reason
+from processor.replay.sweeps import ANY_REASON, EVER, Sweep, Sweeps, with_sweep
+
+REPLAY_ROUND: Final = "replay.round"
+_MARKS: Final = frozenset({REPLAY_ROUND, REPLAY_TIMESTAMP})
+
+
+class Verdict(StrEnum):
+    """What becomes of a selected record."""
+
+    REPLAYED = "replayed"
+    ROUNDS = "rounds"  # it was replayed replay_max_rounds times already, and rejected again each time
+    TRUNCATED = "truncated"  # it was too large to be kept whole
+    ALREADY = "already"  # an earlier run replayed it
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What to replay: rejected for one of the reasons, at `since_ms` (ms since the epoch) or later."""
+
+    reasons: frozenset[Reason]
+    since_ms: int = EVER
+
+
+ALL_INVALID: Final = frozenset(reason for reason in Reason if reason.outcome is Outcome.INVALID)
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """A rejected record on its way back: where it goes, and under which headers."""
+
+    rejected: Record
+    partition: int
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A record of the rejected topic, understood. `rounds` counts how often it has been replayed."""
+
+    record: Record
+    reason: Reason
+    partition: int
+    timestamp_ms: int
+    rounds: int
+    is_truncated: bool
+
+    def copy(self) -> Copy:
+        """Return the event as it was, marked as replayed once more, with its first timestamp (D23)."""
+        kept = tuple(header for header in rejected.kept(self.record) if header[0] not in _MARKS)
+        marks = {REPLAY_ROUND: self.rounds + 1, REPLAY_TIMESTAMP: self.timestamp_ms}
+        return Copy(
+            self.record, self.partition, (*kept, *((name, str(number).encode()) for name, number in marks.items()))
+        )
+
+
+def entry_of(record: Record) -> Entry | None:
+    """Return what a record of the rejected topic says; None where this program did not write it."""
+    found = rejected.read(record)
+    if found.known_reason is None or found.partition is None or found.timestamp_ms is None:
+        return None
+    rounds = dict(reversed(record.headers)).get(REPLAY_ROUND) or b""  # of a name twice, the first counts
+    return Entry(
+        record=record,
+        reason=found.known_reason,
+        partition=found.partition,
+        timestamp_ms=first_timestamp_ms(record, found.timestamp_ms),
+        rounds=int(rounds) if rounds.isdigit() and len(rounds) < 10 else 0,
+        is_truncated=found.is_truncated,
+    )
+
+
+class Partition:
+    """What one run does with one partition of the rejected topic, whose records it is shown in order."""
+
+    def __init__(self, selection: Selection, max_rounds: int, before: Sweeps) -> None:
+        self._selection = selection
+        self._max_rounds = max_rounds
+        self._before = before
+        self._left_ms: dict[Reason, int] = {}  # by reason: the latest time of a record left out as too old
+        self.end = 0  # the offset behind the last record shown
+
+    def judge(self, entry: Entry) -> Verdict | None:
+        """Return what becomes of a record; None for one that is not selected."""
+        if entry.reason not in self._selection.reasons:
+            return None
+        verdict = self._verdict(entry)
+        rejected_ms = entry.record.timestamp_ms
+        if rejected_ms >= self._selection.since_ms:
+            return verdict
+        if verdict is Verdict.REPLAYED:
+            self._left_ms[entry.reason] = max(rejected_ms, self._left_ms.get(entry.reason, EVER))
+        return None
+
+    def _verdict(self, entry: Entry) -> Verdict:
+        if entry.is_truncated:
+            return Verdict.TRUNCATED
+        place = (entry.record.offset, entry.record.timestamp_ms, entry.rounds)
+        known = (*self._before.get(ANY_REASON, ()), *self._before.get(entry.reason, ()))
+        if any(sweep.covers(*place) for sweep in known):
+            return Verdict.ALREADY
+        return Verdict.ROUNDS if entry.rounds >= self._max_rounds else Verdict.REPLAYED
+
+    def swept(self) -> Sweeps:
+        """Return what needs no replay any more once every verdict so far is carried out."""
+        after = dict(self._before)
+        for reason in sorted(self._selection.reasons):
+            since_ms = self._left_ms[reason] + 1 if reason in self._left_ms else EVER
+            sweep = Sweep(self.end, since_ms, self._max_rounds)
+            after[reason.value] = with_sweep(after.get(reason.value, ()), sweep)
+        return after
+
+
+class Summary(msgspec.Struct):
+    """What a run did, or would do; `by_reason` and `by_partition` count what was replayed."""
+
+    verdicts: Counter[Verdict] = msgspec.field(default_factory=Counter)
+    by_reason: Counter[str] = msgspec.field(default_factory=Counter)
+    by_partition: Counter[int] = msgspec.field(default_factory=Counter)
+    foreign: int = 0  # records of the rejected topic that this program did not write
+
+    def add(self, entry: Entry, verdict: Verdict) -> None:
+        """Count a selected record."""
+        self.verdicts[verdict] += 1
+        if verdict is Verdict.REPLAYED:
+            self.by_reason[entry.reason.value] += 1
+            self.by_partition[entry.partition] += 1

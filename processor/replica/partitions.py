@@ -1,0 +1,225 @@
+"""A partition's life in this replica: a table of states, and what is known of each partition in its state.
+
+    owed           assigned and paused: its place is not known, not yet or not any more
+    catching up    owed, and its mirror is being brought up to date from the facts
+    placed         its next offset and its watermark are known: it is read
+    held           placed, and paused while records that were handed over before are used up
+    lost           taken away by a rebalance, or with the session: what was known of it is forgotten
+
+`TRANSITIONS` is all that can happen; anything else is a defect and raises. What happens is noted by `Group` (assigned,
+taken away, held, resumed, rewound) and by `Positions` (behind, given up, placed). Nothing in here speaks to Kafka.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from processor.domain.records import Record
+from processor.state.watermark import Watermark
+
+
+class State(StrEnum):
+    """Where a partition is in its life."""
+
+    OWED = "owed"
+    CATCHING_UP = "catching_up"
+    PLACED = "placed"
+    HELD = "held"
+    LOST = "lost"
+
+
+class Happening(StrEnum):
+    """What can happen to a partition."""
+
+    ASSIGNED = "assigned"
+    BEHIND = "behind"  # a catch-up of its mirror begins
+    GIVEN_UP = "given_up"  # that catch-up ends before it arrives, or while nothing may be placed
+    PLACED = "placed"
+    HELD = "held"  # records of some batch are left over: all that is read is paused
+    RESUMED = "resumed"
+    REWOUND = "rewound"  # what was handed over is dropped, or everything starts over
+    TAKEN = "taken"  # revoked, or lost with the session
+
+
+TRANSITIONS: Final[Mapping[State, Mapping[Happening, State]]] = {
+    State.LOST: {
+        Happening.ASSIGNED: State.OWED,
+    },
+    State.OWED: {
+        Happening.BEHIND: State.CATCHING_UP,
+        Happening.PLACED: State.PLACED,
+        Happening.REWOUND: State.OWED,
+        Happening.TAKEN: State.LOST,
+    },
+    State.CATCHING_UP: {
+        Happening.GIVEN_UP: State.OWED,
+        Happening.PLACED: State.PLACED,
+        Happening.REWOUND: State.CATCHING_UP,  # it reads facts, and no events that could be dropped
+        Happening.TAKEN: State.LOST,
+    },
+    State.PLACED: {
+        Happening.HELD: State.HELD,
+        Happening.REWOUND: State.OWED,
+        Happening.TAKEN: State.LOST,
+    },
+    State.HELD: {
+        Happening.HELD: State.HELD,
+        Happening.RESUMED: State.PLACED,
+        Happening.REWOUND: State.OWED,
+        Happening.TAKEN: State.LOST,
+    },
+}
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """Where a partition is: its watermark, and the one that its mirror must hold (None before the first batch).
+
+    `end` is the offset up to which it was read when it had no more: beyond the last record stand only the
+    markers of the transactions that records were written in.
+    """
+
+    watermark: Watermark
+    mark: Watermark | None
+    end: int = 0
+
+
+class Tenure(msgspec.Struct, eq=False):
+    """One assignment of a partition, from assigned to lost; the next one is another, though the number is the same.
+
+    `first_due` is the first record that was dropped: when the partition is read again, it must begin with that.
+    """
+
+    number: int
+    state: State
+    first_due: int | None = None
+
+
+class Partitions:
+    """The partitions of this replica, each with its state; those that are placed with their place."""
+
+    def __init__(self) -> None:
+        self._tenures: dict[int, Tenure] = {}
+        self._placed: dict[int, Placed] = {}
+
+    @property
+    def assigned(self) -> set[int]:
+        """All partitions that the group gave this replica."""
+        return set(self._tenures)
+
+    @property
+    def owed(self) -> set[int]:
+        """Those that wait for a place, catching up or not."""
+        return self._tenures.keys() - self._placed.keys()
+
+    @property
+    def catching_up(self) -> set[int]:
+        """Those whose mirror is being brought up to date."""
+        return {number for number, tenure in self._tenures.items() if tenure.state is State.CATCHING_UP}
+
+    @property
+    def placed(self) -> Mapping[int, Placed]:
+        """Those that are read, held or not, each with its place."""
+        return self._placed
+
+    def state(self, number: int) -> State:
+        """Return a partition's state."""
+        tenure = self._tenures.get(number)
+        return State.LOST if tenure is None else tenure.state
+
+    def tenure(self, number: int) -> Tenure | None:
+        """Return the present assignment of a partition, None where it is lost."""
+        return self._tenures.get(number)
+
+    def assign(self, numbers: Iterable[int]) -> None:
+        """Note what the group gave this replica."""
+        for number in numbers:
+            self._happens(number, Happening.ASSIGNED)
+
+    def take(self, numbers: Iterable[int]) -> None:
+        """Note what was taken away; what is not here any more needs no noting."""
+        for number in numbers:
+            if number in self._tenures:
+                self._happens(number, Happening.TAKEN)
+
+    def begin_catch_up(self, number: int) -> None:
+        """Note that a partition's mirror is being brought up to date."""
+        self._happens(number, Happening.BEHIND)
+
+    def end_catch_ups(self, going_on: Collection[int]) -> None:
+        """Note that no catch-ups are under way but these; one that arrived was placed before."""
+        for number in self.catching_up.difference(going_on):
+            self._happens(number, Happening.GIVEN_UP)
+
+    def place(self, number: int, placed: Placed) -> None:
+        """Note where a partition is read from."""
+        self._happens(number, Happening.PLACED)
+        self._placed[number] = placed
+
+    def hold(self) -> None:
+        """Note that all that is read is paused."""
+        for number in self._placed:
+            self._happens(number, Happening.HELD)
+
+    def resume(self) -> None:
+        """Note that what was held is read on."""
+        for number in self._placed:
+            if self.state(number) is State.HELD:
+                self._happens(number, Happening.RESUMED)
+
+    def rewind(self, in_hand: Iterable[Record]) -> None:
+        """Owe the partitions of records that are dropped a place; records of lost partitions are their owner's."""
+        for record in in_hand:
+            tenure = self._tenures.get(record.partition)
+            if tenure is not None:
+                known = tenure.first_due
+                tenure.first_due = record.offset if known is None else min(known, record.offset)
+                self._happens(record.partition, Happening.REWOUND)
+
+    def rewind_everything(self) -> None:
+        """Owe every partition a place, wherever it was: nothing that was dropped is due any more."""
+        for number, tenure in self._tenures.items():
+            tenure.first_due = None
+            self._happens(number, Happening.REWOUND)
+
+    def due(self) -> dict[int, int]:
+        """Return the first record that was dropped, of each partition that has not been read again since."""
+        return {number: tenure.first_due for number, tenure in self._tenures.items() if tenure.first_due is not None}
+
+    def met(self, number: int) -> None:
+        """Note that a partition was read again from the record that was due."""
+        self._tenures[number].first_due = None
+
+    def advance(self, watermarks: Mapping[int, Watermark]) -> None:
+        """Note what a batch committed; its mirror must hold the same from now on."""
+        for number, watermark in watermarks.items():
+            placed = self._placed.get(number)
+            if placed is not None:  # else it was taken away, or is owed a place, since records were read ahead
+                self._placed[number] = Placed(watermark, watermark, placed.end)
+
+    def ended(self, number: int, end: int) -> None:
+        """Note the offset behind all that a partition had."""
+        placed = self._placed.get(number)
+        if placed is not None:
+            self._placed[number] = replace(placed, end=end)
+
+    def ends(self) -> dict[int, int]:
+        """Return the next offset of each partition that was read to its end, where that is beyond its watermark."""
+        return {number: placed.end for number, placed in self._placed.items() if placed.end > placed.watermark.source}
+
+    def _happens(self, number: int, what: Happening) -> None:
+        """Move a partition to the state that the table gives."""
+        tenure = self._tenures.get(number)
+        before = State.LOST if tenure is None else tenure.state
+        after = TRANSITIONS[before].get(what)
+        assert after is not None, f"partition {number} is {before}, and cannot be {what}"
+        if after is State.LOST:
+            del self._tenures[number]
+        elif tenure is None:
+            self._tenures[number] = Tenure(number, after)
+        else:
+            tenure.state = after
+        if after not in {State.PLACED, State.HELD}:
+            self._placed.pop(number, None)

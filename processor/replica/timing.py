@@ -1,0 +1,42 @@
+"""How long each step of a turn took, and the step that it is at."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+
+class Step(StrEnum):
+    """What a turn of the loop is at: placing partitions, or one of a batch's six steps."""
+
+    PLACING = "positioning"
+    POLL = "poll"
+    DECODE = "decode"
+    LOOK_UP = "lookup"
+    FOLD = "fold"
+    COMMIT = "commit"
+    MIRROR = "mirror"
+
+
+class Timing:
+    """The times of a turn's steps, in ms, by step; `step` is the one it is at, or was at last."""
+
+    def __init__(self) -> None:
+        self.step = Step.PLACING
+        self.times_ms: dict[Step, float] = {}
+
+    @contextmanager
+    def of(self, step: Step) -> Iterator[None]:
+        """Time what is done inside as a step, whether it raises or not."""
+        self.step = step
+        self.times_ms[step] = 0.0
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.times_ms[step] = round((time.perf_counter() - started) * 1000, 3)
+
+    def take_over(self, earlier: "Timing") -> None:
+        """Go on from steps that were timed elsewhere."""
+        self.times_ms |= earlier.times_ms
+        self.step = earlier.step

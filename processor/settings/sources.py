@@ -1,0 +1,89 @@
+"""Where settings come from: the command line, the environment, files; and how each mistake is reported."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from processor.errors import UsageError
+from processor.settings.checks import check
+from processor.settings.fields import HINTS, SECRETS, Settings, description
+
+ENVIRONMENT_PREFIX: Final = "ORDER_FACTS_"
+_TEST_PREFIX: Final = "ORDER_FACTS_TEST_"  # settings of the tests' services, none of the program's
+_FILE_SUFFIX: Final = "_FILE"
+_JSON_SETTINGS: Final = frozenset({"identification", "kafka"})
+
+
+def load(
+    command_line: Mapping[str, Any], config: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Return the settings from all their sources. Raises UsageError, naming the setting and its source.
+
+    `command_line` holds the options given, by setting name; `environment` defaults to the process's own.
+    """
+    values: dict[str, Any] = {}
+    if config is not None:
+        values |= _from_file(config)
+    values |= _from_environment(os.environ if environment is None else environment)
+    for name, value in command_line.items():
+        values[name] = _convert(name, value, f"option --{name.replace('_', '-')}")
+    settings = Settings(**values)
+    check(settings)
+    return settings
+
+
+def _from_file(config: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"--config {config}: {error}") from error
+    for name in table:
+        if name not in HINTS:
+            raise UsageError(f"{config}: unknown setting {name}{_nearest(name)}")
+    return {name: _convert(name, value, str(config), text=False) for name, value in table.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable in sorted(environment):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable.startswith(_TEST_PREFIX):
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        text = environment[variable]
+        if name not in HINTS and variable.endswith(_FILE_SUFFIX):
+            name = name.removesuffix(_FILE_SUFFIX.lower())
+            if ENVIRONMENT_PREFIX + name.upper() in environment:
+                raise UsageError(f"{variable} and {ENVIRONMENT_PREFIX}{name.upper()} contradict: set one of them")
+            text = _read_secret(variable, text)
+        if name not in HINTS:
+            raise UsageError(f"unknown setting {variable}{_nearest(name)}")
+        values[name] = _convert(name, text, variable)
+    return values
+
+
+def _read_secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{variable}: {error}") from error
+
+
+def _convert(name: str, value: Any, origin: str, *, text: bool = True) -> Any:
+    """Return the setting's typed value; `text` tells that the source holds texts only."""
+    try:
+        if text and name in _JSON_SETTINGS:
+            value = msgspec.json.decode(value)
+        return msgspec.convert(value, HINTS[name], strict=not text)
+    except msgspec.MsgspecError as error:
+        shown = "" if name in SECRETS else f" (it is {value!r})"
+        raise UsageError(f"setting {name}, from {origin}: {error}{shown}; {description(name)}") from error
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, HINTS, n=1, cutoff=0.4)
+    return f"; did you mean {close[0]}?" if close else ""

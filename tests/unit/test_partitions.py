@@ -1,0 +1,137 @@
+"""Walks the life of a partition: every state, everything that can happen in it, and everything that cannot."""
+
+from itertools import product
+
+import pytest
+
+from processor.domain.records import Record
+from processor.replica.partitions import TRANSITIONS, Happening, Partitions, Placed, State
+from processor.state.watermark import Watermark
+
+PLACE = Placed(Watermark(7, 3), Watermark(7, 3))
+# What the owners of the table call, for each thing that can happen.
+CALLS = {
+    Happening.ASSIGNED: lambda partitions: partitions.assign([0]),
+    Happening.BEHIND: lambda partitions: partitions.begin_catch_up(0),
+    Happening.GIVEN_UP: lambda partitions: partitions.end_catch_ups(()),
+    Happening.PLACED: lambda partitions: partitions.place(0, PLACE),
+    Happening.HELD: lambda partitions: partitions.hold(),
+    Happening.RESUMED: lambda partitions: partitions.resume(),
+    Happening.REWOUND: lambda partitions: partitions.rewind([record(9)]),
+    Happening.TAKEN: lambda partitions: partitions.take([0]),
+}
+# How a new partition comes into each state.
+WAYS = {
+    State.LOST: (),
+    State.OWED: (Happening.ASSIGNED,),
+    State.CATCHING_UP: (Happening.ASSIGNED, Happening.BEHIND),
+    State.PLACED: (Happening.ASSIGNED, Happening.PLACED),
+    State.HELD: (Happening.ASSIGNED, Happening.PLACED, Happening.HELD),
+}
+# Calls for all partitions at once: they pass over those that it cannot happen to, and records of lost ones.
+FOR_ALL = {Happening.GIVEN_UP, Happening.HELD, Happening.RESUMED, Happening.TAKEN, Happening.REWOUND}
+
+
+def record(offset):
+    """Give a record of the partition."""
+    return Record(0, offset, 0, b"o", b"")
+
+
+def partitions_in(state):
+    """Give the partitions of a replica, of which the one is in a state."""
+    partitions = Partitions()
+    for what in WAYS[state]:
+        CALLS[what](partitions)
+    assert partitions.state(0) is state
+    return partitions
+
+
+@pytest.mark.parametrize(("state", "what"), list(product(State, Happening)))
+def test_every_state_takes_what_the_table_says_and_nothing_else(state, what):
+    """The table decides: the state it gives, or an assertion, or nothing where the call is for all partitions."""
+    partitions = partitions_in(state)
+    after = TRANSITIONS[state].get(what)
+    if after is None and what not in FOR_ALL:
+        with pytest.raises(AssertionError, match=f"partition 0 is {state.value}, and cannot be {what.value}"):
+            CALLS[what](partitions)
+        after = state
+    else:
+        CALLS[what](partitions)
+    assert partitions.state(0) is (after or state)
+
+
+@pytest.mark.parametrize("state", State)
+def test_views_are_those_of_the_state(state):
+    """Who is assigned, owed, catching up and placed follows from the state alone."""
+    partitions = partitions_in(state)
+    assert partitions.assigned == (set() if state is State.LOST else {0})
+    assert partitions.owed == ({0} if state in {State.OWED, State.CATCHING_UP} else set())
+    assert partitions.catching_up == ({0} if state is State.CATCHING_UP else set())
+    assert partitions.placed == ({0: PLACE} if state in {State.PLACED, State.HELD} else {})
+
+
+def test_every_state_can_be_reached_and_left():
+    """No state is a dead end: from each one a partition can be lost, and from each it can come to be read."""
+    assert TRANSITIONS.keys() == set(State)
+    for start in State:
+        seen, new = {start}, {start}
+        while new:
+            new = {after for state in new for after in TRANSITIONS[state].values()} - seen
+            seen |= new
+        assert {State.LOST, State.PLACED} <= seen, start
+
+
+@pytest.mark.parametrize("state", [State.OWED, State.CATCHING_UP, State.PLACED, State.HELD])
+def test_first_record_dropped_is_due_until_it_is_met_or_all_starts_over(state):
+    """Of several drops the earliest record counts; a rewind of everything, or the partition's loss, ends the wait."""
+    partitions = partitions_in(state)
+    partitions.rewind([record(12), record(13)])
+    partitions.rewind([record(9), record(10)])
+    partitions.rewind([record(11)])
+    assert partitions.due() == {0: 9}
+    partitions.met(0)
+    assert partitions.due() == {}
+    partitions.rewind([record(9)])
+    partitions.rewind_everything()
+    assert partitions.due() == {}
+    partitions.rewind([record(9)])
+    partitions.take([0])
+    partitions.assign([0])
+    assert partitions.due() == {}
+
+
+def test_partition_that_comes_back_is_in_another_tenure():
+    """A partition may go and come within one poll: what was begun for the earlier assignment is not for this one."""
+    partitions = partitions_in(State.CATCHING_UP)
+    before = partitions.tenure(0)
+    partitions.take([0])
+    assert partitions.tenure(0) is None
+    partitions.assign([0])
+    assert partitions.tenure(0) is not before
+    assert partitions.state(0) is State.OWED
+
+
+def test_batch_moves_only_what_is_placed():
+    """A partition that was taken away, or owed a place, beside a commit is not moved by it."""
+    partitions = Partitions()
+    partitions.assign([0, 1, 2])
+    for number in (0, 1, 2):
+        partitions.place(number, PLACE)
+    partitions.ended(0, 8)
+    partitions.take([1])
+    partitions.rewind([Record(2, 7, 0, b"o", b"")])
+    moved = Watermark(8, 4)
+    partitions.advance({0: moved, 1: moved, 2: moved})
+    assert partitions.placed == {0: Placed(moved, moved, 8)}
+
+
+def test_end_counts_where_it_is_beyond_the_watermark():
+    """An idle partition whose last records are markers is committed behind them, and only while it is placed."""
+    partitions = Partitions()
+    partitions.assign([0, 1, 2])
+    partitions.place(0, PLACE)
+    partitions.place(1, PLACE)
+    partitions.ended(0, 9)
+    partitions.ended(1, 7)
+    partitions.ended(2, 9)
+    assert partitions.ends() == {0: 9}
