@@ -1,9 +1,9 @@
 """Writes processor/codec/generated.py, the codec of the newest OrderEvent and OrderFact: `make codec`.
 
-One function for each direction, with every length, index and number read or written in place: a third of the
-time of fastavro's C, since nothing of the schema is left to look up. The functions take what writers usually
-make and raise at anything else, whereupon `avro` has it done the plain way; that the results are the same is
-tested. A schema that changes without `make codec` costs the speed, nothing else, and a test fails.
+One function for each direction reads or writes every length, index and number in place: a third of the time of
+fastavro's C, since nothing of the schema is left to look up. The functions take what writers usually write and raise
+at anything else; then `avro` uses the plain way. Tests hold that both give the same results. A schema that changes
+without `make codec` costs speed, nothing else, and fails a test.
 """
 
 import argparse
@@ -87,7 +87,7 @@ class Reading:
     def __init__(self, code: Code, *, bounded: bool) -> None:
         self._code = code
         self._named: dict[str, Any] = {}
-        self._bounded = bounded  # in how many elements a value has
+        self._bounded = bounded  # whether the number of elements is limited
         if bounded:
             code.add("left = MAX_ELEMENTS")
 
@@ -128,7 +128,7 @@ class Reading:
 
     def _bytes(self, schema: Any, target: str) -> None:
         if not isinstance(schema, dict) or schema.get("logicalType") != "decimal":
-            raise ValueError("bytes that are no decimal")
+            raise ValueError("bytes that are not a decimal")
         self._length("n")
         self._code.add(f'{target} = int.from_bytes(b[p : p + n], "big", signed=True)', "p += n")
 
@@ -141,7 +141,7 @@ class Reading:
             self._code.add(f"{target}: Any")
         self._code.add("k = b[p]", "p += 1")
         word = "if"
-        # the most frequent first: text
+        # The most frequent branch first: strings.
         for index in sorted(range(len(branches)), key=lambda i: kind_of(branches[i]) != "string"):
             self._code.add(f"{word} k == {index * 2}:")
             with self._code.within():
@@ -178,7 +178,7 @@ class Reading:
         self._code.add(f"{target} = {elements}")
 
     def _params(self, schema: Any, target: str) -> None:
-        """Read the parameters into a map by name; a name that stands twice is unusual."""
+        """Read the parameters into a map by name; a name that occurs twice is unusual."""
         name, value = (field["type"] for field in schema["fields"])
         self._code.add(f"{target}: dict[str, Any] = {{}}", "total = 0")
 
@@ -211,7 +211,7 @@ class Reading:
 
 
 def _made(name: str, variables: dict[str, str]) -> str:
-    """Return the expression that makes of a record what the domain takes."""
+    """Return the expression that turns a record into what the domain takes."""
     if name not in STRUCTS:
         made = ", ".join(variables.values())
         return f"Event({made})" if name == "OrderEvent" else f"({made})"
@@ -241,7 +241,7 @@ class Writing:
                 return f"amount_bytes({source})"
             case "int" | "long":
                 plainly = f"long_bytes({source})"
-                is_small = f"0 <= {source} < {len(LENGTHS)}"  # as most of an int's values are
+                is_small = f"0 <= {source} < {len(LENGTHS)}"  # most ints are
                 return plainly if kind == "long" else f"LENGTHS[{source}] if {is_small} else {plainly}"
             case "double":
                 return f"double_bytes({source})"
@@ -264,7 +264,7 @@ class Writing:
                 raise ValueError(f"type {kind!r} is not written here")
 
     def _longs(self, sources: list[str]) -> Iterator[str]:
-        """Write longs that stand side by side; one that equals the one before it, as times often do, only once."""
+        """Write adjacent longs; encode a value that equals the one before it, as times often do, only once."""
         yield f"(n := long_bytes({sources[0]}))"
         for before, source in pairwise(sources[:-1]):
             yield f"n if {source} == {before} else (n := long_bytes({source}))"
@@ -361,13 +361,13 @@ def source() -> str:
 
 
 def main() -> None:
-    """Write the module, or with --check say whether it is as it should be."""
+    """Write the module, or with --check compare it with the schemas."""
     parser = argparse.ArgumentParser(description="Write the codec of the newest schemas.")
-    parser.add_argument("--check", action="store_true", help="only compare; exit with 1 where it differs")
+    parser.add_argument("--check", action="store_true", help="only compare; exit with 1 if it differs")
     if not parser.parse_args().check:
         TARGET.write_text(source(), encoding="utf-8")
     elif TARGET.read_text(encoding="utf-8") != source():
-        sys.exit(f"{TARGET.name} is not what the schemas make: run `make codec`")
+        sys.exit(f"{TARGET.name} differs from what the schemas give: run `make codec`")
 
 
 if __name__ == "__main__":
