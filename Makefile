@@ -14,65 +14,65 @@ VENV_PYTHON := .venv/bin/python
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-install: ## make .venv with everything pinned (quick when nothing changed)
+install: ## create .venv with every package pinned (quick if nothing changed)
 	@command -v "$(PYTHON)" >/dev/null || { echo "missing: Python 3.11 or newer. Debian:" \
 		"sudo apt-get install -y python3 python3-venv; macOS: brew install python@3.13" >&2; exit 2; }
 	@exec "$(PYTHON)" deploy/build/install.py
 
-run: install ## start Kafka, Redis and the processor, and show orders becoming facts (KEEP=1, CSV=path)
+run: install ## start Kafka, Redis and two processors, and show orders become facts (KEEP=1, CSV=path)
 	@exec $(VENV_PYTHON) -m deploy.demo.demo $(if $(filter-out 0 no,$(KEEP)),--keep) $${CSV:+--csv "$$CSV"}
 
-chaos: install ## break everything while events flow, and compare (SECONDS=600, EVENTS=, SEED= to play a run again, ONLY=)
+chaos: install ## break everything while events flow, then compare (SECONDS=600, EVENTS=, SEED= repeats a run, ONLY=)
 	@exec $(VENV_PYTHON) -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(EVENTS),--events $(EVENTS)) $(if $(ONLY),--only $(ONLY))
 
-chaos-brokers: install ## the same on three Kafka brokers, killed and frozen one by one (SECONDS=, SEED=)
+chaos-brokers: install ## the same on three Kafka brokers, killed or frozen one by one (SECONDS=, SEED=)
 	@exec $(VENV_PYTHON) -m tests.chaos.run --brokers 3 $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
-fuzz: install ## send hostile records to decode, parse, fold, encode (SECONDS=300, SEED= to begin alike)
+fuzz: install ## send hostile records through decode, parse, fold, encode (SECONDS=300, SEED= repeats the start of a run)
 	@exec $(VENV_PYTHON) -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LIMIT_MS),--limit-ms $(LIMIT_MS))
 
-soak: install ## let events flow for long, and look for growth (SECONDS=1800, RATE=500 events a second, SEED=)
+soak: install ## process events for a long time, and look for growth (SECONDS=1800, RATE=500 events a second, SEED=)
 	@exec $(VENV_PYTHON) -m tests.soak.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE)) \
 		$(if $(SEED),--seed $(SEED))
 
-bench: install ## measure it, beside other ways to do the same (EVENTS=, REPEAT=, ONLY=, PROGRAMS=, LARGE=1, OUTPUT=)
+bench: install ## measure it beside other programs for the same job (EVENTS=, REPEAT=, ONLY=, PROGRAMS=, LARGE=1, OUTPUT=)
 	@exec $(VENV_PYTHON) -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(if $(REPEAT),--repeat $(REPEAT)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(if $(OUTPUT),--output $(OUTPUT)) \
 		$(if $(filter-out 0 no,$(LARGE)),--large)
 
 WORKERS ?= 2
-test: install ## run the tests against real services (ARGS= goes to pytest, WORKERS= side by side)
+test: install ## run all tests on real services (ARGS= for pytest, WORKERS= processes at once)
 	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-fast: install ## run the tests that need no services and are not long by design (also ARGS=, WORKERS=)
 	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal -m 'not services and not slow' \
 		--hypothesis-profile fast --timeout 15 $(ARGS)
 
-check: install ## lint, format, types, layers, and the tables of the documents
+check: install ## check lint, format, types, layers, and the tables in the documents
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
 	@$(VENV_PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-logo
 	@$(VENV_PYTHON) -m deploy.build.docs --check
 
-docs: install ## write the tables of the documents from the code
+docs: install ## write the tables in the documents from the code
 	@exec $(VENV_PYTHON) -m deploy.build.docs
 
-codec: install ## write the codec of the newest schemas (after a change in schemas/)
+codec: install ## generate the codec of the newest schemas (after a change in schemas/)
 	@exec $(VENV_PYTHON) -m deploy.build.codegen
 
-compile: install ## compile the hot modules, beside the project (optional; needs a C compiler)
+compile: install ## compile the hot modules into a copy of the program (optional; needs a C compiler)
 	@exec $(VENV_PYTHON) -m deploy.build.compiled
 
-lock: ## resolve requirements.txt anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest of all)
+lock: ## resolve requirements.txt again from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	@command -v uv >/dev/null || { echo "missing: uv. Anywhere: python3 -m pip install --user uv;" \
 		"macOS: brew install uv" >&2; exit 2; }
 	@exec uv --quiet pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command 'make lock' $${UPGRADE:+--upgrade} --output-file requirements.txt >/dev/null
 
-clean: ## remove what was built and downloaded, .venv included
+clean: ## remove everything built or downloaded, .venv included
 	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

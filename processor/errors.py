@@ -1,12 +1,12 @@
 """What can go wrong outside the domain. The class of an error is the action it asks for.
 
-`service` maps the first three to its single recovery path; the command line maps every class to an exit
-code. An error's text is one line that says what to do.
+`replica.service` sends RetryError and ProducerLostError to its one recovery path. The command line maps every class
+to an exit code. An error's text is one line that says what to do.
 """
 
 
 class OrderFactsError(Exception):
-    """Base of all errors of this program. `exit_code` is the command's exit code where it gets that far."""
+    """Base of all errors of this program. `exit_code` is the command's exit code if the error ends it."""
 
     exit_code = 1
 
@@ -18,29 +18,29 @@ class RetryError(OrderFactsError):
 
 
 class RedisError(RetryError):
-    """As RetryError: Redis did not answer, or not in time."""
+    """As RetryError: Redis did not answer in time."""
 
     waiting_for = "redis"
 
 
 class MirrorMovedError(RetryError):
-    """As RetryError: the mirror of a partition is not where this member left it; positioning anew decides."""
+    """As RetryError: a partition's mirror is not as this replica left it; the partition is placed again."""
 
     waiting_for = "mirror"
 
 
 class ProducerLostError(OrderFactsError):
-    """The producer is fenced, or the outcome of its commit is unknown: a new one settles it, then as RetryError."""
+    """The producer is fenced, or its commit's outcome is unknown. A new one settles it; then as RetryError."""
 
     waiting_for = "kafka"
 
 
 class StopError(OrderFactsError):
-    """Nothing that a retry could mend: stop with this line, exit code 1."""
+    """A retry cannot help: stop with this line, exit code 1."""
 
 
 class UsageError(OrderFactsError):
-    """Wrong usage or configuration: which setting, and what to put there. Exit code 2."""
+    """Wrong usage or configuration: the line names the setting and says what to put there. Exit code 2."""
 
     exit_code = 2
 

@@ -1,6 +1,6 @@
-"""Log lines: JSON on standard error, one canonical line for each thing that happened.
+"""Log lines: JSON on standard error, one line for each thing that happens.
 
-`EVENTS` names every event with its own fields, and `MEANINGS` says what each means; dashboards build on the names.
+`EVENTS` names every event with its own fields, and `MEANINGS` says what each means. Dashboards depend on the names.
 Every line also has `timestamp` (ISO 8601 UTC), `level`, `event`, `service`, `version` and `instance`. No line holds
 personal data: no identifier values, no payloads. Units come last in names.
 """
@@ -20,15 +20,15 @@ _REPEAT_S: Final = 10.0
 _REMEMBERED: Final = 1_000
 _STEPS: Final = ("poll_ms", "decode_ms", "lookup_ms", "fold_ms", "commit_ms", "mirror_ms")
 
-# event -> what it says in one line, then its own fields.
+# event -> its meaning in one line, then its own fields.
 _PUBLISHED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     # a process
     "service.started": ("a replica starts and joins the group", ("topics", "group_id")),
-    "service.stopping": ("a stop was asked for, and no batch is in hand any more", ()),
+    "service.stopping": ("a stop was requested, and the current batch has ended", ()),
     "service.stopped": ("the replica has left the group; totals since its start", ("events", "facts", "rejected")),
-    "service.failed": ("`run` or `contacts index` ends by this error", ("error", "exit_code")),
+    "service.failed": ("`run` or `contacts index` ends with this error", ("error", "exit_code")),
     "service.stats": (
-        "every 10 s: totals since the start, the rate of these 10 s, the lag",
+        "every 10 s: totals since the start, the rate of the last 10 s, the lag",
         (
             *("events", "facts", "ignored", "invalid", "events_per_s", "lag_records"),
             *("partitions", "waiting_for", "rss_bytes"),
@@ -36,13 +36,13 @@ _PUBLISHED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     # the recovery path
     "service.waiting": (
-        "the replica cannot go on; it stays in the group and tries again after `backoff_ms`",
+        "the replica cannot continue; it stays in the group and tries again after `backoff_ms`",
         ("waiting_for", "error", "attempt", "backoff_ms"),
     ),
     "service.resumed": ("what the replica waited for is back", ("waiting_for", "waited_ms")),
     # a batch
     "batch.committed": (
-        "one batch, one transaction: what came of its records, and the time of each of the six steps",
+        "one batch is committed in one transaction: the outcomes of its records, the time of each of the six steps",
         (
             *("records", "facts", "ignored", "invalid", "reasons", "partitions", "input_bytes", "output_bytes"),
             *_STEPS,
@@ -54,15 +54,15 @@ _PUBLISHED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "batch.dropped": ("a rebalance came while a batch was read; its records are read again", ("cause", "records")),
     # partitions
-    "group.rejoined": ("the consumer was fenced by its own earlier try to join; a new one joins", ("error",)),
+    "group.rejoined": ("the consumer was fenced by its own earlier attempt to join; a new one joins", ("error",)),
     "partition.assigned": ("the group gave this replica partitions", ("partitions",)),
     "partition.revoked": (
-        "the group took partitions away; `lost` where it noticed only afterwards",
+        "the group took partitions away; `lost`: the replica learned of it only afterwards",
         ("partitions", "lost"),
     ),
-    "partition.pending": ("another replica's open transaction holds the committed offsets back", ("partitions",)),
+    "partition.pending": ("another replica's open transaction delays the committed offsets", ("partitions",)),
     "partition.positioned": (
-        "a partition is placed; `mirror` was `equal` or `caught_up`, or there was `none`",
+        "a partition is placed; its `mirror` is `equal`, `caught_up` or `none`",
         ("partition", "offset", "facts_offset", "mirror"),
     ),
     "mirror.behind": (
@@ -70,26 +70,29 @@ _PUBLISHED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("partition", "from_facts_offset", "to_facts_offset", "missing"),
     ),
     "mirror.progress": (
-        "how far a catch-up is, every 2 s",
+        "every 2 s: how far a catch-up is",
         ("partition", "facts_offset", "to_facts_offset", "facts_read"),
     ),
     "mirror.caught_up": ("a catch-up is done", ("partition", "facts_offset", "facts_read", "took_ms")),
-    "mirror.not_written": ("Redis did not take a write; the next look-up catches up", ("error", "partitions")),
+    "mirror.not_written": ("Redis did not take a write; the next look-up starts a catch-up", ("error", "partitions")),
     "producer.replaced": ("the producer was lost; a new one settles its transaction", ("error",)),
     "predecessor.fenced": (
-        "the open transaction of a replica that has gone was ended",
+        "the open transaction of a dead replica was ended",
         ("transactional_id", "partitions", "cause"),
     ),
     # the breaker
-    "breaker.tripped": ("too many events are invalid: a producer's schema broke", ("cause",)),
-    "breaker.paused": ("the same, and consuming stops; without `pause_s` until SIGUSR1", ("cause", "pause_s")),
+    "breaker.tripped": ("too many events are invalid: a producer's schema is broken", ("cause",)),
+    "breaker.paused": (
+        "as `breaker.tripped`, and consuming stops: for `pause_s`, or if that is null until SIGUSR1",
+        ("cause", "pause_s"),
+    ),
     # the Kafka client
-    "kafka.client": ("the Kafka client's own words: a broker is down, a certificate does not fit", ("message",)),
+    "kafka.client": ("a message of the Kafka client: a broker is down, a certificate does not fit", ("message",)),
     # the contact index
     "contacts.started": ("`contacts index` has found its topic", ("topic", "partitions", "shards")),
     "contacts.stopped": ("`contacts index` has stopped", ("records",)),
-    "contacts.build_started": ("the index is built from nothing, for this cause", ("cause", "build", "to_offsets")),
-    "contacts.ready": ("the index is complete: orders go on", ("build", "records", "took_ms")),
+    "contacts.build_started": ("the index is built from nothing, because of `cause`", ("cause", "build", "to_offsets")),
+    "contacts.ready": ("the index is complete: orders no longer wait", ("build", "records", "took_ms")),
     "contacts.resumed": ("an index that fits was found and is kept up to date", ("build", "from_offsets")),
     "contacts.committed": (
         "one batch of contacts is in the index",
@@ -97,12 +100,12 @@ _PUBLISHED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "contacts.skipped": ("a contact record cannot be read and is skipped", ("partition", "offset", "problem")),
     "contacts.waiting": (
-        "the index cannot be kept now; it is tried again after `backoff_ms`",
+        "the index cannot be updated now; `contacts index` tries again after `backoff_ms`",
         ("error", "attempt", "backoff_ms"),
     ),
     "contacts.resumed_after_wait": ("what `contacts index` waited for is back", ("waited_ms",)),
     "contacts.stats": (
-        "every 10 s: totals since the start, the rate of these 10 s, the lag",
+        "every 10 s: totals since the start, the rate of the last 10 s, the lag",
         ("records", "skipped", "records_per_s", "lag_records", "ready"),
     ),
 }
@@ -111,7 +114,7 @@ MEANINGS: Final = {event: meaning for event, (meaning, _) in _PUBLISHED.items()}
 
 
 class _KafkaClientLines(logging.Handler):
-    """Turns the Kafka client's own messages into log lines; the same message at most every ten seconds."""
+    """Turns the Kafka client's messages into log lines; logs the same message at most every ten seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +131,7 @@ class _KafkaClientLines(logging.Handler):
 
 
 def kafka_client_logger() -> logging.Logger:
-    """Return the logger that every Kafka client is given; silent until `show_kafka_client`."""
+    """Return the logger for every Kafka client; it is silent until `show_kafka_client`."""
     logger = logging.getLogger("order-facts.kafka")
     logger.propagate = False
     if not logger.handlers:
@@ -137,14 +140,14 @@ def kafka_client_logger() -> logging.Logger:
 
 
 def show_kafka_client() -> None:
-    """Have the Kafka client's messages logged: for the services, whose operators have nothing but the log."""
+    """Log the Kafka client's messages: for the services, whose operators see only the log."""
     logger = kafka_client_logger()
     logger.setLevel(logging.DEBUG)
     logger.addHandler(_KafkaClientLines())
 
 
 def configure(log_format: str, level: str, instance: str, stream: TextIO = sys.stderr) -> None:
-    """Send all log lines to `stream`: as JSON lines, or as coloured text with log_format=console."""
+    """Send all log lines to `stream`: JSON lines, or coloured text with log_format=console."""
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty())
         if log_format == "console"
@@ -176,6 +179,6 @@ def configure(log_format: str, level: str, instance: str, stream: TextIO = sys.s
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
-    """Return the logger; events and their fields are those of `EVENTS`."""
+    """Return the logger. Its events and fields are those of `EVENTS`."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger

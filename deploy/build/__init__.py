@@ -1,1 +1,1 @@
-"""What builds the project: its environment, the generated codec, the compiled form."""
+"""Tools that build the project: its environment, the generated codec, the compiled copy, the documents' tables."""

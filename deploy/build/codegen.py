@@ -3,7 +3,7 @@
 The decoders are those that `codec.decoders` makes of these schemas, as a module, which can be compiled. The encoders
 are written here in the same manner. Each comes twice: with the lengths from a table, and for a text that is longer than
 the table with any length. Where a schema changes without `make codec`, a test fails; the program reads by what it makes
-of the new schema when it starts, and goes on writing facts in the former version.
+of the new schema when it starts, and continues to write facts in the former version.
 """
 
 import argparse

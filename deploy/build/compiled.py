@@ -1,9 +1,9 @@
 """Compiles the hot modules with mypyc: `make compile`. Optional; the program is complete without it.
 
-Gives a folder in `.cache`, named for what it was made of, with a whole copy of the program in which the modules
-below have a compiled form beside the Python one, which Python prefers. Nothing is changed in the project, so
-that no stale machine code can be in the way of an edit. What is compiled holds functions only: the compiler
-does not see how msgspec makes a record. That both forms do the same is tested by the same tests.
+Gives a folder in `.cache`, named by a hash of its sources, with a whole copy of the program. In it the modules below
+have a compiled form beside the Python one, and Python prefers the compiled form. The project itself stays unchanged, so
+no stale machine code hides an edit. Compiled modules hold functions only: the compiler does not see how msgspec
+builds a record. The same tests run on both forms.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from deploy.local.servers import ServicesError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COPIED: Final = ("processor", "schemas")
-# Measured on a created, updated, delivered and cancelled mix: see the table of the README.
+# Chosen by measurements on a mix of all four types of events (tests/benchmarks/README.md, "The input").
 MODULES: Final = (
     "processor/domain/values.py",
     "processor/domain/instants.py",
@@ -37,9 +37,9 @@ MODULES: Final = (
 
 
 def compiled() -> Path:
-    """Return the folder of the compiled program, made now unless it is there.
+    """Return the folder of the compiled program; compile it first if it is not there.
 
-    Raises ServicesError, one line, without a C compiler; CalledProcessError where it fails.
+    Raises ServicesError without a C compiler, or if compiling fails.
     """
     folder = CACHE / f"compiled-{_fingerprint()}"
     with locked(CACHE / "compiled.lock"):
@@ -49,7 +49,7 @@ def compiled() -> Path:
 
 
 def c_compiler() -> str | None:
-    """Return the C compiler, None without one."""
+    """Return the C compiler's path, None if there is none."""
     return shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
 
 
@@ -84,7 +84,7 @@ def _compile(folder: Path) -> None:
 
 
 def main() -> None:
-    """Compile, and say how to run it."""
+    """Compile, and print how to run it."""
     try:
         folder = compiled()
     except ServicesError as error:

@@ -1,7 +1,7 @@
-"""Writes the tables of the Markdown files from the code: `make docs`; with `--check` it only compares.
+"""Writes the tables in the Markdown files from the code: `make docs`. With `--check` it only compares.
 
-A table is what is between `<!-- make docs: NAME -->` and `<!-- end -->`, whatever file that is in. Exit codes: 0 all
-tables are as the code has them; 1 some are not (`--check`), each file named; KeyError for a name that no table has.
+A table is between `<!-- make docs: NAME -->` and `<!-- end -->`, in any file. Exit codes: 0 all tables match the code;
+1 some do not (`--check`), and each file is named; 2 wrong usage. Raises KeyError for an unknown table name.
 """
 
 import re
@@ -27,7 +27,7 @@ Rows = Iterator[Sequence[str]]
 
 
 def settings() -> Rows:
-    """Give each setting: its name, default and meaning, with the values it may have."""
+    """Yield each setting: its name, default and meaning, with its allowed values."""
     yield "setting", "default", "meaning"
     hints = get_type_hints(Settings)
     for field in msgspec.structs.fields(Settings):
@@ -39,7 +39,7 @@ def settings() -> Rows:
 
 
 def commands() -> Rows:
-    """Give each command: how it is called, what it does, and those of its options that are no settings."""
+    """Yield each command: how to call it, what it does, and its options that are not settings."""
     yield "command", "does", "options"
     for path, command in _commands(cli, ""):
         words, options = [path], []
@@ -53,35 +53,35 @@ def commands() -> Rows:
 
 
 def logs() -> Rows:
-    """Give each log event: its name, meaning and own fields."""
+    """Yield each log event: its name, meaning and own fields."""
     yield "event", "meaning", "its own fields"
     for event, fields in EVENTS.items():
         yield _code(event), MEANINGS[event], _codes(fields)
 
 
 def metrics() -> Rows:
-    """Give each metric as Prometheus names it."""
+    """Yield each metric as Prometheus names it."""
     yield "metric", "type", "meaning"
     for family in REGISTRY.collect():
         yield _code(family.name + "_total" * (family.type == "counter")), family.type, family.documentation
 
 
 def reasons() -> Rows:
-    """Give each reason, in the order of precedence: its outcome, and what a producer does about it."""
+    """Yield each reason, in the order of precedence: its outcome, and what to do."""
     yield "reason", "outcome", "what to do"
     for reason in Reason:
         yield _code(reason.value), reason.outcome.value, WHAT_TO_DO[reason]
 
 
 def reserved() -> Rows:
-    """Give the Kafka properties that the setting `kafka` refuses, by why."""
+    """Yield the Kafka properties that the setting `kafka` refuses, and why."""
     yield "property", "why"
     for why, names in RESERVED_BECAUSE.items():
         yield _codes(names), why
 
 
 def partitions() -> Rows:
-    """Give a partition's life: each state, and the state after each thing that can happen in it."""
+    """Yield each state of a partition, and the state after each thing that can happen in it."""
     yield "state", *(what.value.replace("_", " ") for what in Happening)
     for state, happenings in TRANSITIONS.items():
         after = (happenings.get(what) for what in Happening)
@@ -100,7 +100,7 @@ def markdown_files(root: Path = ROOT) -> list[Path]:
 
 
 def written(text: str) -> str:
-    """Return a file's text with its tables as the code has them. Raises KeyError for a table that there is not."""
+    """Return a file's text with its tables as the code has them. Raises KeyError for an unknown table."""
     return _TABLE.sub(lambda found: found[1] + _markdown(TABLES[found["name"]]()), text)
 
 

@@ -1,11 +1,10 @@
-"""Make the virtual environment `.venv` hold exactly what the lock names, and this project itself.
+"""Install into the virtual environment `.venv` exactly what the lock names, and this project itself.
 
-Takes the interpreter that runs it as the environment's own. Gives `.venv` with every package of
-`requirements.txt` (hashes checked) and the project, editable. Does nothing when the last run
-already did the same. Two runs at once in one folder wait for each other; a killed run leaves
-nothing that the next one trips over. It never changes pip's configuration.
+The interpreter that runs this becomes the environment's. Gives `.venv` with every package of `requirements.txt`
+(hashes checked) and the project, editable. Does nothing if the last run already did the same. Two runs at once in one
+folder wait for each other; a killed run leaves nothing that disturbs the next one. Never changes pip's configuration.
 
-Only the standard library, and syntax that an older Python can read: it has to say what is missing.
+Uses only the standard library and syntax that an older Python can read: it must run there to say what is missing.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ INPUTS = ("requirements.txt", "pyproject.toml")
 
 def missing() -> str | None:
     """Return one line saying what this interpreter lacks and which command installs it, or None."""
-    if sys.version_info < (3, 11):  # noqa: UP036 - older interpreters do arrive here, and get this line
+    if sys.version_info < (3, 11):  # noqa: UP036 - older interpreters do get here, and print this line
         version = ".".join(map(str, sys.version_info[:3]))
         what, debian, macos = f"Python 3.11 or newer (python3 is {version})", "python3.11-venv", "python@3.13"
     elif any(importlib.util.find_spec(name) is None for name in ("venv", "ensurepip")):
         what, debian, macos = "Python's venv module", "python3-venv", "python@3.13"
     elif os.pathsep in str(ROOT):
-        return f"move this folder: Python makes no environment under a path with '{os.pathsep}' in it"
+        return f"move this folder: Python cannot create an environment under a path with '{os.pathsep}' in it"
     else:
         return None
     return f"missing: {what}. Debian: sudo apt-get install -y {debian}; macOS: brew install {macos}"
 
 
 def wanted_stamp() -> str:
-    """Return what tells one installation from another: interpreter, place and both input files."""
+    """Return what identifies an installation: interpreter, folder and both input files."""
     digest = hashlib.sha256()
     for name in INPUTS:
         digest.update((ROOT / name).read_bytes() + b"\0")
@@ -47,12 +46,12 @@ def wanted_stamp() -> str:
 
 
 def is_installed(stamp: str) -> bool:
-    """Return whether the last complete installation was this very one and its interpreter still runs."""
+    """Return whether the last complete installation was this one and its interpreter still exists."""
     return (VENV / "bin" / "python").exists() and STAMP.is_file() and STAMP.read_text() == stamp
 
 
 def install(stamp: str) -> None:
-    """Bring `.venv` up to date; the stamp is removed first and written last, so that half is not done."""
+    """Bring `.venv` up to date. Remove the stamp first and write it last, so that half an installation has none."""
     print("installing the pinned packages into .venv", file=sys.stderr, flush=True)
     STAMP.unlink(missing_ok=True)
     clear = [] if (VENV / "bin" / "python").exists() else ["--clear"]
@@ -64,7 +63,7 @@ def install(stamp: str) -> None:
 
 
 def main() -> int:
-    """Install if needed; exit code 0 done, 1 the installation failed (pip said why), 2 something is missing."""
+    """Install if needed. Exit codes: 0 done; 1 the installation failed (pip says why); 2 something is missing."""
     problem = missing()
     if problem:
         print(problem, file=sys.stderr)

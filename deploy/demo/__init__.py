@@ -1,1 +1,1 @@
-"""The demonstration behind `make run`: real invoices become facts on a real Kafka and Redis."""
+"""The demonstration, `make run`: real invoices become facts on a real Kafka and Redis."""

@@ -1,9 +1,9 @@
-"""The demonstration behind `make run`: real invoices become facts on a real Kafka and Redis.
+"""The demonstration, `make run`: real invoices become facts on a real Kafka and Redis.
 
-Starts the services, then does everything by the public commands, as a user would: topics, contacts, the contact
-index, two processors, the events. Every total it shows was read back from the topics. Leaves no process and no
-temporary data behind, however it ends. Exit codes: 0 all accounted for; 1 something is missing or a command
-failed; 2 a file it cannot use; 3 no services to run on; 128 + n ended by signal n (130: Ctrl-C).
+Starts the services, then uses only the public commands, as a user would: topics, contacts, the contact index, two
+processors, the events. It reads every total that it shows back from the topics. Leaves no process and no temporary
+data behind, however it ends. Exit codes: 0 all events are accounted for; 1 something is missing or a command failed;
+2 a file it cannot use; 3 no services; 128 + n ended by signal n (130: Ctrl-C).
 
     python -m deploy.demo.demo [--keep] [--csv PATH]
 """
@@ -30,7 +30,7 @@ from deploy.local.children import Child, ChildFailedError, Children, Interrupted
 from deploy.local.services import Services, ServicesError, start_services
 
 SAMPLE = Path(__file__).parents[2] / "tests" / "data" / "online_retail_sample.csv.gz"
-# The console script beside the interpreter: the one of this virtual environment.
+# This virtual environment's console script.
 COMMAND = Path(sys.executable).parent / "order-facts"
 REPLICAS = ("demo-1", "demo-2")
 STALL_S = 60.0
@@ -51,7 +51,7 @@ class UnaccountedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """The converted file, ready to be sent; example_contact_id is one of its contacts, empty if it has none."""
+    """The converted file, ready to send; example_contact_id is one of its contacts, empty if it has none."""
 
     contacts: Path
     contact_count: int
@@ -62,7 +62,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Followers:
-    """The commands that stream both outputs as they come."""
+    """The commands that print both outputs as they come."""
 
     facts: Child
     rejected: Child
@@ -77,7 +77,7 @@ class Processed:
 
 
 class LineCounter:
-    """Counts the lines of a file that a child still writes, reading each byte once."""
+    """Counts the lines of a file that a child is still writing; reads each byte once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,7 +85,7 @@ class LineCounter:
         self._count = 0
 
     def count(self) -> int:
-        """Give the number of lines written so far."""
+        """Return the number of lines written so far."""
         with self._path.open("rb") as stream:
             stream.seek(self._position)
             while chunk := stream.read(1 << 20):
@@ -95,9 +95,9 @@ class LineCounter:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demonstration; give its exit code."""
+    """Run the demonstration; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.demo.demo", description="Show orders becoming facts.")
-    parser.add_argument("--keep", action="store_true", help="stay alive afterwards, to send own events")
+    parser.add_argument("--keep", action="store_true", help="keep running afterwards, to send your own events")
     parser.add_argument("--csv", type=Path, default=SAMPLE, help="another file with the sample's columns")
     options = parser.parse_args(arguments)
     console = Console(markup=False, highlight=False, soft_wrap=True)
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def demonstrate(console: Console, interruptions: Interruptions, csv: Path, *, keep: bool) -> None:
-    """Convert the file, start services and commands, account for every event and show it; then end, or stay."""
+    """Convert the file, start services and commands, account for every event and show the result; then end, or stay."""
     with tempfile.TemporaryDirectory(prefix="order-facts-demo-") as folder_name:
         folder = Path(folder_name)
         console.print(f"Reading {csv.name}")
@@ -157,7 +157,7 @@ def convert(csv: Path, folder: Path) -> Input:
 
 
 def settings_for(services: Services) -> dict[str, str]:
-    """Give the settings all commands share; on services of someone else, with names that nobody has."""
+    """Return the settings that all commands share; on other people's services with names that nobody uses."""
     suffix = "" if services.disposable else f"-demo-{secrets.token_hex(4)}"
     names = {"GROUP_ID": "order-facts", **TOPICS}
     return {
@@ -169,9 +169,9 @@ def settings_for(services: Services) -> dict[str, str]:
 
 
 def clean_environment(services: Services) -> dict[str, str]:
-    """Give this process's environment without settings left in it: they would change what is shown.
+    """Return this process's environment without settings of the program: they would change the result.
 
-    How to log in to services of someone else (the setting `kafka`) stays.
+    On other people's services the setting `kafka` stays: it says how to log in.
     """
     kept = () if services.disposable else (f"{PREFIX}KAFKA", f"{PREFIX}KAFKA_FILE")
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name in kept}
@@ -180,8 +180,8 @@ def clean_environment(services: Services) -> dict[str, str]:
 def prepare(children: Children, data: Input) -> Followers:
     """Create the topics, then start everything but the sender.
 
-    The index starts when all contacts are in their topic, since it is complete up to the end it found there;
-    orders wait for it (C4), so the events need not.
+    The index starts when all contacts are in their topic, since it is complete up to the end it finds there. Orders
+    wait for it (C4), so the events need not.
     """
     children.finish(children.begin("topics create", "topics", "create"))
     contacts_import = children.begin("contacts import", "contacts", "import", str(data.contacts))
@@ -197,7 +197,7 @@ def prepare(children: Children, data: Input) -> Followers:
 
 
 def process(console: Console, children: Children, data: Input, followers: Followers) -> Processed:
-    """Send the events and watch both outputs until they account for all; UnaccountedError if they stall."""
+    """Send the events and watch both outputs until they account for all. Raises UnaccountedError if they stall."""
     facts, rejected = LineCounter(followers.facts.output), LineCounter(followers.rejected.output)
     started_s = changed_s = time.monotonic()
     sender = children.begin("events send", "events", "send", str(data.events))
@@ -218,12 +218,12 @@ def process(console: Console, children: Children, data: Input, followers: Follow
 
 
 def sent_count(output: Path) -> int:
-    """Give the number in the summary line of `events send`."""
+    """Return the number in the summary line of `events send`."""
     return int(json.loads(output.read_text(encoding="utf-8"))["sent"])
 
 
 def show(console: Console, children: Children, processed: Processed) -> None:
-    """Read both topics from their start and show what they hold; UnaccountedError if that is not the input."""
+    """Read both topics from their start and show them. Raises UnaccountedError if they do not add up to the input."""
     facts, rejected = read_outputs(children)
     console.print()
     console.print(report.outcome_table(facts, rejected, processed.sent), soft_wrap=False)
@@ -238,7 +238,7 @@ def show(console: Console, children: Children, processed: Processed) -> None:
 
 
 def read_outputs(children: Children) -> tuple[Facts, Counter[tuple[str, str]]]:
-    """Read all facts and rejected records there are by now."""
+    """Read all facts and rejected records that are there."""
     shown_facts = children.begin("facts show", "facts", "show")
     shown_rejected = children.begin("rejected show", "rejected", "show")
     with children.finish(shown_facts).open(encoding="utf-8") as lines:
@@ -248,7 +248,7 @@ def read_outputs(children: Children) -> tuple[Facts, Counter[tuple[str, str]]]:
 
 
 def stay(console: Console, children: Children, text: str) -> None:
-    """Say how to go on by hand, and keep everything running until a signal comes."""
+    """Print how to continue by hand, and keep everything running until a signal comes."""
     console.print(f"\n{text}")
     while True:
         children.check()

@@ -1,8 +1,7 @@
-"""Invoices out of a file in the shape of the UCI "Online Retail" data set (Chen, 2015, doi 10.24432/C5BW33).
+"""Reads invoices from a file in the form of the UCI "Online Retail" data set (Chen, 2015, doi 10.24432/C5BW33).
 
-Takes a CSV or CSV.gz with the data set's columns, in any order. Gives its invoices as they are: nothing is
-cleaned, only the lines of one number brought together. Never touches the network; a file it cannot use is a
-RetailFileError.
+Takes a CSV or CSV.gz file with the data set's columns, in any order. Gives its invoices unchanged: it cleans nothing
+and only groups the lines of each number. Never uses the network. Raises RetailFileError for a file it cannot use.
 """
 
 import csv
@@ -29,7 +28,7 @@ COLUMNS = (
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 CREDIT_NOTE_PREFIX = "C"
 NUMBER_LIMIT = 10**12
-"""Quantities and prices stay below it in size, so that a double holds them with their decimals."""
+"""Quantities and prices must be smaller, so that a double holds them with their decimals."""
 
 
 class RetailFileError(Exception):
@@ -48,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """The lines of one invoice number, under its earliest date; customer is None where no line names one."""
+    """The lines of one invoice number, with its earliest date; customer is None if no line names one."""
 
     number: str
     at: datetime
@@ -58,7 +57,7 @@ class Invoice:
 
     @property
     def is_credit_note(self) -> bool:
-        """Whether goods were given back: the data set marks these by their number."""
+        """Whether goods were returned: the data set marks such invoices by their number."""
         return self.number.startswith(CREDIT_NOTE_PREFIX)
 
     @property
@@ -68,7 +67,7 @@ class Invoice:
 
 
 def read_invoices(path: Path) -> list[Invoice]:
-    """Read the invoices and credit notes of a file, by date, then number; lines stay in the file's order."""
+    """Read a file's invoices and credit notes, by date, then number; lines stay in the file's order."""
     try:
         with _open(path) as stream:
             return _grouped(_records(stream, path))
@@ -78,14 +77,14 @@ def read_invoices(path: Path) -> list[Invoice]:
 
 
 def _open(path: Path) -> TextIO:
-    # Bytes that are not UTF-8 are let through here and refused with their line number in _records.
+    # Lets bytes through that are not UTF-8; _records refuses them with their line number.
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _records(stream: TextIO, path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Give each line's place ("FILE:LINE") and its fields by column."""
+    """Yield each line's place ("FILE:LINE") and its fields by column."""
     reader = csv.reader(stream, strict=True)
     try:
         header = next(reader, [])
@@ -126,7 +125,7 @@ def _grouped(records: Iterable[tuple[str, Mapping[str, str]]]) -> list[Invoice]:
             raise RetailFileError(f"{place}: InvoiceNo is empty")
         at = _date(record, place)
         dates[number] = min(at, dates.get(number, at))
-        # Spreadsheets made numbers of the ids: 17850 is 17850.0 in the file.
+        # A spreadsheet turned the ids into numbers: 17850 is 17850.0 in the file.
         if customer := record["CustomerID"].strip().removesuffix(".0"):
             customers.setdefault(number, customer)
         countries.setdefault(number, record["Country"])
@@ -153,7 +152,7 @@ def _number(record: Mapping[str, str], column: str, place: str) -> Decimal:
         number = Decimal(text)
     except InvalidOperation:
         number = Decimal("NaN")
-    # A NaN compares with nothing, hence the look at it first.
+    # A NaN cannot be compared, so check for it first.
     if number.is_nan() or abs(number) >= NUMBER_LIMIT:
         raise RetailFileError(f"{place}: {column} {text[:40]!r} is not a number below 10^12")
     return number

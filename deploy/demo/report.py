@@ -1,7 +1,7 @@
-"""How a demonstration looks: progress while it works, then tables, one fact, one segment, and what to type next.
+"""What a demonstration shows: progress while it works, then tables, one fact, one segment, and what to type next.
 
-Takes what was counted and read, gives text and rich renderables. On a terminal progress is one moving line;
-elsewhere it is a plain line every few seconds. Starts nothing and reads nothing.
+Takes what was counted and read; gives text and rich renderables. On a terminal progress is one moving line, elsewhere a
+plain line every few seconds. Starts nothing and reads nothing.
 """
 
 import json
@@ -53,7 +53,7 @@ class ShowProgress(Protocol):
 
 @contextmanager
 def progress(console: Console, event_count: int) -> Iterator[ShowProgress]:
-    """Show counts while the block runs, as suits the console."""
+    """Show counts while the block runs, in the form that suits the console."""
     if not console.is_terminal:
         yield _plain_progress(console)
         return
@@ -76,7 +76,7 @@ def _plain_progress(console: Console) -> ShowProgress:
 
 
 def outcome_table(facts: Facts, rejected: Counter[tuple[str, str]], sent: int) -> Table:
-    """Give facts by type of event and rejected records by reason, with their sum beside the input."""
+    """Return facts by type of event and rejected records by reason, with their sum beside the input."""
     table = Table(title="What became of the events")
     table.add_column("outcome")
     table.add_column("by type of event, by reason")
@@ -95,7 +95,7 @@ def outcome_table(facts: Facts, rejected: Counter[tuple[str, str]], sent: int) -
 
 
 def rate_line(sent: int, elapsed_s: float, replicas: int) -> str:
-    """Give the throughput, saying what was measured."""
+    """Return the throughput, and what was measured."""
     return (
         f"{sent:,} events in {elapsed_s:.1f} s: {sent / elapsed_s:,.0f} events per second, from the start of "
         f"`events send` to the last fact or rejected record read back. Sender, broker, Redis, contact index, "
@@ -104,7 +104,7 @@ def rate_line(sent: int, elapsed_s: float, replicas: int) -> str:
 
 
 def stall_text(counts: Counts, stall_s: float) -> str:
-    """Say what is missing."""
+    """Return what is missing."""
     if counts.sent is None:
         return f"no new fact or rejected record for {stall_s:.0f} s: {counts}"
     missing = counts.sent - counts.accounted
@@ -112,14 +112,14 @@ def stall_text(counts: Counts, stall_s: float) -> str:
 
 
 def fact_text(fact: Mapping[str, Any]) -> str:
-    """Give a fact in full."""
+    """Return a fact in full."""
     return json.dumps(fact, indent=2, ensure_ascii=False)
 
 
 def segment_text(segment: Segment | None) -> str:
-    """Give the question and its answer."""
+    """Return the question and its answer."""
     if segment is None:
-        return "No fact holds an item, so there is nothing to ask for."
+        return "No fact holds an item, so there is nothing to ask."
     first = ", ".join(segment.contact_ids[:CONTACTS_SHOWN])
     more = len(segment.contact_ids) - CONTACTS_SHOWN
     since = segment.before - timedelta(days=WEEK_DAYS)
@@ -132,7 +132,7 @@ def segment_text(segment: Segment | None) -> str:
 
 
 def left_behind_text(settings: Mapping[str, str]) -> str:
-    """Name what stays on services that are not ours to clean."""
+    """Return what stays on other people's services: they are not ours to clean."""
     names = [value for name, value in settings.items() if name.endswith("_TOPIC")]
     return (
         f"These services are yours: the topics {', '.join(names)}, the consumer group "
@@ -141,20 +141,20 @@ def left_behind_text(settings: Mapping[str, str]) -> str:
 
 
 def keep_text(settings: Mapping[str, str], command: Path, contact_id: str) -> str:
-    """Give the lines to type in another terminal: the settings, then commands that use them."""
+    """Return the lines to type in another terminal: the settings, then commands that use them."""
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items())
     program, event = shlex.quote(os.path.relpath(command)), shlex.quote(json.dumps(example_event(contact_id)))
     return (
-        "All of it stays alive until Ctrl-C. In another terminal, in this folder, type\n\n"
+        "Everything keeps running until Ctrl-C. In another terminal, in this folder, type\n\n"
         f"{exports}\n\n"
-        "and then, to watch facts come, or to send an event of your own:\n\n"
+        "and then, to watch new facts, or to send your own event:\n\n"
         f"{program} facts show --follow\n\n"
         f"echo {event} | {program} events send -\n"
     )
 
 
 def example_event(contact_id: str) -> dict[str, object]:
-    """Give an order of an existing contact, to be changed and sent by hand."""
+    """Return an event for an order of an existing contact, to change and send by hand."""
     item = {
         "externalItemId": "200600",
         "name": "Super Device",

@@ -1,9 +1,9 @@
-"""Real invoices as input: an Online-Retail-shaped CSV becomes contacts and order events.
+"""Turns real invoices into input: a CSV in the form of Online Retail becomes contacts and order events.
 
-Takes the invoices that deploy/demo/invoices.py reads. Gives contacts for `order-facts contacts import`, and
-order events, in the order in which they would have happened, for `order-facts events send`. The invoices go
-out as they are: a line without a customer, with a quantity below 1 or without a description is for the
-processor to judge. The same file always gives the same output. Never touches the network.
+Takes the invoices that deploy/demo/invoices.py reads. Gives contacts for `order-facts contacts import`, and order
+events for `order-facts events send`, in the order in which they would have happened. It sends invoices unchanged: the
+processor judges a line without a customer, with a quantity below 1 or without a description. The same file always
+gives the same output. Never uses the network.
 
     python -m deploy.demo.retail CSV --contacts OUT --events OUT
 """
@@ -26,12 +26,12 @@ from deploy.demo.invoices import Invoice, Line, RetailFileError, read_invoices
 CURRENCY = "GBP"
 DELIVERY_DAYS_MAX = 5
 CANCELLED_AFTER_DELIVERY = timedelta(hours=1)
-"""At least this long after its delivery is an order cancelled, also when its credit note is older."""
+"""An order is cancelled at least this long after its delivery, even if its credit note is older."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A customer with the identifiers by which orders name them; e-mail and phone are made up from the id."""
+    """A customer with the identifiers that orders use; e-mail and phone are made up from the id."""
 
     contact_id: str
 
@@ -42,7 +42,7 @@ class Contact:
 
     @property
     def email(self) -> str:
-        """An address under a domain that is reserved for examples (RFC 2606), capitals included."""
+        """An address in a domain that is reserved for examples (RFC 2606), with capitals."""
         return f"Customer.{quote(self.contact_id, safe='')}@shop.example"
 
     @property
@@ -52,7 +52,7 @@ class Contact:
         return f"+999{int.from_bytes(digest) % 10**12:012d}"
 
     def as_json(self) -> dict[str, Any]:
-        """Give the contact in the shape of the Avro Contact."""
+        """Return the contact in the form of the Avro Contact."""
         return {
             "contactId": self.contact_id,
             "externalCustomerId": self.external_customer_id,
@@ -66,7 +66,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class OrderEvent:
-    """One order event; its moment only decides its place, since events carry the time of sending."""
+    """One order event; `at` only decides its place in the order, since events carry the time of sending."""
 
     at: datetime
     type_key: str
@@ -74,7 +74,7 @@ class OrderEvent:
     params: tuple[tuple[str, Any], ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Give the event in the vendor's documented shape, the order's id also as keyValue."""
+        """Return the event in the vendor's documented form, with the order's id also as keyValue."""
         return {
             "eventTypeKey": self.type_key,
             "keyValue": self.order_id,
@@ -94,31 +94,31 @@ IDENTIFIERS: tuple[tuple[str, Callable[[Contact], str]], ...] = (
     ("phone", lambda contact: contact.phone),
     ("SMS", lambda contact: contact.phone),
 )
-"""How an order names its customer: each document takes one of these by its number, in equal shares."""
+"""How an order names its customer: each document's number picks one of these, in equal shares."""
 
 
 def contacts(invoices: Iterable[Invoice]) -> list[Contact]:
-    """Give every customer of the invoices and credit notes once, by id."""
+    """Return every customer of the invoices and credit notes once, by id."""
     return [Contact(customer) for customer in sorted({each.customer for each in invoices if each.customer})]
 
 
 def order_events(invoices: Sequence[Invoice]) -> list[OrderEvent]:
-    """Give the events of the invoices in time order.
+    """Return the events of the invoices in time order.
 
-    An invoice is created at its date and delivered some days later. A credit note cancels, after its
-    delivery, the latest earlier invoice on which its customer bought one of its goods; without one it names
-    only itself, an order that nobody knows.
+    An invoice is created at its date and delivered some days later. A credit note cancels the latest earlier invoice
+    on which its customer bought one of its goods, after that invoice's delivery. Without such an invoice it names its
+    own number, an unknown order.
     """
     orders = [each for each in invoices if not each.is_credit_note]
     bought = _purchases(orders)
     events = [event for order in orders for event in (_created(order), _delivered(order))]
     events += [_cancelled(note, _returned_order(note, bought)) for note in invoices if note.is_credit_note]
-    # Stable: events of the same moment stay in the order made here, creations by invoice number.
+    # The sort is stable: events of the same moment keep their order here, creations by invoice number.
     return sorted(events, key=lambda event: event.at)
 
 
 def write_json_lines(records: Iterable[Contact | OrderEvent], path: Path) -> int:
-    """Write one JSON object a line; give their number."""
+    """Write one JSON object a line; return their number."""
     count = 0
     with path.open("w", encoding="utf-8") as stream:
         for record in records:
@@ -128,7 +128,7 @@ def write_json_lines(records: Iterable[Contact | OrderEvent], path: Path) -> int
 
 
 def _purchases(orders: Iterable[Invoice]) -> Mapping[tuple[str, str], list[Invoice]]:
-    """Give the orders of each customer and stock code, in the order given."""
+    """Return the orders of each customer and stock code, in the order given."""
     bought: defaultdict[tuple[str, str], list[Invoice]] = defaultdict(list)
     for order in orders:
         if order.customer is not None:
@@ -160,7 +160,7 @@ def _created(order: Invoice) -> OrderEvent:
 
 
 def _delivered(order: Invoice) -> OrderEvent:
-    # The carrier knows the order's number only: the contact is inherited (D15).
+    # The carrier knows only the order's number: the contact is inherited (D15).
     return OrderEvent(_delivered_at(order), "orderDelivered", order.number, ())
 
 
@@ -177,7 +177,7 @@ def _delivered_at(order: Invoice) -> datetime:
 
 def _identifier(document: Invoice) -> tuple[tuple[str, Any], ...]:
     share = zlib.crc32(document.number.encode())
-    if document.customer is None:  # a guest: nobody can be found, whether an address was left or nothing at all
+    if document.customer is None:  # a guest: no contact can be found, whether there is an address or nothing
         return (("email", f"guest.{document.number}@shop.example"),) if share % 2 else ()
     name, value_of = IDENTIFIERS[share % len(IDENTIFIERS)]
     return ((name, value_of(Contact(document.customer))),)
@@ -197,9 +197,9 @@ def _item(line: Line) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert a file; give the exit code: 0, or 2 with one line on standard error."""
+    """Convert a file; return the exit code: 0, or 2 with one line on standard error."""
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.demo.retail", description="Make contacts and order events of invoices."
+        prog="python -m deploy.demo.retail", description="Turn invoices into contacts and order events."
     )
     parser.add_argument("csv", type=Path, help="CSV or CSV.gz with the columns of the Online Retail data set")
     parser.add_argument("--contacts", type=Path, required=True, metavar="OUT", help="contacts, as JSON lines")

@@ -1,7 +1,7 @@
-"""What facts and rejected records say, read back from the lines of `facts show` and `rejected show`.
+"""Reads facts and rejected records back from the lines of `facts show` and `rejected show`.
 
-Takes JSON lines, gives counts, the latest state of each order, and a segment: the contacts who bought an item
-in a week and did not cancel. Pure; knows nothing of how the lines were made or how they will be shown.
+Takes JSON lines; gives counts, the latest state of each order, and a segment: the contacts who bought an item in a week
+and did not cancel. Pure: it does not know where the lines come from or how the result is shown.
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import Any
 WEEK_DAYS = 7
 CANCELLED = "CANCELLED"
 BOUGHT = frozenset({"INITIALIZED", "IN_PROGRESS", "DELIVERED"})
-"""The states of an order that was placed and not cancelled; an abandoned cart bought nothing."""
+"""The statuses of an order that was placed and not cancelled; an abandoned cart bought nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as its latest fact has it, as far as a segment asks."""
+    """The part of an order's latest fact that a segment needs."""
 
     contact_id: str
     day: date
@@ -30,13 +30,13 @@ class Order:
 
 @dataclass(slots=True)
 class Facts:
-    """Everything the demonstration tells about the facts."""
+    """Everything that the demonstration shows about the facts."""
 
     count_by_type: Counter[str] = field(default_factory=Counter)
     orders: dict[str, Order] = field(default_factory=dict)
     item_names: dict[str, str] = field(default_factory=dict)
     example: dict[str, Any] | None = None
-    """The fact with the longest history; among those, with the fewest items, since it is to be read."""
+    """A fact with the highest revision, and among those one with the fewest items, as it is to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Segment:
 
 
 def read_facts(lines: Iterable[str]) -> Facts:
-    """Read the lines of `facts show`, each a fact; an order's latest fact has its highest revision."""
+    """Read the lines of `facts show`, one fact each; an order's latest fact has its highest revision."""
     facts = Facts()
     example_rank = (0, 0)
     for line in lines:
@@ -77,14 +77,14 @@ def read_rejected(lines: Iterable[str]) -> Counter[tuple[str, str]]:
 
 
 def popular_item_segment(facts: Facts) -> Segment | None:
-    """Ask for the item that most orders hold, in the week in which most of them were placed.
+    """Return the buyers of the item in most orders, in the week in which most of those were placed.
 
-    Weeks with a cancelled order go first: they show that it is left out. None where no order holds an item.
+    Weeks with a cancelled order come first: they show that it is left out. Return None if no order holds an item.
     """
     popularity = Counter(item_id for order in facts.orders.values() for item_id in order.item_ids)
     if not popularity:
         return None
-    # Ties go to the smaller id: the same facts give the same segment, in whatever order they were read.
+    # Of equal items take the smaller id: the same facts give the same segment, in whatever order they are read.
     item_id = min(popularity, key=lambda each: (-popularity[each], each))
     orders = [order for order in facts.orders.values() if item_id in order.item_ids]
     before = _busiest_week_end(orders)
@@ -109,7 +109,7 @@ def _order(fact: dict[str, Any]) -> Order:
 
 
 def _busiest_week_end(orders: Collection[Order]) -> date:
-    """Give the day after the seven days that hold most orders; of equal weeks the earliest."""
+    """Return the day after the seven days with most orders; of equal weeks take the earliest."""
     placed = Counter(order.day for order in orders)
     cancelled = Counter(order.day for order in orders if order.status == CANCELLED)
 

@@ -1,7 +1,7 @@
-"""What each of the six steps cost: the `batch.committed` lines of processors' logs, summed into a table.
+"""What each of the six steps costs: sums the `batch.committed` lines of processors' logs into a table.
 
-Takes log files, of one replica or of several; lines that are no JSON, and other events, are passed over. Gives a
-Markdown table on standard output. A replica waits in step 1 for its first record, and that is part of its time.
+Takes log files of one replica or of several; skips lines that are not JSON, and other events. Gives a Markdown table on
+standard output. A replica waits in step 1 for its first record, and that counts as part of the step.
 Exit codes: 0 done; 1 no batch was committed in these logs; 2 a file that cannot be read.
 
     python -m deploy.demo.steps LOGFILE...
@@ -29,7 +29,7 @@ STEPS: Final = (
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over batches: how many, of how many records, and the time of each step by its field's name."""
+    """Sums over batches: their number, their records, and the time of each step by its field's name."""
 
     batches: int = 0
     records: int = 0
@@ -54,7 +54,7 @@ def total(lines: Iterable[str]) -> Totals:
 
 
 def table(totals: Totals) -> str:
-    """Give the times of at least one batch as a Markdown table: in all, a batch, an event, and the share."""
+    """Return the times of at least one batch as a Markdown table: in all, a batch, an event, and the share."""
     all_ms = sum(totals.time_ms.values())
     rows = [(step, totals.time_ms[name]) for step, name in STEPS]
     lines = ["| step | ms in all | ms a batch | us an event | share |", "|---|--:|--:|--:|--:|"]
@@ -70,12 +70,12 @@ def _row(step: str, ms: float, totals: Totals, all_ms: float) -> str:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:  # a line of a library, or the beginning of one that is being written
+    except ValueError:  # a library's line, or one that is still being written
         return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table of some logs; give the exit code."""
+    """Print the table of some logs; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.demo.steps", description="Sum the time of the six steps.")
     parser.add_argument("logs", type=Path, nargs="+", metavar="LOGFILE", help="standard error of `order-facts run`")
     options = parser.parse_args(arguments)

@@ -1,8 +1,8 @@
-"""The commands a demonstration runs: started, watched while they run, and gone when it ends.
+"""The commands that a demonstration runs: starts them, watches them, and ends them.
 
-Each child writes its output and its log to files in one folder, which is all that is ever read of it. A child
-that ends when it should not is a ChildFailedError with its last log lines. Leaving the `with` block of Children
-ends every child, by SIGTERM first; where this process is killed, `guard.py` ends them and removes the folder.
+Each child writes its output and its log to files in one folder; nothing else of it is read. If a child ends too early,
+ChildFailedError shows its last log lines. Leaving the `with` block of Children ends every child, first by SIGTERM. If
+this process is killed, `guard.py` ends them and removes the folder.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ JOB_TIMEOUT_S = 120.0
 POLL_INTERVAL_S = 0.05
 LOG_LINES_SHOWN = 15
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# The guard joins output and log; the shell parts them again and makes way for the command.
+# The guard sends output and log to one stream; the shell separates them again and becomes the command.
 TO_FILE = ("sh", "-c", 'exec "$@" >"$0"')
 
 
 class Interrupted(BaseException):
-    """The user wants an end; exit_code says so in the shell's way (128 + the signal's number).
+    """The user asks to stop; exit_code is the shell's (128 + the signal's number).
 
-    Like KeyboardInterrupt no error, and not to be caught as one.
+    Like KeyboardInterrupt this is not an error, and must not be caught as one.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -39,11 +39,11 @@ class Interrupted(BaseException):
 
 
 class ChildFailedError(Exception):
-    """A command did not do its work; the text names it and shows the end of its log."""
+    """A command failed; the text names it and shows the end of its log."""
 
 
 class Interruptions:
-    """Makes the first SIGINT, SIGTERM or SIGHUP an Interrupted, and ignores them while all is cleaned up."""
+    """Raises Interrupted at the first SIGINT, SIGTERM or SIGHUP, and ignores further ones during clean-up."""
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
@@ -54,7 +54,7 @@ class Interruptions:
         self.end()
 
     def end(self) -> None:
-        """Raise nothing from here on: what is left to do is to clean up."""
+        """Raise nothing from here on: only clean-up is left."""
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
@@ -65,7 +65,7 @@ class Interruptions:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A started command under its guard; one that is lasting must not end before it is told to."""
+    """A started command under its guard; a lasting one must not end by itself."""
 
     name: str
     guard: subprocess.Popen[bytes]
@@ -74,7 +74,7 @@ class Child:
     is_lasting: bool
 
     def send(self, number: signal.Signals) -> None:
-        """Deliver a signal to the command; nothing happens if it has ended."""
+        """Send a signal to the command; nothing happens if it has ended."""
         assert self.guard.stdin is not None
         if self.guard.stdin.closed:
             return
@@ -82,7 +82,7 @@ class Child:
             self.guard.stdin.write(bytes([number]))
 
     def last_log_lines(self) -> str:
-        """Give the end of the log, indented."""
+        """Return the end of the log, indented."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:]) or "    (it logged nothing)"
 
@@ -107,7 +107,7 @@ class Children:
         _end(self._children)
 
     def serve(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Child:
-        """Start a command that runs until the end; `environment` is its own, besides the shared one."""
+        """Start a command that runs until the end; `environment` is added to the shared one."""
         return self._start(name, arguments, {**self._environment, **(environment or {})}, is_lasting=True)
 
     def begin(self, name: str, *arguments: str) -> Child:
@@ -115,7 +115,7 @@ class Children:
         return self._start(name, arguments, self._environment, is_lasting=False)
 
     def finish(self, child: Child) -> Path:
-        """Wait for a command to end by itself, all others still living; give the file of its output."""
+        """Wait for a command to end by itself while all others are alive; return the file of its output."""
         deadline = time.monotonic() + JOB_TIMEOUT_S
         while child.guard.poll() is None:
             self.check()
@@ -127,19 +127,19 @@ class Children:
         return child.output
 
     def check(self) -> None:
-        """Raise ChildFailedError if a child failed, or ended although it is lasting."""
+        """Raise ChildFailedError if a child failed, or a lasting one ended."""
         for child in self._children:
             code = child.guard.poll()
             if code is not None and (child.is_lasting or code != 0):
                 raise ChildFailedError(f"{child.name} ended with exit code {code}\n{child.last_log_lines()}")
 
     def stop(self, *children: Child) -> None:
-        """End these children; the others live on."""
+        """End these children; the others keep running."""
         _end(children)
         self._children = [child for child in self._children if child not in children]
 
     def last_log_lines(self) -> str:
-        """Give the end of every lasting child's log, under its name."""
+        """Return the end of every lasting child's log, under its name."""
         lasting = [child for child in self._children if child.is_lasting]
         return "\n".join(f"  {child.name}:\n{child.last_log_lines()}" for child in lasting)
 
@@ -155,7 +155,7 @@ class Children:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=dict(environment),
-                # A Ctrl-C in the terminal is for the demonstration only, which ends its children in order.
+                # A Ctrl-C in the terminal reaches only the demonstration, which ends its children in order.
                 start_new_session=True,
             )
         child = Child(name, guard, output, log, is_lasting)

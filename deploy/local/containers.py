@@ -1,8 +1,8 @@
-"""Kafka and Redis as containers, through testcontainers, where a Docker engine is there to run them.
+"""Kafka and Redis as containers, through testcontainers, if a Docker engine answers.
 
-Used only if the images are there as well, or arrive within seconds: a slow or missing image registry
-must not cost more than the embedded servers do. testcontainers' own reaper removes the containers if
-this process is killed, so its image must be there too.
+Used only if the images are local too, or arrive within seconds: a slow or missing image registry must not cost more
+than the embedded servers do. testcontainers' reaper removes the containers if this process is killed, so its image is
+needed too.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ START_S = 60.0
 
 
 def start_containers(stack: ExitStack) -> tuple[str, str] | None:
-    """Start both, stopped with the stack; return Kafka's bootstrap servers and Redis' URL.
+    """Start both, to be stopped with the stack; return Kafka's bootstrap servers and Redis' URL.
 
-    None if no engine answers or an image does not arrive in time: the embedded servers are next.
+    Return None if no engine answers or an image does not arrive in time: then the embedded servers are next.
     """
     kafka_image = f"apache/kafka:{kafka_version()}"
     if not _images_are_here([kafka_image, REDIS_IMAGE]):
@@ -40,7 +40,7 @@ def start_containers(stack: ExitStack) -> tuple[str, str] | None:
 
 
 def _images_are_here(images: list[str]) -> bool:
-    # the engine is asked through its own command: the Python client leaves its socket open when none answers
+    # Ask the engine through its own command: the Python client leaves its socket open if none answers.
     if not _docker("version", timeout_s=ENGINE_S):
         return False
     from testcontainers.core.config import testcontainers_config  # noqa: PLC0415 - slow, for development only
@@ -55,7 +55,7 @@ def _images_are_here(images: list[str]) -> bool:
 
 
 def _docker(*arguments: str, timeout_s: float) -> bool:
-    """Return whether the command succeeds in time; False as well where there is no such command."""
+    """Return whether the command succeeds in time; False if there is no such command."""
     program = shutil.which("docker")
     if program is None or timeout_s <= 0:
         return False
@@ -76,7 +76,7 @@ def _start_kafka(stack: ExitStack, image: str) -> str:
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415
     from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415
 
-    # A broker names its own address to clients, so the host's port is chosen before it starts.
+    # A broker tells clients its own address, so choose the host's port before it starts.
     (port,) = free_ports(1)
     address = f"{DockerClient().host()}:{port}"
     settings = single_broker_settings() | {

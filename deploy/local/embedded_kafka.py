@@ -1,7 +1,7 @@
 """A real Kafka 4 broker as a child process: KRaft, broker and controller in one, data in a folder.
 
-The settings are those of one small broker for development and tests; what bounds behaviour (record
-sizes, retention, how often timed-out transactions are looked for) stays as in production.
+The settings make one small broker for development and tests. Those that affect behaviour (record sizes, retention, how
+often timed-out transactions are looked for) stay as in production.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 ANSWER_S = 1.0
 CLASS_ARCHIVE = "classes.jsa"
-# Measured on two cores: the serial collector starts no slower than G1 and needs less memory; the
-# first compiler alone saves a quarter of a second per start and leaves the cores to the tests; classes
-# from an archive save a second more.
+# Measured on two cores: the serial collector starts as fast as G1 and needs less memory. The first compiler alone
+# saves a quarter of a second per start and leaves the cores to the tests. Classes from an archive save another second.
 READ_CLASSES = f"-XX:SharedArchiveFile=libraries/{CLASS_ARCHIVE}"
 WRITE_CLASSES = f"-XX:ArchiveClassesAtExit={CLASS_ARCHIVE}"
 JVM = (
@@ -43,21 +42,21 @@ JVM = (
 
 
 def single_broker_settings() -> dict[str, str]:
-    """Return the broker settings that make one broker enough and light, wherever it runs."""
+    """Return the broker settings that make one light broker enough, wherever it runs."""
     return {
         "process.roles": "broker,controller",
         "auto.create.topics.enable": "false",
-        # one broker cannot hold three copies
+        # One broker cannot hold three copies.
         "offsets.topic.replication.factor": "1",
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
-        # every partition of the internal topics is created, and read at a restart
+        # A broker creates every partition of the internal topics, and reads them at a restart.
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.num.partitions": "4",
         "share.coordinator.state.topic.num.partitions": "1",
-        # a group of tests need not wait for members that never come, nor 6 s for a dead one
+        # A test's group need not wait for members that never come, nor 6 s for a dead one.
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         "num.network.threads": "2",
@@ -65,15 +64,15 @@ def single_broker_settings() -> dict[str, str]:
         "background.threads": "2",
         "log.cleaner.threads": "1",
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # 128 MiB of heap by default
-        # A killed broker is let back in when its previous life's session has ended: 9 s by default. With 2 s a
-        # broker that a busy machine holds up loses its place now and then.
+        # A killed broker may come back when its old session has ended: 9 s by default. With 2 s, a broker on a busy
+        # machine sometimes loses its place.
         "broker.session.timeout.ms": "4000",
         "broker.heartbeat.interval.ms": "500",
     }
 
 
 class EmbeddedKafka(EmbeddedServer):
-    """One broker with private data; `bootstrap_servers` is to be read after the first start."""
+    """One broker with private data; read `bootstrap_servers` only after the first start."""
 
     heap = "1g"
 
@@ -85,7 +84,7 @@ class EmbeddedKafka(EmbeddedServer):
         overrides: Mapping[str, str] | None = None,
         abandoned: Path | None = None,
     ) -> None:
-        """Take a folder of its own and broker settings that replace the ones here.
+        """Take a folder of its own, and broker settings that replace the ones here.
 
         `abandoned` is a folder to remove if this process ends without stopping the broker.
         """
@@ -105,9 +104,9 @@ class EmbeddedKafka(EmbeddedServer):
         return f"{self.node_id}@{HOST}:{self._ports[1]}"
 
     def _prepare(self) -> list[str]:
-        """Write the settings, format the data folder if it is new; all paths are relative to the folder.
+        """Write the settings; format the data folder if it is new. All paths are relative to the folder.
 
-        (`log.dirs` splits at commas and a class path at colons.)
+        (`log.dirs` splits at commas, a class path at colons.)
         """
         settings = single_broker_settings() | self._addresses() | self._overrides
         lines = [f"{name}={value}\n" for name, value in settings.items()]
@@ -122,7 +121,7 @@ class EmbeddedKafka(EmbeddedServer):
         return [java(), f"-Xmx{self.heap}", *JVM, classes, "kafka.Kafka", "server.properties"]
 
     def _class_archive(self, libraries: Path) -> str:
-        """Return Java's option to read the archive of classes, which is written first if there is none."""
+        """Return Java's option to read the archive of classes; write the archive first if there is none."""
         if not (libraries / CLASS_ARCHIVE).exists():
             record_classes(libraries)
         return READ_CLASSES
@@ -161,7 +160,7 @@ class EmbeddedKafka(EmbeddedServer):
 
 
 class _ClassRecorder(EmbeddedKafka):
-    """A broker that writes the classes it loaded to its folder when it is stopped."""
+    """A broker that writes its loaded classes to its folder when it stops."""
 
     def _class_archive(self, libraries: Path) -> str:
         del libraries
@@ -169,7 +168,7 @@ class _ClassRecorder(EmbeddedKafka):
 
 
 def record_classes(libraries: Path) -> None:
-    """Write the archive of the classes that a broker loads beside the jars, once; it takes about 7 s."""
+    """Write the archive of a broker's classes beside the jars, once; it takes about 7 s."""
     archive = libraries / CLASS_ARCHIVE
     with locked(CACHE / "kafka.lock"), tempfile.TemporaryDirectory(dir=CACHE) as name:
         if archive.exists():  # another process was first
@@ -180,17 +179,17 @@ def record_classes(libraries: Path) -> None:
         finally:
             recorder.stop()
         recorded = recorder.folder / CLASS_ARCHIVE
-        recorded.touch()  # a Java that cannot write an archive ignores an empty one, too
+        recorded.touch()  # a Java that cannot write an archive also ignores an empty one
         recorded.replace(archive)
 
 
 def new_cluster_id() -> str:
-    """Return the id for a cluster that is made anew."""
+    """Return an id for a new cluster."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def cluster_id_of(bootstrap_servers: str) -> str | None:
-    """Return the id of the cluster that answers there with at least one broker, or None."""
+    """Return the id of the cluster that answers there with at least one broker, else None."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     try:
         metadata = admin.list_topics(timeout=ANSWER_S)

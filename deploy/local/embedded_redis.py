@@ -1,4 +1,4 @@
-"""A real Redis-compatible server as a child process, without persistence: a restart comes back empty."""
+"""A real Redis-compatible server as a child process, without persistence: it is empty after a restart."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ SETTINGS = {
     "daemonize": "no",
     "save": '""',
     "appendonly": "no",
-    "maxmemory-policy": "noeviction",  # the only one that never loses state silently
+    "maxmemory-policy": "noeviction",  # the only policy that never loses state silently
 }
 
 
 class EmbeddedRedis(EmbeddedServer):
-    """One server; `url` is to be read after the first start. Overrides must not ask for a password."""
+    """One server; read `url` only after the first start. Overrides must not require a password."""
 
     def __init__(
         self, folder: Path, *, overrides: Mapping[str, str] | None = None, abandoned: Path | None = None
     ) -> None:
-        """Take a folder of its own and server settings (as in redis.conf) that replace the ones here.
+        """Take a folder of its own, and server settings (as in redis.conf) that replace the ones here.
 
         `abandoned` is a folder to remove if this process ends without stopping the server.
         """
@@ -42,7 +42,7 @@ class EmbeddedRedis(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The address as clients take it, with database 0."""
+        """The address for clients, with database 0."""
         return f"redis://{HOST}:{self._ports[0]}/0"
 
     def _prepare(self) -> list[str]:
@@ -56,7 +56,7 @@ class EmbeddedRedis(EmbeddedServer):
 
 
 def process_id_of(url: str) -> int | None:
-    """Return the process id of the server that answers there, or None if none does."""
+    """Return the process id of the server that answers there, None if none does."""
     retry_never = Retry(NoBackoff(), 0)
     client = Redis.from_url(url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, retry=retry_never)
     try:

@@ -1,15 +1,15 @@
-"""Run one server and make sure that it does not outlive the process that asked for it.
+"""Run one server and make sure that it does not outlive its owner, the process that started this guard.
 
     python -I -S guard.py FOLDER COMMAND...
 
-Standard input is a pipe from the owner: each byte is a signal number for the server; its end means
-that the owner has gone, however it went, so the server is killed and FOLDER, if not empty, removed.
-Standard output first gives the server's process id in a line, then one byte per signal delivered.
-Standard error is the server's log. The exit code is the server's; a signal that ended it ends the guard, too.
+Standard input is a pipe from the owner: each byte is a signal number for the server. Its end means that the owner is
+gone, however it ended: then kill the server, and remove FOLDER if it is named. Standard output gives the server's
+process id in a line, then one byte for each signal sent. Standard error is the server's log. The exit code is the
+server's; a signal that ended the server also ends the guard.
 
-The kernel closes the pipe of a process that was killed, on Linux and macOS alike; PR_SET_PDEATHSIG
-is Linux only and fires when the *thread* that forked ends. Guard and server each lead a session, so
-that a terminal's Ctrl-C reaches neither before the owner wants it. Only the standard library.
+The kernel closes a killed process's pipe, on Linux and macOS alike; PR_SET_PDEATHSIG exists only on Linux and fires
+when the *thread* that forked ends. Guard and server each lead a session, so that a terminal's Ctrl-C reaches neither
+of them. Uses only the standard library.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ CHUNK_BYTES = 64
 
 
 def main() -> int:
-    """Start the server, obey until it ends or the owner goes; return the exit code, or end as the server did."""
+    """Start the server; obey until it ends or the owner is gone. Return the exit code, or end as the server did."""
     folder, *command = sys.argv[1:]
     wake_up = children_wake_up()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def end_by(number: int) -> int:
-    """End by a signal; 128 + its number for one that does not end a process here."""
+    """End by a signal; return 128 + its number if it does not end this process."""
     with contextlib.suppress(OSError):  # SIGKILL needs no default action
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
@@ -61,9 +61,9 @@ def children_wake_up() -> int:
 
 
 def obey(server: "subprocess.Popen[bytes]", wake_up: int) -> bool:
-    """Deliver signals; return True when the server has ended, False when the owner has gone.
+    """Send signals; return True when the server has ended, False when the owner is gone.
 
-    The server is reaped here and nowhere else, so its process id cannot mean another process.
+    Only this reaps the server, so its process id cannot mean another process.
     """
     while True:
         ready, _, _ = select.select([0, wake_up], [], [])
@@ -76,7 +76,7 @@ def obey(server: "subprocess.Popen[bytes]", wake_up: int) -> bool:
             if not numbers:
                 return False
             for number in numbers:
-                with contextlib.suppress(PermissionError):  # macOS, where it has ended just now
+                with contextlib.suppress(PermissionError):  # macOS raises this if the server has just ended
                     os.killpg(server.pid, number)
             os.write(1, numbers)
 

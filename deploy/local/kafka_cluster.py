@@ -1,8 +1,8 @@
 """Three real Kafka brokers as child processes: one cluster, with every partition on each of them.
 
-What is acknowledged stands on two of them at least (`min.insync.replicas`), and two of the three voters
-are a quorum: one broker may be killed or freeze, and everything goes on. All topics get these settings,
-the internal ones too, unless they are created with others.
+An acknowledged record is on at least two of them (`min.insync.replicas`), and two of the three voters are a quorum: one
+broker may be killed or freeze, and everything continues. All topics get these settings, the internal ones too, unless
+they are created with others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOK_EVERY_S = 0.2
 
 
 class ClusterBroker(EmbeddedKafka):
-    """One broker and voter of a cluster; `voters` is to be set before its first start. It never changes its ports."""
+    """One broker and voter of a cluster; set `voters` before its first start. It never changes its ports."""
 
     heap = "512m"
 
@@ -37,7 +37,7 @@ class ClusterBroker(EmbeddedKafka):
         self.voters = ""
 
     def sees(self) -> tuple[set[int], bool]:
-        """Return the live brokers' ids as this broker knows them, and whether every partition is in sync on all."""
+        """Return the live brokers' ids as this broker sees them, and whether every partition is in sync on all."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
         try:
             metadata = admin.list_topics(timeout=ANSWER_S)
@@ -50,12 +50,12 @@ class ClusterBroker(EmbeddedKafka):
         return super()._addresses() | {"controller.quorum.voters": self.voters}
 
     def _answers(self) -> bool:
-        """Return whether the cluster lets this broker work: a restarted one is fenced until it has caught up."""
+        """Return whether the cluster has admitted this broker: a restarted one is fenced until it has caught up."""
         return super()._answers() and self.node_id in self.sees()[0]
 
 
 class KafkaCluster:
-    """The brokers; `bootstrap_servers` names them all. Not for use by several threads at once."""
+    """The brokers; `bootstrap_servers` names them all. Not for several threads at once."""
 
     def __init__(self, folder: Path, *, abandoned: Path | None = None) -> None:
         """Take a folder of its own; `abandoned` is a folder to remove if this process ends without stopping them."""
@@ -73,7 +73,7 @@ class KafkaCluster:
         return ",".join(broker.bootstrap_servers for broker in self.brokers)
 
     def start(self) -> None:
-        """Start all brokers, at once since none answers alone, and wait until they know each other."""
+        """Start all brokers at once, since none answers alone, and wait until they know each other."""
         try:
             with ThreadPoolExecutor(BROKERS) as starters:
                 list(starters.map(EmbeddedKafka.start, self.brokers))
@@ -83,12 +83,12 @@ class KafkaCluster:
             raise
 
     def kill(self) -> None:
-        """End all brokers by SIGKILL: at SIGTERM the last one would look in vain for a quorum to hand over to."""
+        """End all brokers by SIGKILL: at SIGTERM the last one would wait for a quorum to hand over to."""
         for broker in self.brokers:
             broker.kill()
 
     def await_in_sync(self) -> None:
-        """Wait until every broker knows all as alive and each partition has all its copies in sync."""
+        """Wait until every broker sees all of them alive and each partition's copies in sync."""
         deadline = time.monotonic() + IN_SYNC_S
         everyone = ({broker.node_id for broker in self.brokers}, True)
         while any(broker.sees() != everyone for broker in self.brokers):

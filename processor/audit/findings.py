@@ -1,4 +1,4 @@
-"""What an audit found: differences by kind, each counted, with the first few told."""
+"""What an audit found: differences by kind, each counted, with the first few examples."""
 
 from collections import Counter
 from enum import StrEnum
@@ -10,23 +10,23 @@ EXAMPLES: Final = 5
 
 
 class Kind(StrEnum):
-    """Every kind of difference, in the order in which they are told."""
+    """Every kind of difference, in the order in which they are printed."""
 
     MISSING = "missing"  # an event with neither a fact nor a rejected record
     DOUBLED = "doubled"  # an event with more than one output
-    UNFOUNDED = "unfounded"  # an output for no event
-    OUT_OF_ORDER = "out_of_order"  # an output that stands behind that of a later event
-    SUM = "sum"  # facts ever made and rejected records do not add up to the events
+    UNFOUNDED = "unfounded"  # an output without an event
+    OUT_OF_ORDER = "out_of_order"  # an output after that of a later event
+    SUM = "sum"  # facts ever written and rejected records do not add up to the events
     WATERMARK = "watermark"  # outputs and the committed offset contradict each other
     FACTS_DELETED = "facts_deleted"  # the facts topic lost its beginning, and the state with it
     ALTERED = "altered"  # a fact or rejected record that its event does not lead to
-    REVISION = "revision"  # an order's revisions that do not follow one another
-    MISPLACED = "misplaced"  # an output under another key, or on another partition, than its event's
+    REVISION = "revision"  # an order's revisions are not consecutive
+    MISPLACED = "misplaced"  # an output with another key or partition than its event
     TWO_PARTITIONS = "two_partitions"  # an order with facts in several partitions: it has several lives
     MIRROR_AHEAD = "mirror_ahead"  # the mirror holds more than was committed
-    MIRROR_ALTERED = "mirror_altered"  # an order that is in the mirror not as its latest fact has it
-    MIRROR_MISSING = "mirror_missing"  # an order that has a fact and is not in the mirror
-    MIRROR_EXTRA = "mirror_extra"  # an order that is in the mirror and has no fact
+    MIRROR_ALTERED = "mirror_altered"  # an order in the mirror differs from its latest fact
+    MIRROR_MISSING = "mirror_missing"  # an order with a fact is not in the mirror
+    MIRROR_EXTRA = "mirror_extra"  # an order in the mirror has no fact
 
 
 class Findings:
@@ -50,5 +50,5 @@ class Findings:
 
 
 def order_name(key: bytes | None) -> str:
-    """Return an order id fit for a line: escaped, and cut to 100 characters."""
+    """Return an order id for an output line: escaped, and cut to 100 characters."""
     return "no key" if key is None else f'order "{shown(key.decode(errors="replace"))}"'

@@ -1,8 +1,7 @@
 """What an audit remembers of each order, in a temporary database on disk: millions of orders, little memory.
 
-SQLite makes the file in the folder for temporary files (SQLITE_TMPDIR, TMPDIR) when its cache is full, and
-no other program can open it: it has no name, and is gone with the process. It holds facts, which may name
-a buyer.
+SQLite creates the file in the folder for temporary files (SQLITE_TMPDIR, TMPDIR) when its cache is full. The file has
+no name, so no other program can open it, and it ends with the process. It holds facts, which may name a buyer.
 """
 
 import sqlite3
@@ -42,12 +41,12 @@ INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDAT
 
 
 class Known(msgspec.Struct):
-    """What is known of one order in one partition so far.
+    """What is known so far of one order in one partition.
 
-    The latest fact: its revision (0: none seen), source offset, time of writing and value; `derived` is what
-    it should be, where it is something else. Since that fact: the events without an output whose fact may
-    have been compacted away, those of which also a rejected record may have expired, the offset of the first
-    event of either kind, and whether any event has no output, so that the order's state is in doubt.
+    Of the latest fact: `revision` (0: none seen), `source` (its source offset), `written_ms` and `value`; `derived` is
+    what it should be, if that differs. Since that fact: `compacted` counts events without an output whose fact may have
+    been compacted away, `expired` those whose rejected record may have expired as well. `first` is the offset of the
+    first event of either kind; `doubtful` says whether any event has no output, so that the order's state is uncertain.
     """
 
     revision: int = 0
@@ -69,14 +68,14 @@ class Known(msgspec.Struct):
         return self.decoded
 
     def settle(self) -> None:
-        """Forget the events that had no output: the fact in hand explains them, or they were told."""
+        """Forget the events without an output: the new fact explains them, or they were reported."""
         self.compacted = self.expired = 0
         self.first = -1
         self.doubtful = False
 
 
 class Orders:
-    """The orders of an audit; one partition is in hand at a time."""
+    """The orders of an audit, one partition at a time."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)
@@ -91,7 +90,7 @@ class Orders:
         self._database.close()
 
     def begin(self, partition: int) -> None:
-        """Take a partition in hand; each comes once."""
+        """Begin a partition; each comes once."""
         self.flush()
         self._partition = partition
         (last,) = self._database.execute("SELECT coalesce(max(rowid), 0) FROM orders").fetchone()
@@ -99,7 +98,7 @@ class Orders:
         self._database.executescript("DELETE FROM missing; DELETE FROM strays;")
 
     def get(self, key: bytes) -> Known:
-        """Return what is known of an order, to be read and changed before the next call."""
+        """Return what is known of an order; read and change it before the next call."""
         known = self._held.get(key)
         if known is None:
             if len(self._held) >= _HELD_ORDERS or self._held_bytes >= _HELD_BYTES:
@@ -116,7 +115,7 @@ class Orders:
         known.value, known.decoded = value, order
 
     def latest(self, key: bytes) -> bytes | None:
-        """Return an order's latest fact, None where there is none; nothing may be held."""
+        """Return an order's latest fact, None if there is none. Call `flush` first."""
         row = self._database.execute("SELECT value FROM orders WHERE id = ? AND partition = ?", (key, self._partition))
         found = row.fetchone()
         return None if found is None else found[0]
@@ -146,7 +145,7 @@ class Orders:
             yield key, Known(*fields)
 
     def in_several_partitions(self) -> Iterator[tuple[bytes, str]]:
-        """Yield orders with facts in more than one partition, and which these are."""
+        """Yield orders with facts in more than one partition, and those partitions."""
         query = """SELECT id, group_concat(partition, ', ') FROM orders WHERE value IS NOT NULL AND id IN
                    (SELECT id FROM orders GROUP BY id HAVING count(*) > 1) GROUP BY id HAVING count(*) > 1"""
         yield from self._database.execute(query)
@@ -156,7 +155,7 @@ class Orders:
         self._database.execute("INSERT OR IGNORE INTO missing VALUES (?, ?)", (source, key))
 
     def add_stray(self, source: int, place: str) -> None:
-        """Note an output that does not stand in the order of the events."""
+        """Note an output that is not in the order of the events."""
         self._database.execute("INSERT INTO strays VALUES (?, ?)", (source, place))
 
     def missing(self) -> Iterator[tuple[int, bytes | None]]:

@@ -1,8 +1,8 @@
-"""The audit of a partition's mirror: every order in it is its latest fact, none is missing, none too many.
+"""The audit of a partition's mirror: every order in it equals its latest fact, none is missing, none is extra.
 
-On a live deployment the mirror moves while it is read. So orders are read in chunks, each with the
-watermark they are as of in one atomic command; the facts are then read up to that watermark, and the chunk
-is compared with the orders as they were there. Nothing is written, and no partition has to stand still.
+On a live deployment the mirror moves while it is read. So one atomic command reads each chunk of orders together with
+its watermark; then the facts are read up to that watermark, and the chunk is compared with the orders of that moment.
+Nothing is written, and no partition has to pause.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ _CHUNK_ORDERS: Final = (10, 1_000)
 
 
 class _NotComparableError(Exception):
-    """The mirror cannot be compared any further; the text is its state, in a word or two."""
+    """The mirror cannot be compared further; the text is its state, in one word."""
 
 
 class MirrorAudit:
-    """Compares mirrors with the orders that were just audited; differences go to `findings`."""
+    """Compares mirrors with the orders just audited; adds differences to `findings`."""
 
     def __init__(self, mirror: Mirror, reading: Reading, orders: Orders, findings: Findings) -> None:
         self._mirror = mirror
@@ -36,13 +36,13 @@ class MirrorAudit:
         self._orders = orders
         self._findings = findings
         self._partition = -1
-        self._reached = Watermark(0, 0)  # up to where the facts were read, and offsets are known to be committed
+        self._reached = Watermark(0, 0)  # how far the facts were read, and offsets are known to be committed
         self._chunk = 0
 
     def compare(self, partition: int, cut: Watermark, fact_bytes: int) -> str:
         """Return how a partition's mirror is: equal, differs, or why it was not compared.
 
-        `cut` is the watermark that the partition's orders are as of, `fact_bytes` how large a fact is.
+        `cut` is the watermark of the partition's audited orders, `fact_bytes` the mean size of a fact.
         """
         self._partition, self._reached = partition, cut
         self._chunk = max(_CHUNK_ORDERS[0], min(_CHUNK_ORDERS[1], _CHUNK_BYTES // max(1, fact_bytes)))
@@ -71,7 +71,7 @@ class MirrorAudit:
         elif fact is not None and value != fact:
             held, order = _order(value), codec().decode_fact(fact)
             if held is None:
-                self._add(Kind.MIRROR_ALTERED, key, "holds no order")
+                self._add(Kind.MIRROR_ALTERED, key, "is not a valid order in the mirror")
             elif not same_order(held, order):
                 self._add(Kind.MIRROR_ALTERED, key, f"has another {differing_fields(held, order)}")
 
@@ -87,7 +87,7 @@ class MirrorAudit:
                     self._add(Kind.MIRROR_EXTRA, name, "is in the mirror and has no fact")
 
     def _read(self, names: Sequence[bytes]) -> list[bytes | None]:
-        """Return orders as the mirror has them, and read the facts up to the watermark that they are as of."""
+        """Return orders as the mirror holds them, and read the facts up to the mirror's watermark."""
         mark, states = self._mirror.look(self._partition, names)
         if mark is None:
             raise _NotComparableError("missing" if self._orders.names(0, 1) else "empty")
@@ -95,7 +95,7 @@ class MirrorAudit:
         return states
 
     def _follow(self, mark: Watermark) -> None:
-        """Bring the orders from where they are to the mirror's watermark, if that was committed."""
+        """Read facts until the audited orders are at the mirror's watermark, if that was committed."""
         if mark.facts < self._reached.facts:
             raise _NotComparableError("behind")
         if mark.source <= self._reached.source and mark.facts == self._reached.facts:
@@ -119,7 +119,7 @@ class MirrorAudit:
 
 
 def _order(value: bytes) -> Order | None:
-    """Return the order that a mirror's value holds, None where it holds none."""
+    """Return the order that a mirror's value holds, None if the value is not an order."""
     try:
         return unpacked(order_of(value))
     except UndecodableError:

@@ -1,11 +1,11 @@
-"""The audit of one partition: its events beside its facts and rejected records, each read once, in order.
+"""The audit of one partition: compares its events with its facts and rejected records, each read once, in order.
 
-Outputs are written in the order of their events, so that one pass over the three, by source offset, finds
-what is missing, doubled or for no event (D24), checks each order's revisions, and derives every fact anew
-from its event and the order before it. What stands out of order is set aside and judged at the end.
+Outputs are written in the order of their events. So one pass over the three, by source offset, finds outputs that are
+missing, doubled or without an event (D24), checks each order's revisions, and derives every fact again from its event
+and the order before it. An output that is out of order is set aside and judged at the end.
 
-An event without an output is missing, unless its fact may have been compacted away (then a later fact of
-its order must count it in its revision) or its rejected record may have expired.
+An event without an output is missing, unless its fact may have been compacted away (then a later fact of its order
+must count it in its revision) or its rejected record may have expired.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ from processor.state.watermark import Watermark
 
 
 class Standards(msgspec.Struct, frozen=True):
-    """What all partitions are held against; a record written since `kept_since_ms` is not yet compacted away."""
+    """What every partition is compared with. A record written since `kept_since_ms` cannot be compacted away yet."""
 
     rules: Rules
     events_topic: str
@@ -36,7 +36,7 @@ class Standards(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """What of a partition is audited: the first offsets at hand, up to the committed watermark."""
+    """The audited part of a partition: from the first offsets that are left up to the committed watermark."""
 
     partition: int
     events_start: int
@@ -48,9 +48,9 @@ class Window(msgspec.Struct, frozen=True):
 class Tally(msgspec.Struct):
     """What was counted in a partition.
 
-    `facts_made` is the sum of the orders' latest revisions. `from_rejected` is the source offset from which
-    on rejected records are at hand; `unaudited` counts events below it that have no output. `last_source` is
-    the greatest source offset of any output, also beyond the cut.
+    `facts_made` is the sum of the orders' latest revisions. `from_rejected` is the first source offset whose rejected
+    records are left; `unaudited` counts events below it that have no output. `last_source` is the greatest source
+    offset of any output, even beyond the cut.
     """
 
     events: int = 0
@@ -74,7 +74,7 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class _Queue:
-    """Outputs in the order of their sources, looked at one at a time."""
+    """Outputs in the order of their sources, taken one at a time."""
 
     def __init__(self, outputs: Iterator[Output]) -> None:
         self._outputs = outputs
@@ -92,18 +92,18 @@ class _Queue:
 
 
 class PartitionAudit:
-    """Audits one partition; differences go to `findings`, the orders' latest facts to `orders`."""
+    """Audits one partition; adds differences to `findings` and the orders' latest facts to `orders`."""
 
     def __init__(self, standards: Standards, window: Window, orders: Orders, findings: Findings) -> None:
         self._standards = standards
         self._window = window
         self._orders = orders
         self._findings = findings
-        self._written_ms = 0  # no output still to come was written before
+        self._written_ms = 0  # the latest time of writing so far; no later output was written before it
         self.tally = Tally()
 
     def run(self, events: Iterable[Record], facts: Iterable[Record], rejected: Iterable[Record]) -> Tally:
-        """Return what was counted. The facts and rejected records may go on beyond the cut."""
+        """Return what was counted. The facts and rejected records may extend beyond the cut."""
         self._orders.begin(self._window.partition)
         fact_queue = _Queue(self._in_order(self._facts(facts), self._standards.facts_topic))
         rejected_queue = _Queue(self._in_order(self._rejections(rejected), self._standards.rejected_topic))
@@ -122,7 +122,7 @@ class PartitionAudit:
         return self.tally
 
     def _in_order(self, outputs: Iterator[Output], topic: str) -> Iterator[Output]:
-        """Yield the outputs below the cut whose sources ascend; set the others aside."""
+        """Yield the outputs below the cut whose sources ascend; set those out of order aside."""
         cut, last = self._window.cut, -1
         is_facts = topic == self._standards.facts_topic
         for output in outputs:
@@ -149,7 +149,7 @@ class PartitionAudit:
             try:
                 fact = codec().decode_fact(record.value or b"")
             except UndecodableError as error:
-                self._add(Kind.ALTERED, topic, record, f"holds no fact: {error}")
+                self._add(Kind.ALTERED, topic, record, f"is not a valid fact: {error}")
                 continue
             if record.key != fact.external_order_id.encode():
                 self._add(Kind.MISPLACED, topic, record, "has another key than its externalOrderId")
@@ -162,14 +162,14 @@ class PartitionAudit:
         for record in records:
             said = rejected.read(record)
             if said.offset is None or said.known_reason is None:
-                self._add(Kind.ALTERED, topic, record, "has no header source.offset or reason that can be read")
+                self._add(Kind.ALTERED, topic, record, "has no readable header source.offset or reason")
                 continue
             if (said.topic, said.partition) != (self._standards.events_topic, record.partition):
                 self._add(Kind.MISPLACED, topic, record, "names another source topic or partition")
             yield Output(said.offset, record, said.known_reason)
 
     def _without_event(self, facts: _Queue, rejected: _Queue, source: int) -> None:
-        """Account for the outputs before a source offset that have no event at hand."""
+        """Count the outputs before a source offset that have no event; report those that should have one."""
         for queue, topic in ((facts, self._standards.facts_topic), (rejected, self._standards.rejected_topic)):
             for output in queue.below(source):
                 if output.source >= self._window.events_start:
@@ -213,7 +213,7 @@ class PartitionAudit:
             self.tally.rejected += 1
 
     def _without_output(self, event: Record) -> None:
-        """Say that an event is missing, or note what may explain it."""
+        """Note that an event is missing, or what may explain it."""
         known = self._orders.get(event.key or b"")
         known.doubtful = True
         if known.first < 0:
@@ -230,7 +230,7 @@ class PartitionAudit:
             self._orders.add_missing(event.offset, event.key)
 
     def _accept(self, output: Output, fact: Order, parsed: Parsed | None = None) -> None:
-        """Check a fact against its order's last one and, where its event is at hand, against that; take it over."""
+        """Check a fact against its order's last one, and against its event if that is left; then remember it."""
         known = self._orders.get(fact.external_order_id.encode())
         self._check_revision(output.record, fact, known)
         right = None if parsed is None else self._check_fact(output.record, parsed, fact, known)
@@ -249,7 +249,7 @@ class PartitionAudit:
         explained: float = known.compacted + known.expired
         events_expired = known.source + 1 < self._window.events_start
         if events_expired and known.written_ms < self._standards.kept_since_ms:
-            explained = gap  # the events of what is missing here have expired
+            explained = gap  # the missing facts' events have expired
         if gap < 0 or gap > explained:
             text = f"has revision {fact.revision} after {known.revision or 'none'}, {order_name(record.key)}"
             self._add(Kind.REVISION, self._standards.facts_topic, record, text)
@@ -257,35 +257,37 @@ class PartitionAudit:
             self._add_waiting(record.key, known, known.compacted - gap)
 
     def _check_fact(self, record: Record, parsed: Parsed, fact: Order, known: Known) -> Order | None:
-        """Compare a fact with what its event leads to; where it is another, return what it should be."""
+        """Compare a fact with what its event leads to; if they differ, return what it should be."""
         rules, topic = self._standards.rules, self._standards.facts_topic
         name = order_name(record.key)
-        if fact.revision != known.revision + 1:  # the fact before it is not at hand
+        if fact.revision != known.revision + 1:  # the fact before it is gone
             if not fits(parsed, fact, rules):
                 self._add(Kind.ALTERED, topic, record, f"is not what its event leads to, {name}")
             return None
         expected = derived(parsed, known.order, fact, rules)
         if isinstance(expected, Order) and same_order(expected, fact):
             return None
-        if known.derived is not None:  # the last fact was altered, this one may follow from the right one
+        if known.derived is not None:  # the last fact was altered; this one may follow from the right one
             again = derived(parsed, codec().decode_fact(known.derived), fact, rules)
             if isinstance(again, Order) and same_order(again, fact):
                 return None
         if isinstance(expected, Rejection):
-            self._add(Kind.ALTERED, topic, record, f"is of an event to be rejected as {expected.reason.value}, {name}")
+            self._add(
+                Kind.ALTERED, topic, record, f"has an event that must be rejected: {expected.reason.value}, {name}"
+            )
             return None
         self._add(Kind.ALTERED, topic, record, f"has another {differing_fields(expected, fact)}, {name}")
         return expected
 
     def _check_rejection(self, parsed: Parsed, output: Output) -> None:
-        """Require the event's own bytes, and a reason that it can have been given."""
+        """Require the event's own bytes, and a reason that its event can lead to."""
         record, event, reason = output.record, parsed.record, output.content
         said, value = rejected.read(record), event.value
         if value is not None and said.truncated_bytes == len(value):
             value, _ = rejected.cut(value)
         is_same = (record.key, record.value) == (event.key, value)
         if not is_same or said.timestamp_ms != event.timestamp_ms:
-            self._add(Kind.ALTERED, self._standards.rejected_topic, record, "is not its event's copy")
+            self._add(Kind.ALTERED, self._standards.rejected_topic, record, "is not a copy of its event")
             return
         known = Known() if isinstance(parsed.result, Rejection) else self._orders.get(parsed.result.order_id.encode())
         is_certain = isinstance(parsed.result, Rejection) or (
@@ -316,11 +318,11 @@ class PartitionAudit:
             self._findings.add(kind, f"{where} is {'late' if is_only_one else 'once more'} of source offset {source}")
 
     def _judge_sum(self) -> None:
-        """Compare the sums, where nothing has expired: events = facts ever made + rejected records (D24)."""
+        """Compare the sums, if nothing has expired: events = facts ever written + rejected records (D24)."""
         window, tally = self._window, self.tally
         whole = not (window.events_start or window.facts_start or window.rejected_start)
         if whole and tally.events != tally.facts_made + tally.rejected:
-            text = f"{tally.events} events, {tally.facts_made} facts made and {tally.rejected} rejected records"
+            text = f"{tally.events} events, {tally.facts_made} facts written and {tally.rejected} rejected records"
             self._findings.add(Kind.SUM, f"{self._standards.events_topic}[{window.partition}] has {text}")
 
     def _add(self, kind: Kind, topic: str, record: Record, text: str) -> None:

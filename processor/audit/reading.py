@@ -1,4 +1,4 @@
-"""What an audit reads from Kafka: committed offsets as the group has them, and committed records."""
+"""Reads for an audit from Kafka: the group's committed offsets, and committed records."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -13,17 +13,17 @@ from processor.kafka.ranges import read_range
 from processor.settings import Settings
 from processor.state.watermark import Lineage, Watermark, watermark_of
 
-_COMMITTED_WAIT_S: Final = 30.0  # an offset is not stable while a transaction is open, a dead member's too
+_COMMITTED_WAIT_S: Final = 30.0  # an offset is unstable while a transaction is open, even a dead member's
 _QUEUE_KBYTES: Final = 16 << 10
-_TELL_EVERY: Final = 1_000
+_ADVANCE_EVERY: Final = 1_000
 
 Advance = Callable[[int], None]
 
 
 class Reading:
-    """Reads one deployment's topics and offsets; it joins no group and writes nothing.
+    """Reads one deployment's topics and offsets; joins no group and writes nothing.
 
-    `advance` is told of every 1,000 records or so.
+    `advance` is called after every 1,000 records or so, with their number.
     """
 
     def __init__(self, settings: Settings, lineage: Lineage) -> None:
@@ -34,14 +34,14 @@ class Reading:
         self.advance: Advance = lambda _: None
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         for consumer in (self._offsets, *self._consumers.values()):
             consumer.close()
 
     def committed(self, partition: int) -> Watermark | None:
-        """Return a partition's committed watermark, None where there is none.
+        """Return a partition's committed watermark, None if there is none.
 
-        Waits while a transaction that would move it is open. Raises StopError where it is of other topics.
+        Waits while a transaction that would move it is open. Raises StopError if it belongs to other topics.
         """
         asked = [TopicPartition(self._settings.events_topic, partition)]
         with failures("asking for the committed offsets", classify_consumer):
@@ -56,9 +56,9 @@ class Reading:
         for message in read_range(self._consumers[topic], topic, {partition: start}, {partition: end}):
             yield record_of(message)
             count += 1
-            if count % _TELL_EVERY == 0:
-                self.advance(_TELL_EVERY)
-        self.advance(count % _TELL_EVERY)
+            if count % _ADVANCE_EVERY == 0:
+                self.advance(_ADVANCE_EVERY)
+        self.advance(count % _ADVANCE_EVERY)
 
     def facts(self, partition: int, start: int, end: int) -> Iterator[Record]:
         """Yield a partition's facts in a range of offsets."""

@@ -1,6 +1,6 @@
-"""The command `order-facts`: arguments in, exit code out; the work is done elsewhere.
+"""The command `order-facts`: arguments in, exit code out. Other packages do the work.
 
-Data goes to standard output, logs, progress and messages to standard error. Exit codes: 0 done; 1 found
+Data goes to standard output; logs, progress and messages go to standard error. Exit codes: 0 done; 1 found
 something wrong; 2 wrong usage or configuration; 3 a service could not be reached in time.
 """
 
@@ -17,20 +17,20 @@ from processor.errors import OrderFactsError, RetryError, StopError
 from processor.kafka.failures import classify
 
 _UNREACHABLE = 3
-# Each command's module has its name. It is imported when it is asked for: the others' modules, and their options,
-# would be a fifth of the time that `run` takes to start, and a replica that was killed holds its orders up so long.
+# A command's module has the command's name and is imported only for that command. Importing all of them, with their
+# options, takes a fifth of the start of `run`, and a killed replica's orders wait until it has started again.
 _COMMANDS: Final = ("check", "contacts", "events", "facts", "rejected", "run", "state", "topics", "verify")
 
 
 class _Commands(click.Group):
-    """The commands, each imported when it is asked for."""
+    """The commands, each imported only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of all commands."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command. For a name that is none all are imported: the message names the nearest."""
+        """Return a command. An unknown name imports them all: the message names the nearest one."""
         for name in [cmd_name] if cmd_name in _COMMANDS else _COMMANDS:
             if name not in self.commands:
                 self.add_command(_imported(name))
@@ -38,7 +38,7 @@ class _Commands(click.Group):
 
 
 def _imported(name: str) -> click.Command:
-    """Import a command, out of the garbage collector's sight: it looks at all that is made, and finds nothing."""
+    """Import a command with the garbage collector off: it would scan all new objects and free nothing."""
     gc.disable()
     command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
     gc.freeze()
@@ -52,7 +52,7 @@ def cli() -> None:
     """Turn an online shop's order events into order facts that marketers can segment by.
 
     \b
-    A first session, against your own Kafka and Redis:
+    A first session, on your own Kafka and Redis:
       export ORDER_FACTS_BOOTSTRAP_SERVERS=localhost:9092
       export ORDER_FACTS_REDIS_URL=redis://localhost:6379/0
       export ORDER_FACTS_IDENTIFIER_KEY=$(openssl rand -hex 32)
@@ -63,8 +63,8 @@ def cli() -> None:
       order-facts events send events.jsonl
       order-facts facts show --follow
 
-    Every setting can be an option, a variable ORDER_FACTS_<NAME>, a file named by ORDER_FACTS_<NAME>_FILE,
-    or stand in the TOML file of --config.
+    Set each setting by an option, by the variable ORDER_FACTS_<NAME>, by a file that ORDER_FACTS_<NAME>_FILE
+    names, or in the TOML file of --config.
     """  # noqa: D301 - \b is click's mark for a paragraph that keeps its lines
 
 
@@ -86,6 +86,6 @@ def main() -> NoReturn:
 
 def _fail(error: OrderFactsError) -> NoReturn:
     click.echo(f"order-facts: {error}", err=True)
-    # What a service loop would retry is, for a single command, a service that could not be reached.
+    # A service retries a RetryError. A single command reports that a service could not be reached.
     unreachable = isinstance(error, RetryError) and not isinstance(error, StopError)
     sys.exit(_UNREACHABLE if unreachable else error.exit_code)

@@ -14,10 +14,9 @@ from processor.settings import Settings
 @click.command()
 @with_settings("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "group_id", *CONNECTION, *REDIS)
 def check(settings: Settings) -> None:
-    """Check the configuration and what it needs; one line for each finding.
+    """Check the settings, Kafka, Redis, the topics and the contact index; print a line for each finding.
 
-    Exits with 0 where all is well, 1 where something is wrong, 2 for a setting, 3 where a service does not
-    answer.
+    Exits with 0 if all is well, 1 if something is wrong, 2 for a wrong setting, 3 if a service does not answer.
     """
     try:
         found = startup.check(settings)

@@ -26,7 +26,7 @@ _COLUMNS: Final = ("contactId", *_TEXTS, "pushTokens")
 
 
 class _Contact(msgspec.Struct):
-    """The types of a contact's fields in JSON."""
+    """The JSON types of a contact's fields."""
 
     contactId: str  # noqa: N815 - the names are the file's
     externalCustomerId: str | None = None  # noqa: N815
@@ -39,16 +39,16 @@ class _Contact(msgspec.Struct):
 
 @click.group()
 def contacts() -> None:
-    """Import contacts, keep their index, find one."""
+    """Import contacts, keep their index, find a contact."""
 
 
 @contacts.command()
-@click.option("--accept-new-topic", is_flag=True, help="The contacts topic was made anew: build the index from it.")
+@click.option("--accept-new-topic", is_flag=True, help="Build the index from a contacts topic that was recreated.")
 @with_settings("contacts_topic", "identification", "instance_id", *CONNECTION, *REDIS)
 def index(settings: Settings, *, accept_new_topic: bool) -> None:
-    """Keep the contact index in Redis up to date until SIGTERM or SIGINT; one at a time.
+    """Keep the contact index in Redis up to date until SIGTERM or SIGINT. Run only one.
 
-    Orders wait while it is missing or being built.
+    Orders wait while the index is missing or being built.
     """
 
     def work(stop: Stop) -> None:
@@ -65,8 +65,8 @@ def import_(settings: Settings, file: str) -> None:
     """Send contacts from FILE to the contacts topic: CSV (by its name, .csv) or JSON lines.
 
     CSV needs the column contactId and may have externalCustomerId, email, phone, contactKey and pushTokens
-    (several separated by spaces); any other column is a further field. A JSON line is an object with the same
-    names, pushTokens an array, further fields in the object `fields`. Either replaces a contact as a whole;
+    (separate several by spaces). Any other column is a further field. A JSON line is an object with the same
+    names: pushTokens is an array, further fields are in the object `fields`. Both replace the whole contact.
     {"contactId": "...", "deleted": true} deletes it.
     """
     sender = Sender(settings, settings.contacts_topic, file)
@@ -84,9 +84,9 @@ def import_(settings: Settings, file: str) -> None:
 @click.argument("identifier", metavar="NAME=VALUE")
 @with_settings("contacts_topic", "identification", *CONNECTION, *REDIS)
 def find(settings: Settings, identifier: str) -> None:
-    """Find the contact that an event's parameter NAME with VALUE means, as the processor would.
+    """Find the contact that an event's parameter NAME with VALUE identifies, as the processor would.
 
-    Exits with 1 where nobody is found.
+    Exits with 1 if no contact is found.
     """
     name, separator, value = identifier.partition("=")
     rules = identification_of(settings)
@@ -100,7 +100,7 @@ def find(settings: Settings, identifier: str) -> None:
         if contact_id is not None:
             print_line(msgspec.json.encode({"contactId": contact_id, "identifiedBy": candidate.field}))
             return
-    click.echo(f"order-facts: no contact is found by {name}", err=True)
+    click.echo(f"order-facts: no contact found by {name}", err=True)
     raise click.exceptions.Exit(1)
 
 
@@ -113,23 +113,23 @@ def record_of(entry: Any) -> tuple[bytes, bytes | None]:
     contact = dict(entry)
     deleted = contact.pop("deleted", False)
     if unknown := sorted(contact.keys() - {*_COLUMNS, "fields"}):
-        raise RefusedError(f"unknown field {unknown[0]}; further fields stand in the object `fields`")
+        raise RefusedError(f"unknown field {unknown[0]}; put further fields into the object `fields`")
     contact_id = contact.get("contactId")
     if not isinstance(contact_id, str) or not contact_id.strip():
-        raise RefusedError("contactId: expected a text that is not blank")
+        raise RefusedError("contactId: expected a string that is not blank")
     if not isinstance(deleted, bool):
         raise RefusedError("deleted: expected true or false")
     try:
-        msgspec.convert(contact, _Contact)  # the encoder takes a text for an array of its characters
+        msgspec.convert(contact, _Contact)  # the encoder would take a string for an array of its characters
         return contact_id.encode(), None if deleted else codec().encode_contact(contact)
     except UnicodeEncodeError as error:
-        raise RefusedError("holds half a surrogate pair, which is no text") from error
+        raise RefusedError("holds half a surrogate pair, which is not valid text") from error
     except (ValueError, TypeError) as error:
         raise RefusedError(f"cannot be written as a Contact: {error}") from error
 
 
 def _csv_entries(path: str) -> Iterator[tuple[str, Mapping[str, Any] | RefusedError]]:
-    """Yield the rows of a CSV file, with a header line, as contacts."""
+    """Yield the rows of a CSV file with a header line, as contacts."""
     text = (line.decode("utf-8-sig" if number == 1 else "utf-8") for number, line in lines_of(path, "Sending contacts"))
     rows = csv.reader(text, strict=True)
     header = _next_row(path, rows)
@@ -146,12 +146,12 @@ def _csv_entries(path: str) -> Iterator[tuple[str, Mapping[str, Any] | RefusedEr
 
 
 def _next_row(path: str, rows: "_csv.Reader") -> list[str] | RefusedError | None:
-    """Return the next row, what is wrong with it, or None behind the last."""
+    """Return the next row, an error for a bad one, or None after the last."""
     try:
         return next(rows, None)
     except csv.Error as error:
         return RefusedError(str(error))
-    except UnicodeDecodeError as error:  # the file is in another encoding, so nothing of it can be trusted
+    except UnicodeDecodeError as error:  # the file has another encoding: trust none of it
         raise UsageError(f"{path}, line {rows.line_num + 1}: expected UTF-8: {error}") from error
 
 

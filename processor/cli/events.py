@@ -1,4 +1,4 @@
-"""`order-facts events send`: the vendor's JSON shape, as its page prints it, to the events topic."""
+"""`order-facts events send`: sends events in the vendor's documented JSON shape to the events topic."""
 
 import json
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ def events() -> None:
 @click.argument("file")
 @with_settings("events_topic", *CONNECTION)
 def send(settings: Settings, file: str) -> None:
-    """Send order events from FILE, or from standard input for `-`.
+    """Send order events from FILE; `-` is standard input.
 
     FILE holds one JSON object, an array of them, or one on each line:
     {"eventTypeKey": "orderCreated", "keyValue": "...", "params": [{"name": "...", "value": ...}, ...]}.
-    The record's key is the parameter externalOrderId. Only what Avro cannot hold is refused here; whether
-    an event is right is for the processor to say.
+    The record's key is the parameter externalOrderId. This command refuses only what Avro cannot hold; the
+    processor decides whether an event is valid.
     """
     sender = Sender(settings, settings.events_topic, file)
     for place, entry in json_entries(file, "Sending events"):
@@ -42,7 +42,7 @@ def send(settings: Settings, file: str) -> None:
         else:
             sender.send(place, key, value)
             if file == "-":
-                sender.settle()  # somebody types: what was entered has arrived before the next line
+                sender.settle()  # somebody may be typing: deliver each line before the next
     sender.finish()
 
 
@@ -54,7 +54,7 @@ def record_of(entry: Any) -> tuple[bytes | None, bytes]:
     try:
         return _key_of(event), codec().encode_event(event)
     except UnicodeEncodeError as error:
-        raise RefusedError("holds half a surrogate pair, which is no text") from error
+        raise RefusedError("holds half a surrogate pair, which is not valid text") from error
     except (ValueError, TypeError) as error:
         raise RefusedError(f"cannot be written as an OrderEvent: {error}") from error
 
@@ -65,9 +65,9 @@ def _event_of(entry: Any) -> dict[str, Any]:
     if unknown := sorted(entry.keys() - _FIELDS):
         raise RefusedError(f"unknown field {unknown[0]}; an event has eventTypeKey, keyValue and params")
     if not isinstance(entry.get("eventTypeKey"), str):
-        raise RefusedError("eventTypeKey: expected a text")
+        raise RefusedError("eventTypeKey: expected a string")
     if not isinstance(entry.get("keyValue", ""), str):
-        raise RefusedError("keyValue: expected a text")
+        raise RefusedError("keyValue: expected a string")
     params = entry.get("params", [])
     if not isinstance(params, list):
         raise RefusedError("params: expected an array of objects with name and value")
@@ -80,18 +80,18 @@ def _event_of(entry: Any) -> dict[str, Any]:
 
 def _param_of(path: str, param: Any) -> dict[str, Any]:
     if not isinstance(param, dict) or param.keys() - {"name", "value"} or not isinstance(param.get("name"), str):
-        raise RefusedError(f"{path}: expected an object with name, a text, and value")
+        raise RefusedError(f"{path}: expected an object with name, a string, and value")
     return {"name": param["name"], "value": _value_of(f"{path} ({param['name']})", param["name"], param.get("value"))}
 
 
 def _value_of(path: str, name: str, value: Any) -> Any:
     if isinstance(value, list | dict) and name == "items" and not _is_array_of_maps(value):
-        # nested values fit no Avro map: the page's other form, a JSON string, holds them all
+        # No Avro map holds nested values. The vendor's other form, a JSON string, does.
         return json.dumps(value, separators=(",", ":"))
     if isinstance(value, dict) or (isinstance(value, list) and not _is_array_of_maps(value)):
-        raise RefusedError(f"{path}: expected a text, number, boolean, null, or an array of flat objects")
+        raise RefusedError(f"{path}: expected a string, number, boolean, null, or an array of flat objects")
     if isinstance(value, int) and value not in _LONG:
-        raise RefusedError(f"{path}: the integer is beyond 64 bits; send it as a text")
+        raise RefusedError(f"{path}: the integer is beyond 64 bits; send it as a string")
     return value
 
 
@@ -104,7 +104,7 @@ def _fits(value: Any) -> bool:
 
 
 def _key_of(event: Mapping[str, Any]) -> bytes | None:
-    """Return the key that keeps an order's events together: the order's id, null where there is none (D5)."""
+    """Return the key that keeps an order's events in one partition: the order's id, None if it has none (D5)."""
     for param in event["params"]:
         value = param["value"]
         if param["name"] == ORDER_ID and is_filled(value):

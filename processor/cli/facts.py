@@ -1,4 +1,4 @@
-"""`order-facts facts show`: what the facts topic holds, as JSON lines."""
+"""`order-facts facts show`: prints the facts topic as JSON lines."""
 
 import click
 
@@ -18,14 +18,14 @@ def facts() -> None:
 
 
 @facts.command(name="show")
-@click.option("--latest", is_flag=True, help="One fact an order: its latest.")
-@click.option("--order", metavar="ID", help="Only the order with this externalOrderId.")
-@click.option("--follow", "is_followed", is_flag=True, help="Go on with new facts, until Ctrl-C.")
+@click.option("--latest", is_flag=True, help="Print only the latest fact of each order.")
+@click.option("--order", metavar="ID", help="Print only the order with this externalOrderId.")
+@click.option("--follow", "is_followed", is_flag=True, help="Keep printing new facts until Ctrl-C.")
 @with_settings("facts_topic", *CONNECTION)
 def show(settings: Settings, *, latest: bool, order: str | None, is_followed: bool) -> None:
-    """Print facts as JSON lines: money as text, times as ISO 8601 in UTC. Committed facts only."""
+    """Print committed facts as JSON lines: money as strings, times as ISO 8601 in UTC."""
     if latest and is_followed:
-        raise UsageError("--latest and --follow contradict each other: the latest fact is known at the end only")
+        raise UsageError("--latest and --follow contradict each other: only the end shows which fact is the latest")
     wanted = order.encode() if order is not None else None
     newest: dict[bytes, Record] = {}
     for message in messages_of(settings, settings.facts_topic, is_followed=is_followed):
@@ -44,4 +44,4 @@ def _fact_line(record: Record) -> bytes:
     try:
         return fact_json(codec().decode_fact(record.value or b""))
     except UndecodableError as error:
-        raise StopError(f"partition {record.partition}, offset {record.offset} holds no fact: {error}") from error
+        raise StopError(f"partition {record.partition}, offset {record.offset} is not a valid fact: {error}") from error

@@ -1,4 +1,4 @@
-"""Options that commands share: every setting, and where the settings' file is."""
+"""Options that commands share: every setting, and --config."""
 
 import functools
 import os
@@ -22,10 +22,10 @@ REDIS: Final = ("redis_url", "identifier_key")
 
 
 def with_settings(*shown: str) -> Callable[[Callable[Concatenate[Settings, P], R]], Callable[P, R]]:
-    """Give a command one option for each setting, and its function the settings as first argument.
+    """Give a command one option for each setting, and pass the settings to its function as first argument.
 
-    All settings are accepted by all commands; `--help` lists those in `shown` (all, if none is given),
-    since the others change nothing that the command does.
+    Every command accepts every setting. `--help` lists those in `shown` (all of them if `shown` is empty): the
+    others do not affect the command.
     """
 
     def decorate(command: Callable[Concatenate[Settings, P], R]) -> Callable[P, R]:
@@ -62,7 +62,7 @@ def _help(field: msgspec.structs.FieldInfo) -> str:
 
 
 def progress(unit: str) -> Progress:
-    """Return a progress bar on standard error: shown on a terminal, and not at all where it is piped."""
+    """Return a progress bar on standard error: shown on a terminal, hidden if that is piped."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -76,11 +76,11 @@ def progress(unit: str) -> Progress:
 
 
 def print_line(line: bytes) -> None:
-    """Write one line of data to standard output, at once: somebody may be watching."""
+    """Write one line of data to standard output and flush it: somebody may be watching."""
     try:
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
     except BrokenPipeError as gone:
-        # The reader has enough, as `head` does. What is left in the buffer goes nowhere at the end.
+        # The reader, such as `head`, has enough. Discard what is left in the buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise click.exceptions.Exit(0) from gone

@@ -1,4 +1,4 @@
-"""`order-facts rejected show | replay`: what the rejected topic holds, as JSON lines, and back it goes."""
+"""`order-facts rejected show | replay`: prints the rejected topic as JSON lines, and replays it."""
 
 from typing import Any, Final
 
@@ -22,18 +22,18 @@ _SKIPPED: Final = (Verdict.ROUNDS, Verdict.TRUNCATED, Verdict.ALREADY)
 
 @click.group()
 def rejected() -> None:
-    """Read the events that became no fact."""
+    """Show rejected records, or replay their events."""
 
 
 @rejected.command(name="show")
-@click.option("--reason", type=click.Choice([reason.value for reason in Reason]), help="Only this reason.")
+@click.option("--reason", type=click.Choice([reason.value for reason in Reason]), help="Print only this reason.")
 @click.option(
-    "--since", metavar="TIME", help="Only what was rejected since this time (ISO 8601; UTC if it names no zone)."
+    "--since", metavar="TIME", help="Print only records rejected since this time (ISO 8601; UTC if it names no zone)."
 )
-@click.option("--follow", "is_followed", is_flag=True, help="Go on with new records, until Ctrl-C.")
+@click.option("--follow", "is_followed", is_flag=True, help="Keep printing new records until Ctrl-C.")
 @with_settings("rejected_topic", *CONNECTION)
 def show(settings: Settings, *, reason: str | None, since: str | None, is_followed: bool) -> None:
-    """Print rejected records as JSON lines, with the event where it can be decoded."""
+    """Print rejected records as JSON lines, with the event if it can be decoded."""
     since_ms = None if since is None else time_ms(since)
     for message in messages_of(settings, settings.rejected_topic, is_followed=is_followed):
         record = record_of(message)
@@ -72,28 +72,28 @@ def _event(value: bytes | None) -> Any:
     "reasons",
     type=click.Choice([reason.value for reason in Reason]),
     multiple=True,
-    help="Only this reason; may be given more than once. Without it: all records whose outcome is invalid.",
+    help="Replay only this reason; may be repeated. Default: every reason whose outcome is invalid.",
 )
 @click.option(
-    "--since", metavar="TIME", help="Only what was rejected since this time (ISO 8601; UTC if it names no zone)."
+    "--since", metavar="TIME", help="Replay only records rejected since this time (ISO 8601; UTC if it names no zone)."
 )
-@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would be done, and write nothing.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Print what would be done, and write nothing.")
 @with_settings("events_topic", "rejected_topic", "group_id", "replay_max_rounds", *CONNECTION)
 def replay(settings: Settings, *, reasons: tuple[str, ...], since: str | None, is_dry: bool) -> None:
     """Send rejected events back to the events topic, each of them once.
 
-    They go to the partition they came from, in their order, as they were, with two more headers: replay.round
-    counts how often an event was replayed, and replay.timestamp is its first timestamp, which its fact will
-    show. One that was replayed replay_max_rounds times and rejected again is left where it is.
+    Each event goes back unchanged to the partition it came from, in order. It gets two more headers: replay.round
+    counts how often it was replayed, and replay.timestamp is its first timestamp, which its fact will show. An
+    event that was replayed replay_max_rounds times and rejected again is not replayed.
 
-    An order's later events are often rejected for other reasons than its first: where orders came before
-    their contacts, name contact_not_found, no_identifier, missing_parameter and order_unknown together.
+    An order's later events often have other reasons than its first. If orders came before their contacts, name
+    contact_not_found, no_identifier, missing_parameter and order_unknown together.
 
-    What one run has replayed the next one leaves out, whatever the reasons and times of either; what a run
-    passed over, for its reason or its time, a later one can still replay. A run that was killed can be run
-    again, after some 20 seconds, and goes on. Only one runs at a time.
+    A run skips what an earlier run replayed, whatever reasons and times either selects. It can replay what an
+    earlier run left out because of its reason or its time. If a run is killed, start it again after some 20
+    seconds: it continues. Only one runs at a time.
 
-    Prints one JSON object: how many events were replayed, of how many selected, and why the others were not
+    Prints one JSON object: how many events were replayed, how many were selected, and why the others were skipped
     (rounds: replayed too often; truncated: too large to be kept whole; already: replayed by an earlier run).
     """
     selected = frozenset(map(Reason, reasons)) or ALL_INVALID
@@ -120,12 +120,12 @@ def _line(summary: Summary, *, is_dry: bool) -> dict[str, Any]:
 
 
 def _explain(settings: Settings, summary: Summary) -> None:
-    """Say on standard error what an operator must know of: what no replay will mend."""
+    """Print on standard error what no replay can fix."""
     if count := summary.verdicts[Verdict.ROUNDS]:
         rounds = settings.replay_max_rounds
-        click.echo(f"order-facts: {count} replayed {rounds} times or more, and rejected each time: left", err=True)
+        click.echo(f"order-facts: {count} replayed {rounds} times or more, rejected each time: skipped", err=True)
     if count := summary.verdicts[Verdict.TRUNCATED]:
-        click.echo(f"order-facts: {count} kept only in part (header truncated): send them anew", err=True)
+        click.echo(f"order-facts: {count} kept only in part (header truncated): send them again", err=True)
     if summary.foreign:
         topic = settings.rejected_topic
-        click.echo(f"order-facts: {summary.foreign} in {topic} were not written by this program: left", err=True)
+        click.echo(f"order-facts: {summary.foreign} in {topic} not written by this program: skipped", err=True)

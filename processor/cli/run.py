@@ -16,8 +16,8 @@ from processor.settings import Settings
 def run(settings: Settings) -> None:
     """Process order events until SIGTERM or SIGINT.
 
-    Any number of replicas may run, each with its own --instance-id. A stop finishes or aborts the batch in
-    hand, leaves the group and exits with 0. SIGUSR1 ends the pause of a tripped breaker.
+    Run any number of replicas, each with its own --instance-id. A stop finishes or aborts the current batch,
+    leaves the group and exits with 0. SIGUSR1 ends the pause of a tripped breaker.
     """
 
     def work(stop: Stop) -> None:
@@ -31,10 +31,10 @@ def run(settings: Settings) -> None:
 
 
 def _calm_collector() -> None:
-    """Have the garbage collector look once in some batches, and at nothing that was there before the first.
+    """Make the garbage collector run once in several batches, and skip everything created before the first.
 
-    It looks after 700 new containers by default, 50 times a batch, and finds nothing, as nothing on the way of an
-    event is part of a cycle: 6% of a busy replica's time, measured.
+    By default it runs after 700 new containers, 50 times a batch, and frees nothing: an event's objects form no
+    cycles. That took 6% of a busy replica's time, measured.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What the commands that send have in common: input files, refusals, delivery."""
+"""What the commands that send records share: input files, refusals, delivery."""
 
 import functools
 import io
@@ -23,25 +23,25 @@ _FLUSH_S = 60.0
 
 
 class RefusedError(ValueError):
-    """One entry of the input that cannot be sent; the text says what is wrong with it."""
+    """An entry of the input cannot be sent; the text says what is wrong with it."""
 
 
 class Sender:
-    """Sends records to one topic, counts them, and tells what was refused."""
+    """Sends records to one topic, counts them, and reports refused ones."""
 
     def __init__(self, settings: Settings, topic: str, file: str) -> None:
         _check_readable(file)
         cluster = Cluster(settings)
         cluster.wait()
         if not cluster.topics([topic]):
-            raise StopError(f"the topic {topic} is missing; make it with: order-facts topics create")
+            raise StopError(f"the topic {topic} is missing; create it with: order-facts topics create")
         self._topic = topic
         self._producer = plain_producer(settings)
         self._failure: KafkaError | None = None
         self._sent = self._refused = 0
 
     def send(self, place: str, key: bytes | None, value: bytes | None) -> None:
-        """Queue the record of the entry at a place, waiting where the queue is full."""
+        """Queue the record of the entry at a place; wait while the queue is full."""
         while True:
             try:
                 self._producer.produce(self._topic, value, key, on_delivery=functools.partial(self._delivered, place))
@@ -54,20 +54,20 @@ class Sender:
             raise classify(self._failure, f"sending to {self._topic}")
 
     def refuse(self, place: str, problem: object) -> None:
-        """Tell that an entry cannot be sent; the others are."""
+        """Report that an entry cannot be sent. The others are sent."""
         self._refused += 1
         click.echo(f"order-facts: {place}: {problem}", err=True)
 
     def settle(self) -> None:
-        """Wait until everything queued has arrived. Raises what the delivery failed with."""
+        """Wait until everything queued is delivered. Raises the error of a failed delivery."""
         left = self._producer.flush(_FLUSH_S)
         if self._failure is not None:
             raise classify(self._failure, f"sending to {self._topic}")
         if left:
-            raise UnreachableError(f"{left} records were not taken by Kafka within {_FLUSH_S:g} s")
+            raise UnreachableError(f"Kafka did not take {left} records within {_FLUSH_S:g} s")
 
     def finish(self) -> None:
-        """Settle, print what was sent and exit with 1 where something was refused."""
+        """Settle, print the counts, and exit with 1 if something was refused."""
         self.settle()
         print_line(json.dumps({"sent": self._sent, "refused": self._refused}).encode())
         if self._refused:
@@ -83,7 +83,7 @@ class Sender:
 
 
 def _check_readable(path: str) -> None:
-    """Raise UsageError for a file that cannot be read, before anything is asked of a service."""
+    """Raise UsageError for a file that cannot be read, before any service is contacted."""
     if path == "-":
         return
     if not Path(path).exists():
@@ -95,7 +95,7 @@ def _check_readable(path: str) -> None:
 def lines_of(path: str, what: str) -> Iterator[tuple[int, bytes]]:
     """Yield the numbered lines of a file, or of standard input for `-`, with a progress bar on a terminal.
 
-    Raises UsageError where the file cannot be read.
+    Raises UsageError if the file cannot be read.
     """
     try:
         stream: BinaryIO = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115
@@ -112,7 +112,7 @@ def lines_of(path: str, what: str) -> Iterator[tuple[int, bytes]]:
 def json_entries(path: str, what: str) -> Iterator[tuple[str, Any]]:
     """Yield the JSON values of a file with their places: lines, one array, or one object over several lines.
 
-    A line that is no JSON is yielded as a RefusedError. Raises UsageError where nothing can be read.
+    Yields a RefusedError for a line that is not JSON. Raises UsageError if the file cannot be read.
     """
     numbered = lines_of(path, what)
     head: list[tuple[int, bytes]] = []
@@ -130,7 +130,7 @@ def json_entries(path: str, what: str) -> Iterator[tuple[str, Any]]:
         return
     value = _parse(b"".join(line for _, line in head))
     if isinstance(value, RefusedError) and isinstance(_parse(head[-1][1]), dict):
-        # entries on lines, the first of them broken; an object or array over several lines ends with a bracket
+        # One entry a line, and the first is broken: an object or array over several lines would end with a bracket.
         yield from ((f"{path}, line {number}", _parse(line)) for number, line in head)
     elif isinstance(value, RefusedError):
         yield path, value
@@ -141,7 +141,7 @@ def json_entries(path: str, what: str) -> Iterator[tuple[str, Any]]:
 
 
 def _is_complete(line: bytes) -> bool:
-    """Tell whether the first line is an entry by itself: an object that ends on it, or no JSON's beginning."""
+    """Return whether the first line is a whole entry: an object that ends on it, or not the beginning of JSON."""
     return not isinstance(_parse(line), RefusedError | list) or line.lstrip()[:1] not in b"[{"
 
 

@@ -1,4 +1,4 @@
-"""What the commands that run until a signal have in common: the stop, and the line that an error ends with."""
+"""What the commands that run until a signal share: the stop, and the line about an error that ends them."""
 
 import os
 import signal
@@ -19,19 +19,19 @@ _FRAMES: Final = 6  # of a defect's traceback
 
 
 class Stop(threading.Event):
-    """The wish to stop. Until `is_working` there is nothing to finish: a signal ends the process as it is."""
+    """A request to stop. Until `is_working` there is nothing to finish: a signal ends the process at once."""
 
     is_working = False
 
 
 def stop_on_signals() -> Stop:
-    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    """Return an event that SIGTERM or SIGINT sets; a second signal ends the process at once."""
     stop = Stop()
 
     def note(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(128 + number)
-        stop.set()  # and no log line: the signal may have come while one was being written
+        stop.set()  # no log line here: the signal may interrupt the writing of one
         if not stop.is_working:
             os._exit(0)
 
@@ -41,11 +41,11 @@ def stop_on_signals() -> Stop:
 
 
 def serve(work: Callable[[Stop], None]) -> None:
-    """Do work until a signal; an error that ends it is a log line too, where operators look.
+    """Do work until a signal. Log an error that ends it: operators read the log.
 
-    So is a defect, without the error's own text, which may hold what an event holds.
+    Log a defect too, without the error's own text: that may quote an event.
     """
-    sys.excepthook = _tell_defect
+    sys.excepthook = _report_defect
     stop = stop_on_signals()
     show_kafka_client()
     try:
@@ -55,11 +55,11 @@ def serve(work: Callable[[Stop], None]) -> None:
         raise
 
 
-def _tell_defect(_kind: type[BaseException], defect: BaseException, trace: TracebackType | None) -> None:
-    """Tell of an error that nobody foresaw: what it is, where in the program it showed, and at which record."""
+def _report_defect(_kind: type[BaseException], defect: BaseException, trace: TracebackType | None) -> None:
+    """Report an unexpected error: its type, its place in the program, and the record."""
     frames = traceback.extract_tb(trace)[: -_FRAMES - 1 : -1]
     path = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
     places = "".join(f", at {place}" for place in getattr(defect, "__notes__", ()))
-    told = f"a defect of this program, please report it: {type(defect).__name__} in {path}{places}"
-    get_logger().error("service.failed", error=told, exit_code=1)  # Python's own, after this
-    click.echo(f"order-facts: {told}", err=True)
+    line = f"a defect of this program, please report it: {type(defect).__name__} in {path}{places}"
+    get_logger().error("service.failed", error=line, exit_code=1)  # Python exits with 1 after this
+    click.echo(f"order-facts: {line}", err=True)

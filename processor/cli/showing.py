@@ -1,4 +1,4 @@
-"""What the commands that print a topic have in common: its committed records, and times on the command line."""
+"""What the commands that print a topic share: its committed records, and times on the command line."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,12 +18,12 @@ _FOLLOW_POLL_S: Final = 0.2
 
 
 def messages_of(settings: Settings, topic: str, *, is_followed: bool) -> Iterator[Message]:
-    """Yield the committed records of a topic up to the end it has now; followed, go on until a signal."""
+    """Yield a topic's committed records up to its present end; with `is_followed`, continue until a signal."""
     cluster = Cluster(settings)
     cluster.wait()
     found = cluster.topics([topic])
     if topic not in found:
-        raise StopError(f"the topic {topic} is missing; make it with: order-facts topics create")
+        raise StopError(f"the topic {topic} is missing; create it with: order-facts topics create")
     partitions = range(found[topic].partitions)
     starts, ends = cluster.starts(topic, partitions), cluster.ends(topic, partitions)
     consumer = reader(settings)
@@ -43,7 +43,7 @@ def messages_of(settings: Settings, topic: str, *, is_followed: bool) -> Iterato
 
 
 def time_ms(text: str) -> int:
-    """Return the time that `--since` gives, in ms since the epoch. Raises UsageError."""
+    """Return the time given by `--since`, in ms since the epoch. Raises UsageError."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

@@ -10,18 +10,18 @@ from processor.state.watermark import Watermark
 
 @click.group()
 def state() -> None:
-    """Repair what the group knows of its progress."""
+    """Repair the group's committed offsets."""
 
 
 @state.command()
-@click.option("--accept-loss", is_flag=True, help="Go on behind events that retention removed unprocessed.")
+@click.option("--accept-loss", is_flag=True, help="Skip events that retention removed before they were processed.")
 @with_settings("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "group_id", *CONNECTION, *REDIS)
 def recover(settings: Settings, *, accept_loss: bool) -> None:
-    """Set the group's offsets where they are lost, too low or unreadable.
+    """Set the group's offsets that are lost, too low or unreadable.
 
-    They are set behind the highest source offset that the facts, the rejected records and the mirror hold, so
-    that no event is processed twice. All replicas must be stopped. Rejected records that retention removed are
-    not known any more: where a partition's last events were rejected that long ago, they are rejected again.
+    Each is set to one above the highest source offset in the facts, the rejected records and the mirror, so that
+    no event is processed twice. Stop all replicas first. Rejected records that retention removed do not count: if
+    a partition's last events were rejected that long ago, they are rejected again.
     """
     for entry in recover_offsets(settings, accept_loss=accept_loss):
         place = f"{settings.events_topic}[{entry.partition}]"
@@ -30,7 +30,7 @@ def recover(settings: Settings, *, accept_loss: bool) -> None:
         elif entry.after == entry.before:
             click.echo(f"{place}: {entry.after.source}, as it was")
         else:
-            lost = f", {entry.lost_events} lost events passed over" if entry.lost_events else ""
+            lost = f", {entry.lost_events} lost events skipped" if entry.lost_events else ""
             click.echo(f"{place}: set to {entry.after.source} (before: {_shown(entry.before)}){lost}")
 
 

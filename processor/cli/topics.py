@@ -13,13 +13,13 @@ from processor.kafka.failures import classify
 from processor.settings import Settings
 
 _WEEK_MS: Final = 7 * 24 * 3600 * 1000
-# A default broker takes requests of 104,857,600 bytes; what is left over holds the request's own fields.
+# A default broker takes requests of up to 104,857,600 bytes; leave room for the request's own fields.
 _LARGEST_MESSAGE_BYTES: Final = 104_857_600 - (64 << 10)
 
 
 @click.group()
 def topics() -> None:
-    """Make the topics that are missing."""
+    """Create the topics."""
 
 
 @topics.command()
@@ -52,6 +52,6 @@ def create(settings: Settings) -> None:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise classify(error.args[0], f"creating the topic {name}") from error
-            click.echo(f"{name}: exists")  # made by another at the same moment
+            click.echo(f"{name}: exists")  # somebody else created it just now
         else:
             click.echo(f"{name}: created, {count} partitions")

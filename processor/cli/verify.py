@@ -25,14 +25,13 @@ _RULES: Final = (
 @click.command()
 @with_settings("group_id", *_TOPICS, *_RULES, "redis_url", *CONNECTION)
 def verify(settings: Settings) -> None:
-    """Audit the topics and the mirror: nothing lost, nothing twice, every fact what its event leads to.
+    """Audit the topics and the mirror: nothing lost, nothing doubled, every fact as its event requires.
 
-    Run it with the settings of `run`, while replicas run or not: what is audited is everything below the
-    group's committed offsets. Nothing is written. One line for each partition says what was audited, then
-    one for each kind of difference, with the first examples; the last line is `ok` or their number.
+    Use the settings of `run`. Replicas may run meanwhile: the audit covers everything below the group's committed
+    offsets, and writes nothing. It prints what was audited, partition by partition, then each kind of difference
+    with the first examples. The last line is `ok` or the number of differences.
 
-    Exits with 0 where all is well, 1 where something differs, 2 for a setting, 3 where a service does not
-    answer.
+    Exits with 0 if all is well, 1 if something differs, 2 for a wrong setting, 3 if a service does not answer.
     """
     audit = Audit(settings)
     with progress("records") as bar:
@@ -50,18 +49,18 @@ def verify(settings: Settings) -> None:
 
 
 def _lines(settings: Settings, audited: Audited) -> Iterator[str]:
-    """Say what was audited of a partition, and what could not be."""
+    """Yield what was audited of a partition, and what could not be."""
     name, window, tally = f"{settings.events_topic}[{audited.partition}]", audited.window, audited.tally
     if window is None:
-        yield f"{name}: nothing is committed"
+        yield f"{name}: no committed offset"
         return
     yield (
         f"{name}: audited from offset {window.events_start} to {window.cut.source}, {tally.events} events; "
-        f"{tally.orders} orders, {tally.facts_made} facts made, {tally.facts} of them in the topic; "
+        f"{tally.orders} orders, {tally.facts_made} facts written, {tally.facts} of them in the topic; "
         f"{tally.rejected} rejected; mirror {audited.mirror}"
     )
     if window.events_start:
-        yield f"{name}: events below offset {window.events_start} have expired, their outputs stand unaudited"
+        yield f"{name}: events below offset {window.events_start} have expired, their outputs were not audited"
     if tally.unaudited:
         yield (
             f"{name}: rejected records of events below offset {tally.from_rejected} have expired; "
@@ -69,8 +68,8 @@ def _lines(settings: Settings, audited: Audited) -> Iterator[str]:
         )
     if tally.orders_begun_before or tally.facts < tally.facts_made:
         yield (
-            f"{name}: {tally.facts_made - tally.facts} facts are gone from the topic, by compaction where nothing else "
-            f"is said; of {tally.orders_begun_before} orders the first fact at hand is a later revision"
+            f"{name}: {tally.facts_made - tally.facts} facts are gone from the topic, by compaction unless a line says "
+            f"otherwise; of {tally.orders_begun_before} orders the first fact left is a later revision"
         )
     if audited.mirror in {"missing", "behind", "ahead"}:
         yield f"{name}: the mirror is {audited.mirror} and was not compared"

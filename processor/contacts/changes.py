@@ -1,4 +1,4 @@
-"""The contacts topic as its reader sees it: batches of changes, and the offsets behind them."""
+"""Reads the contacts topic: batches of changes, and the offsets after them."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -19,7 +19,7 @@ MAX_CONTACT_ID_BYTES: Final = 65_535
 
 
 class Batch(msgspec.Struct):
-    """What one poll gave. `changes` has the newest change of each contact, by the contact's id."""
+    """The result of one poll. `changes` has the newest change of each contact, by contact id."""
 
     changes: dict[bytes, ContactChange]
     records: int = 0
@@ -27,9 +27,9 @@ class Batch(msgspec.Struct):
 
 
 class ContactReader:
-    """Reads all partitions from given offsets on; `offsets` is where each is read next.
+    """Reads all partitions from given offsets on; `offsets` has each partition's next offset.
 
-    `custom_fields` are the contacts' fields that identify besides the built-in ones (D14).
+    `custom_fields` are the further contact fields that identify, besides the built-in ones (D14).
     """
 
     def __init__(
@@ -43,15 +43,15 @@ class ContactReader:
         consumer.assign([TopicPartition(topic.name, *entry) for entry in enumerate(offsets)])
 
     def poll(self, timeout_s: float) -> list[Message]:
-        """Return what is there; waits for the first message only, for at most `timeout_s`."""
-        first = self._consumer.poll(timeout_s)  # `consume` alone would wait until it has all it was asked for
+        """Return what is there; waits at most `timeout_s`, and only for the first message."""
+        first = self._consumer.poll(timeout_s)  # `consume` alone would wait for a whole batch
         return [] if first is None else [first, *self._consumer.consume(MAX_BATCH_RECORDS - 1, 0)]
 
     def read(self, messages: Sequence[Message]) -> Batch:
-        """Decode messages, and move the offsets behind them.
+        """Decode messages, and move the offsets past them.
 
-        They move by records and by the ends of partitions: compaction leaves gaps, and transactions leave
-        markers that no record shows. Raises the error that a consumer's error asks for.
+        Records and end-of-partition messages move them: compaction leaves gaps, and transactions leave markers that
+        no record shows. Raises what a consumer's error asks for.
         """
         batch = Batch({})
         for message in messages:
@@ -70,7 +70,7 @@ class ContactReader:
         return batch
 
     def _add(self, batch: Batch, record: Record) -> None:
-        """Put a record's change in the place of the contact's older one, or skip the record (C1)."""
+        """Replace a contact's older change with a record's, or skip the record (C1)."""
         batch.records += 1
         try:
             change = change_of(record, self._custom_fields)
@@ -84,7 +84,7 @@ class ContactReader:
 def change_of(record: Record, custom_fields: Collection[str]) -> ContactChange:
     """Return what a record changes.
 
-    Raises UndecodableError where the record is to be skipped: what was known of the contact stays (C1).
+    Raises UndecodableError if the record must be skipped: what was known of the contact stays (C1).
     """
     key, value = record.key, record.value
     if key is None:

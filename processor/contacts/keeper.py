@@ -1,15 +1,15 @@
-"""The contact index's writer: reads the contacts topic and keeps the index in Redis (C1 to C4).
+"""The contact index's keeper: reads the contacts topic and keeps the index in Redis up to date (C1 to C4).
 
-It reads all partitions by itself, in no group; where it stands is kept in the index. A session is:
+It reads all partitions by itself, in no group. The index holds its position. A session is:
 
-1. look at the topic: it must be compacted;
-2. take the index over from its last writer, which ends that one;
-3. resume where the index stands, or build it anew where it is missing or does not fit;
-4. batch by batch: poll, decode, write. Idle positions are written too, and every few seconds the topic's
-   ends tell whether the index is complete, and since when.
+1. check the topic: it must be compacted;
+2. take over the index from its last writer, which ends that one;
+3. resume at the index's position, or rebuild the index if it is missing or does not fit;
+4. batch by batch: poll, decode, write (`contacts.session`). Idle positions are written too. Every few seconds the
+   topic's ends show whether the index is complete, and since when.
 
-Whatever goes wrong ends the session; after a wait the next one begins at 1. Nothing is retried elsewhere.
-Only what no retry could mend (StopError) ends the writer.
+Any failure ends the session; after a wait the next one begins at 1. Nothing is retried elsewhere. Only an error that
+no retry can fix (StopError) ends the keeper.
 """
 
 import secrets
@@ -41,23 +41,23 @@ from processor.state import connection as redis_adapter
 
 _FIRST_BACKOFF_S: Final = 0.1
 _MAX_BACKOFF_S: Final = 5.0
-# An index that was complete longer ago than this part of delete.retention.ms may have missed a deletion.
+# An index that was last complete longer ago than this part of delete.retention.ms may have missed a deletion.
 _RETENTION_MARGIN: Final = 0.9
-_MIN_AGE_MS: Final = 1_000  # with less no index could ever be kept
+_MIN_AGE_MS: Final = 1_000  # with less, every index would be too old
 _READER_PROPERTIES: Final = {"queued.max.messages.kbytes": 32 << 10}
 
 
 def keep_index(settings: Settings, stop: threading.Event, *, accept_new_topic: bool = False) -> None:
-    """Keep the contact index until `stop` is set. `accept_new_topic` lets it be built from a topic made anew.
+    """Keep the contact index until `stop` is set. With `accept_new_topic`, build it from a recreated topic.
 
-    Raises UsageError without identifier_key, UnreachableError where a service does not answer at the start,
-    and StopError where the topic is not one to index, was made anew, or another writer took over.
+    Raises UsageError without identifier_key, UnreachableError if a service does not answer at the start, and StopError
+    if the topic is missing, not compacted or recreated, or if another writer took over.
     """
     _Indexer(settings, stop, accept_new_topic=accept_new_topic).run()
 
 
 class _Indexer:
-    """The writer's life: session after session, with waits between them."""
+    """Runs session after session, with waits between them."""
 
     def __init__(self, settings: Settings, stop: threading.Event, *, accept_new_topic: bool) -> None:
         self._settings = settings
@@ -74,7 +74,7 @@ class _Indexer:
         self._log = get_logger()
 
     def run(self) -> None:
-        """Keep the index until told to stop."""
+        """Keep the index until `stop` is set."""
         lineage = lineage_of(self._cluster.wait(), self._settings.contacts_topic)
         with closing(redis_adapter.connect(self._settings)) as client:
             redis_adapter.wait(client, self._settings)
@@ -82,12 +82,12 @@ class _Indexer:
             try:
                 with _kafka_errors(self._settings.contacts_topic):
                     self._session(lineage)
-            except (RetryError, ProducerLostError) as error:  # a session makes its clients itself
+            except (RetryError, ProducerLostError) as error:  # a session creates its own clients
                 self._wait(error)
         self._log.info("contacts.stopped", records=self._totals.records)
 
     def _session(self, lineage: str) -> None:
-        """Run one session; returns when told to stop."""
+        """Run one session; return when `stop` is set."""
         topic, max_age_ms = self._topic()
         consumer = reader(self._settings, **_READER_PROPERTIES)
         with closing(consumer), closing(redis_adapter.connect(self._settings)) as client:
@@ -98,19 +98,19 @@ class _Indexer:
             session = Session(self._cluster, consumer, writer, opened, self._totals)
             while not self._stop.is_set():
                 session.step()
-                self._gone_on()
+                self._end_wait()
 
     def _topic(self) -> tuple[Topic, float]:
-        """Return the contacts topic and how old, in ms, an index may be. Raises StopError where it is unfit."""
+        """Return the contacts topic, and how old in ms an index may be. Raises StopError if the topic is unfit."""
         name = self._settings.contacts_topic
         topic = self._cluster.topics([name]).get(name)
         if topic is None:
-            problem = f"topic {name} does not exist; `order-facts topics create` makes it"
+            problem = f"the topic {name} is missing; create it with: order-facts topics create"
             raise RetryError(problem) if self._has_started else StopError(problem)
         settings = self._cluster.topic_settings(name)
         if "compact" not in settings["cleanup.policy"].split(","):
             raise StopError(
-                f"topic {name} is not compacted, so that contacts would be lost: set its cleanup.policy to compact"
+                f"the topic {name} is not compacted, so contacts would be lost: set its cleanup.policy to compact"
             )
         if not self._has_started:
             self._has_started = True
@@ -123,8 +123,8 @@ class _Indexer:
         now_ms = wall_clock_ms()
         partitions = range(topic.partitions)
         starts = self._cluster.starts(topic.name, partitions)
-        very_ends = self._cluster.ends(topic.name, partitions, committed=False)
-        held = tuple((starts[partition], very_ends[partition]) for partition in partitions)
+        log_ends = self._cluster.ends(topic.name, partitions, committed=False)
+        held = tuple((starts[partition], log_ends[partition]) for partition in partitions)
         wanted = self._wanted(topic)
         cause = why_build(writer.shards, wanted, held, int(now_ms - max_age_ms))
         if cause is None:
@@ -139,7 +139,7 @@ class _Indexer:
         return Opened(topic, max_age_ms, mark, position)
 
     def _wanted(self, topic: Topic) -> Mark:
-        """Return the mark of an index that is built from now on."""
+        """Return the mark of an index whose build begins now."""
         rules = identification_of(self._settings)
         ends = self._cluster.ends(topic.name, range(topic.partitions))
         return Mark(
@@ -153,16 +153,16 @@ class _Indexer:
         )
 
     def _check_topic(self, shards: Sequence[ShardState], topic: Topic) -> None:
-        """Refuse a topic that was made anew, unless that is accepted: it may hold other contacts, or none yet."""
+        """Refuse a recreated topic, unless that is accepted: it may hold other contacts, or none yet."""
         marks = [shard.mark for shard in shards if shard.mark is not None]
         if any(mark.topic_id != topic.topic_id for mark in marks) and not self._accept_new_topic:
             raise StopError(
-                f"topic {topic.name} was made anew since its contacts were indexed; once it holds them all, "
-                "`order-facts contacts index --accept-new-topic` builds the index from it"
+                f"the topic {topic.name} was recreated since its contacts were indexed; once it holds them all, "
+                "build the index from it with: order-facts contacts index --accept-new-topic"
             )
 
     def _wait(self, error: OrderFactsError) -> None:
-        """Log what is waited for, and wait, longer each time."""
+        """Log the error, and wait, longer each time."""
         if self._attempt == 0:
             self._waiting_since = time.monotonic()
         backoff_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(self._attempt, 10))
@@ -172,7 +172,7 @@ class _Indexer:
         )
         self._stop.wait(backoff_s)
 
-    def _gone_on(self) -> None:
+    def _end_wait(self) -> None:
         if self._attempt:
             self._attempt = 0
             waited_s = time.monotonic() - self._waiting_since
@@ -181,7 +181,7 @@ class _Indexer:
 
 @contextmanager
 def _kafka_errors(topic: str) -> Iterator[None]:
-    """Turn what the Kafka client raises into the error whose class is what it asks for."""
+    """Turn what the Kafka client raises into the error whose class is the action it asks for."""
     try:
         yield
     except KafkaException as error:

@@ -1,7 +1,7 @@
-"""How the processor looks identifiers up in the contact index (`contacts.shards` says what is in it).
+"""Looks up identifiers in the contact index (`contacts.shards` says what is in it).
 
-Readiness is that of the whole index (C4), and comes with every answer: an index that is missing, incomplete, made for
-other settings, or older than one already used, raises instead of finding nobody.
+Every answer says whether the whole index is ready (C4). An index that is missing, incomplete, made for other settings,
+or older than one already used raises instead of finding nobody.
 """
 
 from collections.abc import Collection, Sequence
@@ -31,13 +31,13 @@ from processor.state.watermark import ContactsPosition
 
 
 class IndexNotReadyError(RetryError):
-    """The contact index is missing, incomplete or not the one that the settings need: orders wait (C4)."""
+    """The contact index is missing, incomplete or made for other settings: orders wait (C4)."""
 
     waiting_for = "contact_index"
 
 
 class LookupPlan(msgspec.Struct, frozen=True):
-    """What `add_lookups` asked: for each shard the identifiers, in the order of its reply."""
+    """What `add_lookups` asked for: each shard's identifiers, in the order of its reply."""
 
     shards: tuple[tuple[Identifier, ...], ...]
 
@@ -63,14 +63,14 @@ class ContactIndex:
         self._keys = shard_keys(lineage)
         self._hashes = Hashes(settings)
         self._needed_fields = identification_of(settings).custom_fields
-        self._good_mark: bytes | None = None  # the last mark found good: compared, not decoded, in each batch
+        self._good_mark: bytes | None = None  # the last good mark: a batch compares it and decodes nothing
         self._positions: dict[bytes, tuple[int, ...]] = {}
-        self._used: ContactsPosition | None = None  # the greatest position of an index that was read (C4)
+        self._used: ContactsPosition | None = None  # the greatest position of any index used so far (C4)
 
     def add_lookups(self, pipeline: Any, identifiers: Collection[Identifier]) -> LookupPlan:
-        """Add one atomic read for each shard to a pipeline: its readiness and the identifiers asked for.
+        """Add one atomic read for each shard to a pipeline: its mark, its position and the identifiers.
 
-        All shards are read in every batch: readiness is that of the whole index (C4).
+        Every batch reads all shards: the whole index must be ready (C4).
         """
         asked: list[list[Identifier]] = [[] for _ in range(SHARDS)]
         hashes: list[list[bytes]] = [[] for _ in range(SHARDS)]
@@ -86,8 +86,8 @@ class ContactIndex:
     def read(self, plan: LookupPlan, replies: Sequence[list[bytes | None]]) -> Reading:
         """Return what the replies to a plan's commands say. Raises IndexNotReadyError (C4).
 
-        An identifier that nobody claims has no entry. The position is the least of all shards, partition
-        by partition: all that lies before it is in the index.
+        An identifier that nobody claims has no entry. The position is the least of all shards, partition by partition:
+        all records before it are in the index.
         """
         contacts: dict[Identifier, str] = {}
         positions = set()
@@ -100,21 +100,21 @@ class ContactIndex:
         reached = ContactsPosition(self._topic.topic_id, self._least(positions))
         if not reached.reaches(self._used):
             raise IndexNotReadyError(
-                "the contact index is older than one that events were decided with (Redis was put back to an older "
+                "the contact index is older than one that events were decided with (was Redis restored from an older "
                 "copy?); `order-facts contacts index` brings it up to date"
             )
         self._used = reached
         return Reading(contacts, reached)
 
     def require(self, position: ContactsPosition | None) -> None:
-        """Take no index that is older than one already used, in this process or before."""
+        """Require an index that is not older than this position, used in this process or before."""
         if position is not None and position.topic_id == self._topic.topic_id:
             self._used = position.joined(self._used)
 
     def find(self, identifier: Identifier) -> str | None:
         """Return the id of the contact that has the identifier, or None.
 
-        Raises IndexNotReadyError, RetryError where Redis does not answer, StopError where it refuses.
+        Raises IndexNotReadyError, RetryError if Redis does not answer, StopError if it refuses.
         """
         pipeline = self._client.pipeline(transaction=False)
         plan = self.add_lookups(pipeline, [identifier])
@@ -124,15 +124,15 @@ class ContactIndex:
         """Raise IndexNotReadyError unless all shards are of one build that is complete and fits."""
         first = marks[0]
         if first is None or marks.count(first) != len(marks):
-            raise IndexNotReadyError(self._what_is_missing(marks))
+            raise IndexNotReadyError(self._disagreement(marks))
         if first != self._good_mark:
             problem = self._problem(read_mark(first))
             if problem is not None:
                 raise IndexNotReadyError(f"the contact index {problem}")
             self._good_mark = first
 
-    def _what_is_missing(self, marks: Sequence[bytes | None]) -> str:
-        """Say why shards whose marks differ, or that have none, are not an index."""
+    def _disagreement(self, marks: Sequence[bytes | None]) -> str:
+        """Return why shards whose marks are missing or differ are not a ready index."""
         if not any(marks):
             return "the contact index is empty; `order-facts contacts index` builds it"
         problems = [self._problem(read_mark(mark)) for mark in marks]
@@ -142,19 +142,19 @@ class ContactIndex:
         return "the shards of the contact index are of different builds"
 
     def _problem(self, mark: Mark | None) -> str | None:
-        """Say what is wrong with a mark, None where it is good."""
+        """Return what is wrong with a mark, None if it is good."""
         if mark is None:
-            return "is missing or of another format; `order-facts contacts index` builds it"
+            return "is missing or has another format; `order-facts contacts index` builds it"
         if mark.topic_id != self._topic.topic_id:
-            return f"was made from another topic {self._topic.name} than the one that is there now"
+            return f"was built from another topic {self._topic.name} than the present one"
         if mark.key_fingerprint != self._hashes.fingerprint:
-            return "was made with another identifier_key"
+            return "was built with another identifier_key"
         if missing := sorted(self._needed_fields.difference(mark.fields)):
-            return f"was made without the fields {', '.join(missing)}, which the setting identification needs"
+            return f"was built without the fields {', '.join(missing)}, which the setting identification needs"
         return None if mark.is_ready else "is being built"
 
     def _least(self, positions: set[bytes | None]) -> tuple[int, ...]:
-        """Return the least position, partition by partition. Nearly always all are the one seen before."""
+        """Return the least position, partition by partition. Nearly always all equal the last one."""
         known: dict[bytes, tuple[int, ...]] = {}
         for raw in positions:
             position = None if raw is None else self._positions.get(raw)

@@ -1,7 +1,7 @@
-"""One session of the contact index's keeper: reads on from where the index is, and writes batch after batch.
+"""One session of the contact index's keeper: reads on from the index's position, and writes batch after batch.
 
-Idle positions are written too, and every few seconds the topic's ends tell whether the index is complete, and since
-when. Whatever goes wrong raises, and ends the session.
+It writes idle positions too. Every few seconds the topic's ends show whether the index is complete, and since when.
+Any failure raises and ends the session.
 """
 
 import time
@@ -24,14 +24,14 @@ _CHECK_S: Final = 10.0
 
 
 class Totals(msgspec.Struct):
-    """What was done since the start."""
+    """Totals since the start."""
 
     records: int = 0
     skipped: int = 0
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The index as a session found or began it."""
+    """The index at the start of a session: resumed, or just begun."""
 
     topic: Topic
     max_age_ms: float
@@ -40,7 +40,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """Step 4 of the keeper's sessions (see `contacts.keeper`)."""
+    """Step 4 of a keeper's session (see `contacts.keeper`)."""
 
     def __init__(
         self, cluster: Cluster, consumer: Consumer, writer: IndexWriter, opened: Opened, totals: Totals
@@ -52,18 +52,18 @@ class Session:
         self._max_age_ms = opened.max_age_ms
         self._mark = opened.mark
         self._position = opened.position
-        # The ends at a time; once they are reached, the index was complete at that time.
+        # A time in ms, and the topic's ends then. Once they are reached, the index was complete at that time.
         self._goal: tuple[int, list[int]] | None = None
         self._lag_records = 0
         self._totals = totals
-        self._records_before = totals.records  # at the start, and at the last line of statistics
+        self._records_before = totals.records  # at the start; below, at the last line of statistics
         self._records_at_stats = totals.records
         self._began_s = self._stats_s = time.monotonic()
         self._checked_s = -_CHECK_S
         self._log = get_logger()
 
     def step(self) -> None:
-        """Read what is there, for at most _POLL_S where nothing is, and write it."""
+        """Read what is there, waiting at most _POLL_S if nothing is, and write it."""
         messages = self._reader.poll(_POLL_S)
         began_s = time.monotonic()
         batch = self._reader.read(messages)
@@ -72,7 +72,7 @@ class Session:
         self._write(batch, round((time.monotonic() - began_s) * 1000))
 
     def _write(self, batch: Batch, read_ms: int) -> None:
-        """Write a batch, if only the position moved by it: an idle partition moves over markers as well."""
+        """Write a batch, even if it only moves the position: an idle partition moves over markers too."""
         complete_at_ms = self._position.complete_at_ms
         if self._goal is not None and self._has_reached(self._goal[1]):
             complete_at_ms, self._goal = self._goal[0], None
@@ -110,15 +110,17 @@ class Session:
         return all(offset >= end for offset, end in zip(self._reader.offsets, ends, strict=True))
 
     def _check(self, now_s: float) -> None:
-        """Look whether the topic is the same and the index young enough, and where the topic ends.
+        """Check that the topic is the same and the index young enough; get the topic's ends.
 
-        Asking Kafka is also how its absence is noticed: a consumer without brokers just reads nothing.
+        Asking Kafka also shows whether it is away: a consumer without brokers just reads nothing.
         """
         self._checked_s, now_ms = now_s, wall_clock_ms()
         if self._cluster.topics([self._topic.name]).get(self._topic.name) != self._topic:
-            raise RetryError(f"topic {self._topic.name} is not the one that was there before")
+            raise RetryError(f"the topic {self._topic.name} was deleted, recreated or given more partitions")
         if now_ms - self._position.complete_at_ms > self._max_age_ms:
-            raise RetryError(f"topic {self._topic.name} was not read to its end for so long that deletions may be lost")
+            raise RetryError(
+                f"the topic {self._topic.name} was not read to its end for too long: deletions may be lost"
+            )
         found = self._cluster.ends(self._topic.name, range(self._topic.partitions))
         ends = [found[partition] for partition in range(self._topic.partitions)]
         self._lag_records = sum(max(0, end - offset) for end, offset in zip(ends, self._reader.offsets, strict=True))

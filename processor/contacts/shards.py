@@ -1,16 +1,16 @@
-"""The contact index as it is in Redis: its shards, and the bytes in them.
+"""The contact index in Redis: its shards, and the bytes in them.
 
-The index is SHARDS Redis hashes, `order-facts:contacts:<lineage>:{c<shard>}`: each is read by one atomic HMGET
-and is lost, moved or removed as a whole. Fields of a shard (the meta fields have no name of 16 bytes):
+The index is SHARDS Redis hashes, `order-facts:contacts:<lineage>:{c<shard>}`. One atomic HMGET reads a shard, and a
+shard is lost, moved or removed as a whole. Its fields (no name of the last four has 16 bytes):
 
-- 16 bytes, the keyed hash of an identifier: its claims (C3), one after the other in any order, each the
-  timestamp (8 bytes, ms + 2^63), the length of the contact's id (2 bytes) and the id (UTF-8);
+- 16 bytes, the keyed hash of an identifier: its claims (C3), one after the other in any order. A claim is a timestamp
+  (8 bytes, ms + 2^63), the length of the contact's id (2 bytes) and the id (UTF-8);
 - 16 bytes, the keyed hash of a contact's id: the hashes of all identifiers on which it may have a claim;
 - `mark`: what the shard was made for and whether it is complete (Mark); `position`: up to where (Position);
-- `writer` and `intent`: the writer's own (see `contacts.writer`).
+- `writer` and `intent`: for the writer only (see `contacts.writer`).
 
-An identifier's shard, and a contact's, is given by the first byte of its hash. Nothing here names an e-mail
-address or a phone number; contact ids are in the claims.
+The first byte of the hash gives the shard of an identifier and of a contact. Nothing here names an e-mail address or a
+phone number; contact ids are in the claims.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from processor.errors import UsageError
 from processor.settings import Settings
 
 SHARDS: Final = 16
-FORMAT: Final = 1  # of all that is said above; another one is another index, built from nothing
+FORMAT: Final = 1  # of everything described above; an index of another format is built from nothing
 HASH_BYTES: Final = 16
 MARK: Final = b"mark"
 POSITION: Final = b"position"
@@ -37,10 +37,10 @@ _CONTACT_KIND: Final = b"\0"  # an identifier's kind is a digit or a built-in's 
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """What a shard was made for. All shards of one build have the same mark; `is_ready` turns last.
+    """What a shard was made for. All shards of one build have the same mark; `is_ready` is set last.
 
-    `ends` are the ends that the partitions had when the build began; `fields` the custom fields indexed,
-    sorted; `key_fingerprint` tells the keys of the hashes apart.
+    `ends` are the partitions' ends when the build began, `fields` the indexed custom fields, sorted.
+    `key_fingerprint` identifies the key of the hashes.
     """
 
     format: int
@@ -53,7 +53,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """The next offset of each contacts partition, and when (ms, wall clock) all that there was had been read."""
+    """The next offset of each contacts partition, and when (ms, wall clock) the whole topic had been read."""
 
     offsets: tuple[int, ...]
     complete_at_ms: int
@@ -64,7 +64,7 @@ _POSITIONS: Final = msgspec.msgpack.Decoder(Position)
 
 
 def read_mark(raw: bytes | None) -> Mark | None:
-    """Return a shard's mark; None where there is none, or one of another format."""
+    """Return a shard's mark; None if there is none, or it has another format."""
     try:
         mark = None if raw is None else _MARKS.decode(raw)
     except msgspec.MsgspecError:
@@ -73,7 +73,7 @@ def read_mark(raw: bytes | None) -> Mark | None:
 
 
 def read_position(raw: bytes | None) -> Position | None:
-    """Return a shard's position, None where there is none that can be read."""
+    """Return a shard's position, None if there is none that can be read."""
     try:
         return None if raw is None else _POSITIONS.decode(raw)
     except msgspec.MsgspecError:
@@ -83,7 +83,7 @@ def read_position(raw: bytes | None) -> Position | None:
 def lineage_of(cluster_id: str, topic_name: str) -> str:
     """Return what keeps the indexes of two deployments apart in one Redis.
 
-    The topic's id is no part of it: a topic made anew has to be noticed, not to look like a first start.
+    The topic's id is not part of it: a recreated topic must be noticed, not look like a first start.
     """
     return hashlib.blake2b(f"{cluster_id}\0{topic_name}".encode(), digest_size=8).hexdigest()
 
@@ -99,7 +99,7 @@ def shard_of(digest: bytes) -> int:
 
 
 class Hashes:
-    """Turns identifiers and contact ids into their keyed hashes (BLAKE2b, 16 bytes)."""
+    """Turns identifiers and contact ids into keyed hashes (BLAKE2b, 16 bytes)."""
 
     def __init__(self, settings: Settings) -> None:
         if settings.identifier_key is None:
@@ -107,7 +107,7 @@ class Hashes:
         key = hashlib.blake2b(settings.identifier_key.encode(), digest_size=32, person=b"contact-index").digest()
         self._empty = hashlib.blake2b(key=key, digest_size=HASH_BYTES)
         self.fingerprint: Final = self._started(b"fingerprint").digest()[:8]
-        # Each kind of hash goes on from its own beginning: copying that is cheaper than hashing it again.
+        # Each kind of hash begins in its own way; copying that beginning is cheaper than hashing it again.
         self._contact = self._started(_CONTACT_KIND)
         self._fields = {field: self._started(b"%d:" % number) for number, field in enumerate(BUILT_IN_FIELDS)}
 
@@ -123,7 +123,7 @@ class Hashes:
         return digest.digest()
 
     def contact(self, contact_id: bytes) -> bytes:
-        """Return the hash under which a contact's identifiers are kept."""
+        """Return the hash that names a contact's entry."""
         digest = self._contact.copy()
         digest.update(contact_id)
         return digest.digest()
@@ -135,7 +135,7 @@ class Hashes:
 
 
 def claim_bytes(timestamp_ms: int, contact_id: bytes) -> bytes:
-    """Return a claim as it is kept; `contact_id` of at most 65,535 bytes."""
+    """Return a claim's bytes; `contact_id` has at most 65,535 bytes."""
     return b"%b%b%b" % (
         (timestamp_ms + _TIMESTAMP_BIAS).to_bytes(_TIMESTAMP_BYTES, "big"),
         len(contact_id).to_bytes(2, "big"),
@@ -155,7 +155,7 @@ def read_claims(value: bytes) -> Iterator[Claim]:
 
 
 def winner_of(value: bytes) -> str:
-    """Return the contact that wins among an identifier's claims (C3); nearly always there is one claim."""
+    """Return the contact that wins among an identifier's claims (C3); nearly always there is only one."""
     if int.from_bytes(value[_TIMESTAMP_BYTES:_CLAIM_HEAD_BYTES], "big") == len(value) - _CLAIM_HEAD_BYTES:
         return value[_CLAIM_HEAD_BYTES:].decode()
     return winner(read_claims(value))

@@ -1,21 +1,20 @@
-"""Writes the contact index (`contacts.shards` says what is where), one writer at a time.
+"""Writes the contact index (`contacts.shards` says what is in it), one writer at a time.
 
-A batch goes through three phases, each one script call for each shard, all shards in one pipeline:
+A batch has three phases. Each is one script call for each shard, all shards in one pipeline:
 
-1. intend: a shard's contacts get the identifiers that they are going to have noted beside their entries;
-2. claim: claims on identifiers given up go, claims on identifiers in force come, at once per identifier;
-3. settle: the intent becomes the contacts' entries, and the position moves, in one atomic step.
+1. intend: note in each shard which identifiers its contacts will have;
+2. claim: for each identifier, remove claims that contacts gave up and add those in force, in one step;
+3. settle: make the intent the contacts' entries and move the position, in one atomic step.
 
-A contact's entry, with the intent, always names every identifier on which it has a claim, so whatever a
-crash leaves half done is undone by the contact's next record, even if the records between were compacted
-away meanwhile. Records below the position of their contact's shard are settled and passed over.
+A contact's entry and the intent together always name every identifier on which it has a claim. So the contact's next
+record undoes whatever a crash left half done, even if compaction removed the records between. Records below the
+position of their contact's shard are settled, and skipped.
 
-The field `writer` is the writer's id (a generation that grows, and a random part) and the stage, a number
-that grows by one with each call. Every call compares the whole field and does nothing if it differs: a
-call that comes late, twice, or after the shard was lost or restored changes nothing. As all shards go
-through all stages, no two shards are ever more than one stage apart; shards that are further apart lost
-something by themselves, and the index is built anew. Within that one stage a shard that was put back
-looks like one that a crash left behind, and is one.
+The field `writer` is the writer's id (a growing generation and a random part) and the stage, a number that grows by
+one with each call. Every call compares the whole field and does nothing if it differs: a call that comes late, twice,
+or after the shard was lost or restored changes nothing. All shards go through all stages, so no two shards are ever
+more than one stage apart. If they are further apart, a shard lost writes, and the index is rebuilt. Within one stage, a
+restored shard looks like one that a crash left behind, and can be treated as such.
 """
 
 import hashlib
@@ -58,7 +57,7 @@ _TAKE_ATTEMPTS: Final = 100
 
 
 class ShardState(msgspec.Struct):
-    """What a writer knows of a shard; mark and position are None where there is none that can be read."""
+    """What a writer knows of a shard; mark and position are None if they are missing or unreadable."""
 
     mark: Mark | None
     position: Position | None
@@ -68,10 +67,10 @@ class ShardState(msgspec.Struct):
 def why_build(
     shards: Sequence[ShardState], wanted: Mark, held: Sequence[tuple[int, int]], oldest_ms: int
 ) -> str | None:
-    """Return in a word or two why the index must be built anew, or None where it can be resumed.
+    """Return in a few words why the index must be rebuilt, or None if it can be resumed.
 
-    `held` is, for each partition, the first offset that it still has and its end; `oldest_ms` the time at
-    which the index must have been complete for no deletion to be missed.
+    `held` has each partition's first offset and end. The index must have been complete at `oldest_ms` or later, or it
+    may have missed a deletion.
     """
     marks = [shard.mark for shard in shards if shard.mark is not None]
     positions = [shard.position for shard in shards if shard.position is not None]
@@ -83,7 +82,7 @@ def why_build(
     if max(stages) - min(stages) > 1:
         return "a shard lost writes"
     mark, position = standing(shards)
-    at = zip(position.offsets, held, strict=False)  # of different lengths where partitions were added
+    at = zip(position.offsets, held, strict=False)  # of different lengths if partitions were added
     differences = {
         "another topic": mark.topic_id != wanted.topic_id,
         "another identifier_key": mark.key_fingerprint != wanted.key_fingerprint,
@@ -96,7 +95,7 @@ def why_build(
 
 
 def standing(shards: Sequence[ShardState]) -> tuple[Mark, Position]:
-    """Return what the shards of one build are as a whole: ready if all are, as far as the least of them."""
+    """Return the mark and position of the whole index from one build's shards: ready if all are, the least position."""
     marks = [shard.mark for shard in shards if shard.mark is not None]
     positions = [shard.position for shard in shards if shard.position is not None]
     assert len(marks) == len(positions) == len(shards)
@@ -107,9 +106,9 @@ def standing(shards: Sequence[ShardState]) -> tuple[Mark, Position]:
 
 
 class IndexWriter:
-    """One writer's hold on the index, from `take` until anything fails; then a new one takes it again.
+    """One writer's hold on the index, from `take` until anything fails; then a new writer takes it.
 
-    `token` is 8 random bytes that all holds of one process share.
+    `token` is 8 random bytes, the same for all holds of one process.
     """
 
     def __init__(self, client: Client, lineage: str, hashes: Hashes, token: bytes) -> None:
@@ -121,10 +120,10 @@ class IndexWriter:
         self.shards: list[ShardState] = []
 
     def take(self, last_id: bytes = b"") -> bytes:
-        """Take the index over from its last writer, read `shards`, and return this hold's id.
+        """Take over the index from its last writer, read `shards`, and return this hold's id.
 
-        `last_id` is the id of the process's own last hold: whoever took over since then stays. Raises
-        StopError then, and RetryError where Redis does not answer.
+        `last_id` is the id of this process's last hold. Raises StopError if another process took over since then,
+        RetryError if Redis does not answer.
         """
         pipeline = self._pipeline()
         for text in _SCRIPTS.values():
@@ -134,7 +133,7 @@ class IndexWriter:
         held = [_id_of(field) for field in self._execute(pipeline)[len(_SCRIPTS) :]]
         if last_id and any(owner > last_id and not owner.endswith(self._token) for owner in held):
             raise _taken_over()
-        # At least the time in us: an older copy that is put in the index's place has lesser ones.
+        # At least the time in us, so that an index restored from an older copy has a lesser generation.
         generation = max(time.time_ns() // 1000, int.from_bytes(max(*held, last_id)[:_GENERATION_BYTES], "big") + 1)
         self._id = generation.to_bytes(_GENERATION_BYTES, "big") + self._token
         self.shards = self._take_from(held)
@@ -147,9 +146,9 @@ class IndexWriter:
             shard.mark, shard.position = mark, position
 
     def level(self) -> None:
-        """Bring all shards to one stage, the end of a batch, after a crash in the middle of one.
+        """Bring all shards to one stage, the end of a batch, after a crash during one.
 
-        Shards are raised one stage at a time, so that they are never further apart than they may be.
+        This raises them one stage at a time, so that they are never too far apart.
         """
         while True:
             stages = [shard.stage for shard in self.shards]
@@ -161,7 +160,7 @@ class IndexWriter:
                     self._call("claim", [()], only=number)
 
     def write(self, changes: Iterable[ContactChange], position: Position, mark: Mark) -> int:
-        """Write one batch: at most one change for each contact. Returns how many were not settled before.
+        """Write one batch: at most one change for each contact. Return how many were not settled before.
 
         `position` and `mark` are those of the index after the batch; a shard that is ahead stays there.
         """
@@ -178,7 +177,7 @@ class IndexWriter:
         return work.count
 
     def _take_from(self, held: Sequence[bytes]) -> list[ShardState]:
-        """Take each shard from the writer that holds it; of two that start at once the greater id wins."""
+        """Take each shard from its present writer; of two writers that start at once, the greater id wins."""
         found: list[ShardState | None] = [None] * SHARDS
         owners = list(held)
         for _ in range(_TAKE_ATTEMPTS):
@@ -200,7 +199,7 @@ class IndexWriter:
                     )
         states = [state for state in found if state is not None]
         if len(states) < SHARDS:
-            raise RetryError("the contact index could not be taken over: others take it again and again")
+            raise RetryError("the contact index could not be taken over: other writers keep taking it")
         return states
 
     def _call(
@@ -224,23 +223,23 @@ class IndexWriter:
         return self._id + stage.to_bytes(8, "big")
 
     def _displaced(self, found: bytes) -> OrderFactsError:
-        """Return what it asks for that a shard's writer field is not as this writer left it."""
+        """Return the error for a shard whose writer field is not as this writer left it."""
         if not found:
             return RetryError("the contact index was emptied in Redis")
         if _id_of(found) > self._id:
             return _taken_over()
-        return RetryError("the contact index in Redis is not as it was written: an older copy was put in its place")
+        return RetryError("the contact index in Redis is not as it was written: it was restored from an older copy")
 
     def _pipeline(self) -> Any:
         return self._client.pipeline(transaction=False)
 
     def _execute(self, pipeline: Any) -> list[Any]:
-        # A method, so that the tests' writer can crash before any one round trip.
+        # A method, so that the tests' writer can crash before any round trip.
         return execute(pipeline)
 
 
 class _Work:
-    """What one batch asks of each shard, phase by phase."""
+    """The arguments of one batch for each shard, phase by phase."""
 
     def __init__(self, hashes: Hashes, changes: Iterable[ContactChange], positions: Sequence[Position | None]) -> None:
         self._contacts: list[list[tuple[ContactChange, bytes, list[bytes]]]] = [[] for _ in range(SHARDS)]
@@ -270,7 +269,7 @@ class _Work:
         ]
 
     def claims(self, entries: Sequence[Sequence[bytes | None]]) -> list[tuple[bytes, ...]]:
-        """Return the arguments of `claim` for each shard, given the contacts' entries as they are."""
+        """Return the arguments of `claim` for each shard, given the contacts' present entries."""
         touched: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
         coming: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
         for contacts, known in zip(self._contacts, entries, strict=True):
@@ -278,7 +277,7 @@ class _Work:
                 claim = claim_bytes(change.timestamp_ms, change.contact_id)
                 for identifier in identifiers:
                     coming[shard_of(identifier)][identifier].append(claim)
-                # claim[8:] is the id with its length, as the script takes it
+                # The script takes the id with its length: claim[8:].
                 for identifier in {*identifiers, *_split(entry)}:
                     touched[shard_of(identifier)][identifier].append(claim[8:])
         return [
@@ -303,7 +302,7 @@ def _split(entry: bytes | None) -> list[bytes]:
 
 
 def _later(position: Position | None, moved: Position) -> Position:
-    """Return the position after a batch: a shard that is ahead does not go back."""
+    """Return the position after a batch: a shard that is ahead stays there."""
     if position is None or position.offsets == moved.offsets:
         return moved
     return Position(tuple(map(max, position.offsets, moved.offsets)), moved.complete_at_ms)
@@ -314,4 +313,4 @@ def _id_of(field: bytes | None) -> bytes:
 
 
 def _taken_over() -> StopError:
-    return StopError("another contacts index took over: run one `order-facts contacts index` for a contacts topic")
+    return StopError("another contacts index took over: run only one `order-facts contacts index` for a contacts topic")

@@ -1,8 +1,8 @@
-"""Calls into the Kafka client that must end: some of its transactional calls do not keep their own timeout.
+"""Bounds calls into the Kafka client: some of its transactional calls ignore their own timeout.
 
-`send_offsets_to_transaction` waits for ever when the group's coordinator went away in the middle of it
-(librdkafka issues 5456 and 5511, found here by killing brokers). Such a call is made on a thread of its
-own, and left behind with its producer when its time is over: a new producer fences whatever it still does.
+`send_offsets_to_transaction` waits for ever if the group's coordinator goes away during the call (librdkafka issues
+5456 and 5511, found here by killing brokers). So such a call runs on its own thread. When its time is over, the
+thread is abandoned with its producer; a new producer fences whatever it still does.
 """
 
 import threading
@@ -16,7 +16,7 @@ GRACE_S: Final = 2.0  # the client's own timeout comes first, if it keeps it
 
 
 class Call(NamedTuple):
-    """What is done, how long it may take, and what it is, in an error's line."""
+    """The work, how long it may take, and what an error's line calls it."""
 
     work: Callable[[], None]
     timeout_s: float
@@ -24,7 +24,7 @@ class Call(NamedTuple):
 
 
 class BoundedCalls:
-    """Makes calls one at a time on a thread that may be left behind."""
+    """Makes calls one at a time on a thread that may be abandoned."""
 
     def __init__(self) -> None:
         self._asked: SimpleQueue[Sequence[Call] | None] = SimpleQueue()
@@ -32,10 +32,10 @@ class BoundedCalls:
         threading.Thread(target=_work, args=(self._asked, self._answers), name="kafka-calls", daemon=True).start()
 
     def call(self, *calls: Call, beside: Callable[[], None] | None = None) -> None:
-        """Make calls in turn, up to the first that raises, and raise that; ProducerLostError where one does not end.
+        """Make calls in turn until one raises, and raise that; ProducerLostError if one does not end.
 
-        `beside` is done here meanwhile. What it raises is raised once the calls have ended: a RetryError where they
-        raise nothing, anything else in any case. After ProducerLostError only `close` may follow.
+        `beside` runs here meanwhile. Its error is raised once the calls have ended: a RetryError only if they raise
+        nothing, any other error in any case. After ProducerLostError only `close` may follow.
         """
         self._asked.put(calls)
         retry = None
@@ -50,7 +50,7 @@ class BoundedCalls:
             raise failure
 
     def _failure(self, calls: Sequence[Call]) -> Exception | None:
-        """Wait for the calls to end, and return the error that one of them ended in."""
+        """Wait for the calls to end, and return the error that one of them raised."""
         for _, timeout_s, what in calls:
             limit_s = timeout_s + GRACE_S
             try:
@@ -62,7 +62,7 @@ class BoundedCalls:
         return None
 
     def close(self) -> None:
-        """Let the thread end, once what it does has ended."""
+        """Let the thread end after its present call."""
         self._asked.put(None)
 
 
@@ -71,7 +71,7 @@ def _work(asked: "SimpleQueue[Sequence[Call] | None]", answers: "SimpleQueue[Exc
         for call in calls:
             try:
                 call.work()
-            except Exception as failure:  # noqa: BLE001 - handed over, and raised by `call`; else that would wait in vain
+            except Exception as failure:  # noqa: BLE001 - handed to `call`, which raises it; else that waits in vain
                 answers.put(failure)
                 break
             answers.put(None)

@@ -1,7 +1,7 @@
 """Kafka clients as this program uses them.
 
-Every consumer reads committed records only. The properties that the guarantee rests on are set here and
-cannot be set by the `kafka` setting (`settings.RESERVED_KAFKA_PROPERTIES`).
+Every consumer reads committed records only. The properties that the guarantee rests on are set here. The setting
+`kafka` cannot change them (`settings.RESERVED_KAFKA_PROPERTIES`).
 """
 
 import re
@@ -21,8 +21,8 @@ from processor.errors import (
 from processor.logs import SERVICE, kafka_client_logger
 from processor.settings import Settings
 
-FETCH_PAUSE_MS: Final = 20  # of a full queue, which is empty again long before the second that is the default
-SESSION_TIMEOUT_MS: Final = 6_000  # the least a broker takes by default: how fast a crash is noticed
+FETCH_PAUSE_MS: Final = 20  # after the queue was full; by default a second, though it is empty long before
+SESSION_TIMEOUT_MS: Final = 6_000  # the least that a broker accepts by default: how fast a crash is noticed
 TRANSACTION_TIMEOUT_MS: Final = 10_000  # how long a crashed replica can hold readers back
 REQUEST_TIMEOUT_S: Final = 10.0
 
@@ -30,19 +30,19 @@ Client = TypeVar("Client")
 
 
 def made(client: Callable[[dict[str, Any]], Client], properties: dict[str, Any]) -> Client:
-    """Return a client. Raises UsageError, without the value, for a property of `kafka` that it refuses."""
+    """Return a client. Raises UsageError for a property of `kafka` that it refuses, without the value."""
     try:
         return client(properties)
     except (KafkaException, TypeError, ValueError) as error:
         named = re.search(r'property:? "?([a-z0-9._]+)', str(error))
-        problem = f"the property {named[1]} is unknown or its value is refused" if named else "it is refused"
-        raise UsageError(f"setting kafka: {problem} by the Kafka client; correct or remove it") from error
+        problem = f"the property {named[1]} or its value" if named else "a property"
+        raise UsageError(f"setting kafka: the Kafka client refuses {problem}; correct or remove it") from error
 
 
 def client_properties(settings: Settings) -> dict[str, Any]:
-    """Return the properties that every client has: the setting `kafka`, then what is reserved."""
+    """Return the properties that every client has: the setting `kafka`, then the reserved ones."""
     return {
-        "reconnect.backoff.max.ms": 1_000,  # 10 s, the default, would be waited for after a broker is back
+        "reconnect.backoff.max.ms": 1_000,  # by default a client may wait 10 s after a broker is back
         **settings.kafka,
         "bootstrap.servers": settings.bootstrap_servers,
         "client.id": f"{SERVICE}-{settings.instance_id}",
@@ -53,14 +53,14 @@ def client_properties(settings: Settings) -> dict[str, Any]:
 
 
 def reader(settings: Settings, **properties: Any) -> Consumer:
-    """Return a consumer outside any group, for partitions assigned by hand; it reports each partition's end."""
+    """Return a consumer outside any group, for explicitly assigned partitions; it reports each partition's end."""
     return made(
         Consumer,
         {
             "fetch.wait.max.ms": 50,
             "fetch.queue.backoff.ms": FETCH_PAUSE_MS,
             **client_properties(settings),
-            "group.id": f"{settings.group_id}-reader",  # required by the client; never joined
+            "group.id": f"{settings.group_id}-reader",  # the client requires one; it is never joined
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "receive.message.max.bytes": 220_000_000,  # a rejected record may be some 100 MB
@@ -72,7 +72,7 @@ def reader(settings: Settings, **properties: Any) -> Consumer:
 
 
 def plain_producer(settings: Settings) -> Producer:
-    """Return an idempotent producer without transactions, for the commands that send; Java's partitioner."""
+    """Return an idempotent producer without transactions, with Java's partitioner, for the commands that send."""
     return made(
         Producer,
         {
@@ -88,20 +88,20 @@ def plain_producer(settings: Settings) -> Producer:
 
 
 def transactional_producer(settings: Settings, batch_bytes: int) -> Producer:
-    """Return this replica's producer; its transactional id is stable, so that it fences its own past.
+    """Return this replica's producer. Its transactional id is stable, so that it fences its own past.
 
-    `batch_bytes` is at most what the output topics take in one request: a batch that is refused would take
-    small records down with a large one.
+    `batch_bytes` is at most what the output topics take in one request: if a broker refuses a batch for a large
+    record, the small ones in it fail too.
     """
     return made(
         Producer,
         {
             "linger.ms": 5,
-            "compression.type": "zstd",  # a value that came compressed may be many times its topic's limit
+            "compression.type": "zstd",  # a value that arrived compressed may be many times its topic's limit
             "batch.size": batch_bytes,
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": 1 << 20,
-            "retry.backoff.ms": 5,  # 100 ms, the default, would slow back-to-back transactions
+            "retry.backoff.ms": 5,  # the default, 100 ms, would slow back-to-back transactions
             "retry.backoff.max.ms": 500,
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
             **client_properties(settings),
@@ -114,27 +114,27 @@ def transactional_producer(settings: Settings, batch_bytes: int) -> Producer:
 
 
 def transactional_id(group_id: str, instance_id: str) -> str:
-    """Return the transactional id of a replica; an instance id holds no slash, so that no two replicas share one."""
+    """Return a replica's transactional id. An instance id has no slash, so no two replicas share one."""
     return f"{group_id}/{instance_id}"
 
 
 def session_timeout_s(settings: Settings) -> float:
-    """Return how long a member may be silent."""
+    """Return for how long a member may be silent."""
     return float(settings.kafka.get("session.timeout.ms", SESSION_TIMEOUT_MS)) / 1000
 
 
 def group_consumer(settings: Settings) -> Consumer:
-    """Return this replica's consumer: cooperative rebalancing, static membership, nothing committed by itself."""
+    """Return this replica's consumer: cooperative rebalancing, static membership, no automatic commits."""
     return made(
         Consumer,
         {
             "session.timeout.ms": SESSION_TIMEOUT_MS,
-            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12,  # how soon members join in when one comes or goes
+            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12,  # how soon members learn of a rebalance
             # How long a rebalance waits for a member that does not join: longer than any turn of the loop takes.
             "max.poll.interval.ms": 120_000,
             "fetch.wait.max.ms": 50,
             "fetch.queue.backoff.ms": FETCH_PAUSE_MS,
-            "queued.max.messages.kbytes": 32 << 10,  # with 8 MiB an event costs more where replicas share a core
+            "queued.max.messages.kbytes": 32 << 10,  # with 8 MiB an event costs more if replicas share a core
             **client_properties(settings),
             "group.id": settings.group_id,
             "group.instance.id": settings.instance_id,

@@ -1,4 +1,4 @@
-"""What the program asks of the Kafka cluster as a whole: topics, their settings, their ends, a group's members."""
+"""Requests to the Kafka cluster: topics, their settings, their ends, a group's members."""
 
 import time
 import warnings
@@ -18,13 +18,13 @@ from processor.settings import Settings
 
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-_QUESTION_S: Final = 3.0  # a broker that has gone is asked for no longer: then it may be known that it has
+_REQUEST_S: Final = 3.0  # how long a dead broker may be asked; by then the client may know that it is dead
 _REFRESH_S: Final = 1.0
 _CLIENT_PREFIX: Final = f"{SERVICE}-"
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """An existing topic: its name, its id (a topic made anew has another), and how many partitions it has."""
+    """An existing topic: its name, its id (a recreated topic has another), and its number of partitions."""
 
     name: str
     topic_id: str
@@ -32,7 +32,7 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 class Cluster:
-    """What the program asks of the cluster as a whole: topics, their settings, their ends."""
+    """Answers questions about the cluster: topics, their settings, their ends, a group's members."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -59,10 +59,10 @@ class Cluster:
                 return str(cluster_id)
 
     def topics(self, names: Iterable[str]) -> dict[str, Topic]:
-        """Return those of the topics that exist, by name. Raises KafkaException."""
+        """Return the topics that exist, by name. Raises KafkaException."""
         found = {}
-        with self._question():
-            described = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=_QUESTION_S)
+        with self._refreshed():
+            described = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=_REQUEST_S)
             for name, future in described.items():
                 try:
                     topic = future.result()
@@ -74,25 +74,25 @@ class Cluster:
         return found
 
     def instances(self, group_id: str) -> set[str]:
-        """Return the instance ids of a group's members, told by the names of their clients. Raises KafkaException.
+        """Return the instance ids of a group's members, taken from their client ids. Raises KafkaException.
 
-        While the coordinator moves, a group may look empty. Describing it would be plainer, but can end the process
-        while the coordinator comes up (librdkafka issue 4605): the plain list, deprecated, is what stays safe.
+        While the coordinator moves, a group may look empty. Describing the group can crash the process while the
+        coordinator starts (librdkafka issue 4605), so this uses the list of groups: deprecated, but safe.
         """
-        with self._question(), warnings.catch_warnings():
+        with self._refreshed(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            groups: Any = self.admin.list_groups(group_id, timeout=_QUESTION_S)
+            groups: Any = self.admin.list_groups(group_id, timeout=_REQUEST_S)
         return {member.client_id.removeprefix(_CLIENT_PREFIX) for group in groups for member in group.members}
 
     def topic_settings(self, name: str) -> dict[str, str]:
         """Return a topic's settings in force. Raises KafkaException."""
         resource = ConfigResource(ResourceType.TOPIC, name)
-        with self._question():
-            (future,) = self.admin.describe_configs([resource], request_timeout=_QUESTION_S).values()
+        with self._refreshed():
+            (future,) = self.admin.describe_configs([resource], request_timeout=_REQUEST_S).values()
             return {key: entry.value for key, entry in future.result().items()}
 
     def ends(self, topic: str, partitions: Iterable[int], *, committed: bool = True) -> dict[int, int]:
-        """Return the end of each partition: the last stable offset, or with committed=False the very end."""
+        """Return the end of each partition: the last stable offset, or with committed=False the log end."""
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         return self._offsets(topic, partitions, _LATEST, level)
 
@@ -106,21 +106,21 @@ class Cluster:
         asked = {TopicPartition(topic, partition): spec for partition in partitions}
         if not asked:
             return {}
-        with self._question():
-            futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=_QUESTION_S)
+        with self._refreshed():
+            futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=_REQUEST_S)
             found = {key.partition: int(future.result().offset) for key, future in futures.items()}
             unknown = sorted(partition for partition, offset in found.items() if offset < 0)
-            if unknown:  # so the client tells of partitions whose leader went away before it answered
+            if unknown:  # the client's answer for a partition whose leader went away before it answered
                 raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no offset of partitions {unknown}"))
             return found
 
     @contextmanager
-    def _question(self) -> Iterator[None]:
-        """Learn anew which brokers there are and what they lead, before a question and after one that failed.
+    def _refreshed(self) -> Iterator[None]:
+        """Refresh the client's view of brokers and leaders before a request, and after one that failed.
 
-        The admin client does so by itself every five minutes only. Until then it asks for a broker that has gone,
-        without a pause, which takes a whole core, until the question's time is over; and for a topic that was just
-        made it may believe that there is no leader.
+        The admin client does this by itself only every five minutes. Until then it asks a dead broker again and again
+        without a pause, which takes a whole core, until the request times out; and it may believe that a new topic has
+        no leader.
         """
         if time.monotonic() - self._refreshed_s > _REFRESH_S:
             self.admin.list_topics(timeout=REQUEST_TIMEOUT_S)

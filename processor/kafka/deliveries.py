@@ -1,9 +1,9 @@
-"""Why a transaction failed, of what its delivery reports say.
+"""Finds out from the delivery reports why a transaction failed.
 
-Where the broker refuses one record, the client gives the whole transaction up: it drops what waits in its queues
-(`_PURGE_QUEUE`), takes no further record (`_STATE`), and of a few it says nothing until the transaction is aborted.
-Such failures may be reported before the one that they follow from. So the first that tells is looked for; where no
-record's report tells, the transaction's next call does.
+If the broker refuses one record, the client gives up the whole transaction: it drops what waits in its queues
+(`_PURGE_QUEUE`), takes no further record (`_STATE`), and reports nothing of a few until the transaction is aborted.
+Such failures may be reported before their cause. So this looks for the first report that gives the cause. If no
+report does, the transaction's next call does.
 """
 
 import time
@@ -21,22 +21,22 @@ _FOLLOWING: Final = frozenset(
         KafkaError._PURGE_QUEUE,  # noqa: SLF001
         KafkaError._PURGE_INFLIGHT,  # noqa: SLF001
         KafkaError._STATE,  # noqa: SLF001
-        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,  # of what was on its way behind a refused record
+        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,  # for records in flight behind a refused one
     }
 )
 _SLICE_S: Final = 0.1
-_REASON_S: Final = 1.0  # how long a reason is awaited once something has failed
+_REASON_S: Final = 1.0  # how long to wait for the reason after a failure
 
 
 class Deliveries:
-    """The delivery reports of one transaction's records, as far as they came."""
+    """The delivery reports of one transaction's records, as far as they arrived."""
 
     def __init__(self) -> None:
-        self.is_given_up = False  # some record failed, so that nothing of the transaction can be committed
-        self.reason: KafkaError | None = None  # the first failure that does not follow from another
+        self.is_given_up = False  # a record failed: the transaction cannot be committed
+        self.reason: KafkaError | None = None  # the first failure that is not the effect of another
 
     def failed(self, error: KafkaError) -> bool:
-        """Note a record's failure; tell whether the record was refused for its size."""
+        """Note a record's failure; return whether the record was refused for its size."""
         self.is_given_up = True
         if self.reason is None and error.code() not in _FOLLOWING:
             self.reason = error
@@ -44,7 +44,7 @@ class Deliveries:
 
     @contextmanager
     def producing(self) -> Iterator[None]:
-        """End what is done inside where the client takes no further record: why, the reports say, or the next call."""
+        """End the block when the client takes no further record; the reports, or the next call, say why."""
         try:
             yield
         except KafkaException as error:
@@ -53,9 +53,10 @@ class Deliveries:
             self.failed(error.args[0])
 
     def await_reports(self, producer: Producer, timeout_s: float) -> int:
-        """Wait until all records are reported, or the transaction is given up; return how many are not.
+        """Wait until all records are reported or the transaction is given up; return how many are not reported.
 
-        Then no longer than a second for the reason, and until no more reports come: others may have one, too.
+        If it is given up, wait at most a second more for the reason, and until no more reports come: a later one may
+        have the reason.
         """
         deadline = time.monotonic() + timeout_s
         left = None
@@ -69,10 +70,10 @@ class Deliveries:
                 return left
 
     def require_open(self, call: Callable[[], None]) -> None:
-        """Raise why the transaction was given up, if it was, where no report says it.
+        """Raise the reason if the transaction was given up and no report says why.
 
-        `call` is one of the transaction's own, which fails with the reason then (KafkaException).
+        `call` is one of the transaction's own calls: it fails with the reason then (KafkaException).
         """
         if self.is_given_up:
             call()
-            raise RetryError("the client gave the transaction up, and does not say why")
+            raise RetryError("the client gave up the transaction and does not say why")

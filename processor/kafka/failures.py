@@ -1,7 +1,6 @@
 """What the Kafka client's errors ask for: one table of codes, each with the error whose class is the action.
 
-A code that is not in the table is taken for passing, and the batch is tried again; a fatal error takes its client with
-it.
+A code that is not in the table counts as temporary: the batch is tried again. A fatal error makes its client unusable.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,17 +12,17 @@ from confluent_kafka import KafkaError, KafkaException
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
 
 ACTIONS: Final[Mapping[int, type[OrderFactsError]]] = {
-    # With cooperative rebalancing a healthy member meets these whenever another one joins during its steps 2 to 5.
+    # With cooperative rebalancing a healthy member gets these whenever another one joins during its steps 2 to 5.
     KafkaError.ILLEGAL_GENERATION: RetryError,
     KafkaError.UNKNOWN_MEMBER_ID: RetryError,
     KafkaError.REBALANCE_IN_PROGRESS: RetryError,
     KafkaError.STALE_MEMBER_EPOCH: RetryError,
     KafkaError.FENCED_MEMBER_EPOCH: RetryError,
-    # Fatal to the client, yet a retry: whether another process has the name, the group finds out (see `replica.group`).
+    # Fatal to the client, yet a retry: `replica.group` finds out whether another process has the name.
     KafkaError.FENCED_INSTANCE_ID: RetryError,
-    # A predecessor's transaction is open still.
+    # A predecessor's transaction is still open.
     KafkaError.UNSTABLE_OFFSET_COMMIT: RetryError,
-    # Somebody has to change the access rights or the setting `kafka`.
+    # An operator must change the access rights or the setting `kafka`.
     KafkaError.TOPIC_AUTHORIZATION_FAILED: StopError,
     KafkaError.GROUP_AUTHORIZATION_FAILED: StopError,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: StopError,
@@ -34,7 +33,7 @@ ACTIONS: Final[Mapping[int, type[OrderFactsError]]] = {
     KafkaError.UNSUPPORTED_VERSION: StopError,
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: StopError,
     KafkaError.INVALID_SESSION_TIMEOUT: StopError,
-    # The producer is of no use any more, or nobody knows what became of its transaction.
+    # The producer is unusable, or the outcome of its transaction is unknown.
     KafkaError._FENCED: ProducerLostError,  # noqa: SLF001
     KafkaError.PRODUCER_FENCED: ProducerLostError,
     KafkaError.INVALID_PRODUCER_EPOCH: ProducerLostError,
@@ -48,7 +47,7 @@ ACTIONS: Final[Mapping[int, type[OrderFactsError]]] = {
 def classify(error: KafkaError, doing: str) -> OrderFactsError:
     """Return the error whose class is what a client's error asks for (see `ACTIONS` and `processor.errors`).
 
-    `doing` says what was tried, for the line that is shown.
+    `doing` says in the error's line what was tried.
     """
     text = f"{doing}: {error.str()}"
     action = ACTIONS.get(error.code(), ProducerLostError if error.fatal() else RetryError)
@@ -58,19 +57,19 @@ def classify(error: KafkaError, doing: str) -> OrderFactsError:
 
 
 def classify_consumer(error: KafkaError, doing: str) -> OrderFactsError:
-    """Return what a consumer's error asks for: as `classify`, but there is no producer to lose."""
+    """As `classify`, for a consumer's error: there is no producer to lose."""
     found = classify(error, doing)
     return RetryError(str(found)) if isinstance(found, ProducerLostError) else found
 
 
 def is_fatal(error: KafkaError) -> bool:
-    """Tell whether a client is of no use any more."""
+    """Return whether an error makes its client unusable."""
     return error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001
 
 
 @contextmanager
 def failures(doing: str, classified: Callable[[KafkaError, str], OrderFactsError] = classify) -> Iterator[None]:
-    """Raise what the client's error inside asks for."""
+    """Raise what a client's error in the block asks for."""
     try:
         yield
     except KafkaException as error:
@@ -79,7 +78,7 @@ def failures(doing: str, classified: Callable[[KafkaError, str], OrderFactsError
 
 @contextmanager
 def fatal_errors() -> Iterator[None]:
-    """Raise the client's fatal error itself where it met a delivery callback: Python makes a SystemError of it."""
+    """Raise the client's fatal error itself: Python wraps it in a SystemError if it meets a delivery callback."""
     try:
         yield
     except SystemError as error:

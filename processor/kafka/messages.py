@@ -1,4 +1,4 @@
-"""The Kafka client's messages as records, and facts as its messages: what is done once for each event.
+"""Turns the Kafka client's messages into records, and facts into its messages: the work done for each event.
 
 Functions only, so that it can be compiled (`deploy/build/compiled.py`).
 """
@@ -13,11 +13,11 @@ from processor.domain.records import Record
 
 
 def record_of(message: Any) -> Record:
-    """Return what a message without an error holds."""
+    """Return the record of a message that has no error."""
     try:
         headers = message.headers()
     except (SystemError, UnicodeDecodeError):
-        headers = None  # a header's name is not UTF-8, and the client can show none of them: go on without
+        headers = None  # a header's name is not UTF-8, so the client shows no headers: continue without them
     return Record(
         message.partition(),
         message.offset(),
@@ -28,8 +28,8 @@ def record_of(message: Any) -> Record:
     )
 
 
-def sorted_out(messages: Iterable[Any]) -> tuple[list[Record], list[Message]]:
-    """Return the records among messages, and the messages that are none: errors, and ends of partitions."""
+def split_messages(messages: Iterable[Any]) -> tuple[list[Record], list[Message]]:
+    """Return the records among messages, and the other messages: errors, and ends of partitions."""
     records: list[Record] = []
     others: list[Message] = []
     for message in messages:
@@ -41,7 +41,7 @@ def sorted_out(messages: Iterable[Any]) -> tuple[list[Record], list[Message]]:
 
 
 def fitting(records: Sequence[Record], most: int, most_bytes: int) -> int:
-    """Return how many records make a batch: the first with which it has reached so many, or so many bytes."""
+    """Return how many records one batch takes: up to `most`, or until they reach `most_bytes`."""
     count = size_bytes = 0
     for record in records:
         if count >= most or size_bytes >= most_bytes:
@@ -61,7 +61,8 @@ def produce_facts(
 ) -> list[Output]:
     """Produce the facts among outputs, each on its event's partition; return the other outputs.
 
-    `report` is called for each fact, or for the last one of each partition only. Raises what `produce` raises.
+    Calls `report` for each fact, or with each=False only for the last one of each partition. Raises what `produce`
+    raises.
     """
     last: dict[int, Output] = {}
     others: list[Output] = []

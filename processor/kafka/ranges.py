@@ -1,4 +1,4 @@
-"""Committed records read outside any group: a range of offsets, or all that comes from a start on."""
+"""Reads committed records outside any group: a range of offsets, or everything from a start on."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,19 +15,19 @@ def read_range(
 ) -> Iterator[Message]:
     """Yield the committed records of some partitions, each from its start up to (not with) its end.
 
-    Raises RetryError where nothing comes for `idle_s`.
+    Raises RetryError if nothing comes for `idle_s`.
     """
     open_ends = {partition: end for partition, end in ends.items() if starts[partition] < end}
     consumer.assign([TopicPartition(topic, partition, starts[partition]) for partition in open_ends])
     heard = time.monotonic()
     while open_ends:
         first = consumer.poll(0.2)
-        # consume() alone would wait out its time at the end of every range
+        # `consume` alone would wait for its whole timeout at the end of every range.
         messages = [first, *consumer.consume(999, timeout=0)] if first is not None else []
         if messages:
             heard = time.monotonic()
         elif time.monotonic() - heard > idle_s:
-            raise RetryError(f"{topic}: nothing was read for {idle_s:g} s; partitions {sorted(open_ends)} are not done")
+            raise RetryError(f"{topic}: read nothing for {idle_s:g} s; partitions {sorted(open_ends)} are not finished")
         for message in messages:
             error, partition, offset = message.error(), cast("int", message.partition()), cast("int", message.offset())
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
@@ -37,7 +37,7 @@ def read_range(
                 continue
             if error is None and offset < end:
                 yield message
-            # an end-of-partition message stands at the offset that is read next
+            # An end-of-partition message has the next offset.
             if offset + (error is None) >= end:
                 del open_ends[partition]
     consumer.unassign()

@@ -1,4 +1,4 @@
-"""The four topics: which exist, and what must be true of them before and while events are processed."""
+"""The four topics: which ones exist, and what must hold for them before and during processing."""
 
 from typing import Final
 
@@ -10,9 +10,9 @@ from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.failures import classify
 from processor.settings import Settings
 
-_BATCH_OVERHEAD_BYTES: Final = 1_000  # of one fact in a batch of its own: batch header, key, record header
+_BATCH_OVERHEAD_BYTES: Final = 1_000  # for a fact alone in a batch: batch header, key, record header
 _BATCH_BYTES: Final = 1 << 20
-_LEAST_REJECTED_BYTES: Final = 256 << 10  # a cut record: 64 KiB each of value, key and headers, and our own headers
+_LEAST_REJECTED_BYTES: Final = 256 << 10  # a cut record: 64 KiB each of value, key and headers, plus our headers
 
 
 class Topics(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ class Topics(msgspec.Struct, frozen=True):
 def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
     """Return the four topics.
 
-    Raises StopError where one is missing or the partition counts differ, RetryError where no answer comes.
+    Raises StopError if one is missing or the partition counts differ, RetryError if no answer comes.
     """
     names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
     try:
@@ -43,9 +43,9 @@ def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
         if output.partitions != topics.events.partitions:
             raise StopError(
                 f"{topics.events.name} has {topics.events.partitions} partitions, {output.name} has "
-                f"{output.partitions}: they must be equal, as an output stands on its event's partition number; "
-                "make the outputs anew with `topics create` before the first event, or, where events were "
-                "processed, process anew: other partitions would give orders two lives (README, Add partitions)"
+                f"{output.partitions}: they must be equal, as an output goes to its event's partition number; "
+                "before the first event, delete the outputs and recreate them with `topics create`; after it, "
+                'reprocess: see "Add partitions" in deploy/README.md (other partitions would give orders two lives)'
             )
     return topics
 
@@ -70,7 +70,7 @@ def check_facts_topic(settings: Settings, cluster: Cluster) -> None:
 
 
 def check_rejected_topic(settings: Settings, cluster: Cluster) -> None:
-    """Refuse a rejected topic that would not take even a record that was cut. Raises StopError."""
+    """Refuse a rejected topic that would not take even a cut record. Raises StopError."""
     limit = int(_settings_of(cluster, settings.rejected_topic).get("max.message.bytes", 0))
     if limit < _LEAST_REJECTED_BYTES:
         raise StopError(

@@ -1,8 +1,8 @@
-"""What becomes of each rejected record in a replay. Pure: no Kafka, no clock.
+"""Decides what a replay does with each rejected record. Pure: no Kafka, no clock.
 
-What was replayed is kept by reason, as a few sweeps (see `sweeps`): a run of one reason hides nothing of another, and
-one with `--since` nothing of what is older. A sweep begins just above the latest record that its run left out as too
-old, not at `--since`; so runs that leave nothing out between them, such as one each night, add up to one sweep.
+What was replayed is kept by reason, as a few sweeps (see `sweeps`). So a run of one reason hides no record of another,
+and a run with `--since` hides none that is older. A sweep begins just after the latest record that its run left out as
+too old, not at `--since`: runs that leave no gap between them, such as one each night, add up to one sweep.
 """
 
 from collections import Counter
@@ -22,16 +22,16 @@ _MARKS: Final = frozenset({REPLAY_ROUND, REPLAY_TIMESTAMP})
 
 
 class Verdict(StrEnum):
-    """What becomes of a selected record."""
+    """What a replay does with a selected record: replay it, or skip it for one of these causes."""
 
     REPLAYED = "replayed"
-    ROUNDS = "rounds"  # it was replayed replay_max_rounds times already, and rejected again each time
-    TRUNCATED = "truncated"  # it was too large to be kept whole
-    ALREADY = "already"  # an earlier run replayed it
+    ROUNDS = "rounds"  # already replayed replay_max_rounds times, and rejected again each time
+    TRUNCATED = "truncated"  # too large to be kept whole
+    ALREADY = "already"  # replayed by an earlier run
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What to replay: rejected for one of the reasons, at `since_ms` (ms since the epoch) or later."""
+    """What to replay: records with one of the reasons, rejected at `since_ms` (ms since the epoch) or later."""
 
     reasons: frozenset[Reason]
     since_ms: int = EVER
@@ -41,7 +41,7 @@ ALL_INVALID: Final = frozenset(reason for reason in Reason if reason.outcome is 
 
 
 class Copy(msgspec.Struct, frozen=True):
-    """A rejected record on its way back: where it goes, and under which headers."""
+    """A rejected record on its way back: its partition and its headers."""
 
     rejected: Record
     partition: int
@@ -49,7 +49,7 @@ class Copy(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A record of the rejected topic, understood. `rounds` counts how often it has been replayed."""
+    """A parsed record of the rejected topic. `rounds` counts how often it has been replayed."""
 
     record: Record
     reason: Reason
@@ -59,7 +59,7 @@ class Entry(msgspec.Struct, frozen=True):
     is_truncated: bool
 
     def copy(self) -> Copy:
-        """Return the event as it was, marked as replayed once more, with its first timestamp (D23)."""
+        """Return the event unchanged, marked as replayed once more, with its first timestamp (D23)."""
         kept = tuple(header for header in rejected.kept(self.record) if header[0] not in _MARKS)
         marks = {REPLAY_ROUND: self.rounds + 1, REPLAY_TIMESTAMP: self.timestamp_ms}
         return Copy(
@@ -68,11 +68,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def entry_of(record: Record) -> Entry | None:
-    """Return what a record of the rejected topic says; None where this program did not write it."""
+    """Return the parsed record; None if this program did not write it."""
     found = rejected.read(record)
     if found.known_reason is None or found.partition is None or found.timestamp_ms is None:
         return None
-    rounds = dict(reversed(record.headers)).get(REPLAY_ROUND) or b""  # of a name twice, the first counts
+    rounds = dict(reversed(record.headers)).get(REPLAY_ROUND) or b""  # of a repeated name, the first counts
     return Entry(
         record=record,
         reason=found.known_reason,
@@ -84,17 +84,17 @@ def entry_of(record: Record) -> Entry | None:
 
 
 class Partition:
-    """What one run does with one partition of the rejected topic, whose records it is shown in order."""
+    """Judges one partition of the rejected topic for one run; takes its records in order."""
 
     def __init__(self, selection: Selection, max_rounds: int, before: Sweeps) -> None:
         self._selection = selection
         self._max_rounds = max_rounds
         self._before = before
         self._left_ms: dict[Reason, int] = {}  # by reason: the latest time of a record left out as too old
-        self.end = 0  # the offset behind the last record shown
+        self.end = 0  # the offset after the last record taken
 
     def judge(self, entry: Entry) -> Verdict | None:
-        """Return what becomes of a record; None for one that is not selected."""
+        """Return the verdict on a record; None if it is not selected."""
         if entry.reason not in self._selection.reasons:
             return None
         verdict = self._verdict(entry)
@@ -115,7 +115,7 @@ class Partition:
         return Verdict.ROUNDS if entry.rounds >= self._max_rounds else Verdict.REPLAYED
 
     def swept(self) -> Sweeps:
-        """Return what needs no replay any more once every verdict so far is carried out."""
+        """Return what needs no replay any more after every verdict so far is carried out."""
         after = dict(self._before)
         for reason in sorted(self._selection.reasons):
             since_ms = self._left_ms[reason] + 1 if reason in self._left_ms else EVER

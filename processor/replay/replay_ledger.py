@@ -1,6 +1,6 @@
-"""The replay's transactions: copies for the events topic, and what was replayed, become visible together.
+"""The replay's transactions: copies for the events topic become visible together with the note that they were replayed.
 
-What was replayed is kept as committed offsets of a group of its own (see `sweeps`). Nothing is retried in here.
+That note is the committed offsets of a group of its own (see `sweeps`). Nothing is retried here.
 """
 
 import time
@@ -25,15 +25,15 @@ from processor.replay.judging import Copy
 from processor.replay.sweeps import Sweeps, offset_of, sweeps_of
 from processor.settings import REPLAY, Settings
 
-PARTITIONS_AT_ONCE: Final = 100  # of one transaction: their metadata together stay far below a batch's limit
+PARTITIONS_AT_ONCE: Final = 100  # in one transaction: keeps their metadata far below a batch's limit
 _BATCH_OVERHEAD_BYTES: Final = 1_000
 _BATCH_BYTES: Final = 1 << 20
-_PENDING_S: Final = 3.0  # for an answer that takes a tenth of a second where nothing is pending
+_PENDING_S: Final = 3.0  # for an answer that takes a tenth of a second if nothing is pending
 _POLL_S: Final = 0.1
 _NOT_YET: Final = frozenset(
     {
         KafkaError._TIMED_OUT,  # noqa: SLF001
-        KafkaError.NOT_COORDINATOR,  # the first group of a new cluster: its offsets' topic is being made
+        KafkaError.NOT_COORDINATOR,  # the first group of a new cluster: the topic of offsets is being created
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
     }
@@ -45,7 +45,7 @@ _FENCED: Final = frozenset(
 
 
 class ReplayLedger:
-    """The replay's consumer, its transactional producer, and the transaction it has open, if any."""
+    """The replay's consumer, its transactional producer, and its open transaction, if any."""
 
     def __init__(self, settings: Settings, cluster: Cluster, rejected: Topic) -> None:
         self._settings = settings
@@ -53,17 +53,17 @@ class ReplayLedger:
         self._topic = rejected
         self._transactions = Transactions(self._producer, _failure)
         self.group_id = f"{settings.group_id}-{REPLAY}"
-        # The group is joined by nobody: it only holds offsets.
+        # Nobody joins this group: it only holds offsets.
         self.consumer = reader(settings, **{"group.id": self.group_id})
 
     def swept(self) -> dict[int, Sweeps]:
-        """Return what was replayed, by partition; those that no run has looked at are missing.
+        """Return what was replayed, by partition; partitions that no run has read are missing.
 
-        Raises StopError while a transaction of another run is open, RetryError where no answer comes.
+        Raises StopError while a transaction of another run is open, RetryError if no answer comes.
         """
         self._await_coordinator()
-        # So an answer that does not come waits for a transaction to end. It is asked for once: asked again and
-        # again, a run that is busy would be found between two of its transactions.
+        # Now a missing answer means an open transaction. Ask only once: repeated requests would meet a busy run
+        # between two of its transactions.
         stable = self._committed(_PENDING_S, **_ASK_ONCE)
         if stable is None:
             raise StopError(
@@ -73,30 +73,30 @@ class ReplayLedger:
         return {entry.partition: sweeps_of(entry, self._topic) for entry in stable if entry.offset >= 0}
 
     def take_over(self) -> None:
-        """Be the only one who can replay: end and fence every earlier run. Raises RetryError or StopError."""
+        """End and fence every earlier run, so that only this one can replay. Raises RetryError or StopError."""
         self._transactions.ready("taking over from earlier replays")
 
     def commit(self, copies: Collection[Copy], swept: Mapping[int, Sweeps]) -> None:
-        """Commit copies, and in the same transaction what has been replayed now, by partition.
+        """Commit copies, and in the same transaction what is replayed by now, by partition.
 
-        Raises RetryError or StopError; then `close` must be called. Whatever the outcome, the next run finds on the
-        broker what was replayed.
+        Raises RetryError or StopError; then call `close`. Whatever the outcome, the next run finds on the broker what
+        was replayed.
         """
         try:
             with self._transactions.writing("replaying"):
-                # The offsets come first, so that the open transaction is seen by whoever asks for them.
+                # The offsets come first, so that whoever asks for them sees the open transaction.
                 self._note(swept)
                 self._write(copies, swept)
             self._end()
         except ProducerLostError as lost:
-            raise RetryError(f"{lost}; run it again, it goes on behind what was replayed") from lost
+            raise RetryError(f"{lost}; run it again, it continues after what was replayed") from lost
 
     def settle(self) -> None:
-        """Wait until the last commit is in force for whoever asks next: the broker is done a moment later."""
+        """Wait until the next request sees the last commit: the broker finishes it a moment later."""
         self._committed(REQUEST_TIMEOUT_S)
 
     def kept_ms(self) -> int:
-        """Return how long the brokers keep the offsets of a group that nobody is in, in ms."""
+        """Return how long the brokers keep the offsets of a group without members, in ms."""
         try:
             broker = str(min(self._cluster.admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
             asked = [ConfigResource(ResourceType.BROKER, broker)]
@@ -106,14 +106,14 @@ class ReplayLedger:
             raise classify(error.args[0], "reading the brokers' offsets.retention.minutes") from error
 
     def first_since(self, partitions: Iterable[int], time_ms: int) -> dict[int, int]:
-        """Return by partition the offset of the first record rejected at `time_ms` or later; missing: there is none."""
+        """Return by partition the offset of the first record rejected at `time_ms` or later, if there is one."""
         asked = {TopicPartition(self._topic.name, p): OffsetSpec.for_timestamp(time_ms) for p in partitions}
         futures = self._cluster.admin.list_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
         found = {entry.partition: future.result().offset for entry, future in futures.items()}
         return {partition: offset for partition, offset in found.items() if offset >= 0}
 
     def close(self) -> None:
-        """Abort what is open and let go of the consumer. An abort that fails is left to the broker."""
+        """Abort an open transaction and close the consumer. If the abort fails, the broker's timeout ends it."""
         self.consumer.close()
         with suppress(ProducerLostError):
             self._transactions.abort("aborting a replay")
@@ -157,7 +157,7 @@ class ReplayLedger:
                 raise _failure(deliveries.reason, "replaying")
             deliveries.require_open(lambda: self._send_offsets(swept))
             if left:
-                raise RetryError(f"{left} records were not taken within {TRANSACTION_TIMEOUT_S:g} s")
+                raise RetryError(f"Kafka did not take {left} records within {TRANSACTION_TIMEOUT_S:g} s")
 
         self._bounded(await_reports, "writing events")
 
@@ -176,10 +176,10 @@ class ReplayLedger:
         return min(_BATCH_BYTES, int(limit) - _BATCH_OVERHEAD_BYTES)
 
     def _committed(self, timeout_s: float, **properties: Any) -> list[TopicPartition] | None:
-        """Return the committed offsets, -1001 for none; None where they are not told (yet).
+        """Return the committed offsets, -1001 for none; None if no answer comes (yet).
 
-        The administrator's client could tell pending offsets at once, but ends the process with a segmentation
-        fault where the group's coordinator is not there yet (librdkafka issue 5040).
+        The admin client could report pending offsets at once, but crashes the process with a segmentation fault if
+        the group's coordinator is not there yet (librdkafka issue 5040).
         """
         asked = [TopicPartition(self._topic.name, partition) for partition in range(self._topic.partitions)]
         client = reader(self._settings, **{"group.id": self.group_id, **properties})
@@ -193,18 +193,20 @@ class ReplayLedger:
             client.close()
 
     def _await_coordinator(self) -> None:
-        """Return once the group's offsets are told at all. Raises RetryError after REQUEST_TIMEOUT_S."""
+        """Return once Kafka answers a request for the group's offsets. Raises RetryError after REQUEST_TIMEOUT_S."""
         deadline = time.monotonic() + REQUEST_TIMEOUT_S
         while self._committed(REQUEST_TIMEOUT_S, **{"isolation.level": "read_uncommitted"}) is None:
             if time.monotonic() >= deadline:
-                raise RetryError(f"the offsets of the group {self.group_id} were not told in {REQUEST_TIMEOUT_S:g} s")
+                raise RetryError(
+                    f"Kafka did not return the offsets of group {self.group_id} in {REQUEST_TIMEOUT_S:g} s"
+                )
             time.sleep(_POLL_S)
 
 
 def _failure(error: KafkaError, doing: str) -> OrderFactsError:
     if error.code() in _FENCED:
         return StopError(
-            "another `rejected replay` has begun, or this one stood still for too long: what was open was not "
-            "written; run it again, it goes on behind what was replayed"
+            "another `rejected replay` has begun, or this one was paused for too long: its open transaction was not "
+            "written; run it again, it continues after what was replayed"
         )
     return classify(error, doing)

@@ -1,16 +1,15 @@
-"""`rejected replay`: rejected records go back to the events topic, each of them once.
+"""`rejected replay`: sends rejected records back to the events topic, each of them once.
 
-Takes the committed records of the rejected topic up to the end it has at the start, and copies those of
-the selection, in the order of their partition (so that each order's order is kept), to the partition
-their event came from. A chunk of copies is one Kafka transaction, and in it stands what was replayed: a
-second run, or one after a crash, finds on the broker what is done. Two runs at once cannot both replay a
-record: the later one fences the earlier one first, and reads what was replayed after that.
+Takes the committed records of the rejected topic up to its end at the start. Copies the selected ones, in order within
+each partition, to the partition that their event came from. A chunk of copies is one Kafka transaction that also notes
+what was replayed: a second run, or one after a crash, finds on the broker what is done. Two runs at once cannot replay
+the same record: the later one first fences the earlier one, and only then reads what was replayed.
 
-What was replayed is kept as sweeps (see `judging`); for this, each run reads the topic from its beginning.
+What was replayed is kept as sweeps (see `judging`). For this, each run reads the topic from its beginning.
 
-Kafka forgets an unused group's offsets after some days. Records older than that, in a partition without
-any, may have been replayed by a run that nobody remembers: they are never replayed, and `--since` or an
-offset set by hand (which says: nothing below, everything above) must say so.
+Kafka forgets an unused group's offsets after some days. Records older than that, in a partition without an offset, may
+have been replayed by a forgotten run. They are never replayed, and the operator must confirm that: by `--since`, or by
+setting an offset by hand (which says: replay nothing below, everything above).
 """
 
 import time
@@ -29,16 +28,16 @@ from processor.replay.replay_ledger import PARTITIONS_AT_ONCE, ReplayLedger
 from processor.replay.sweeps import ANY_REASON, ANY_ROUNDS, EVER, Sweep
 from processor.settings import Settings
 
-CHUNK_RECORDS: Final = 1_000  # of one transaction, at most
-CHUNK_BYTES: Final = 16 << 20  # and the chunk ends with the record that reaches this
+CHUNK_RECORDS: Final = 1_000  # at most, in one transaction
+CHUNK_BYTES: Final = 16 << 20  # a chunk ends with the record that reaches this
 _HOUR_MS: Final = 3_600_000
 
 
 class Replay:
     """One run of the command. Enter it, exhaust `steps`, read `summary`.
 
-    Raises StopError where topics do not fit, where an earlier run's transaction is open, or where records may
-    have been replayed by a run that Kafka has forgotten; then nothing is written.
+    Raises StopError if topics do not fit, an earlier run's transaction is open, or records may have been replayed by a
+    run that Kafka has forgotten; then nothing is written.
     """
 
     def __init__(self, settings: Settings, selection: Selection, *, is_dry: bool) -> None:
@@ -96,7 +95,7 @@ class Replay:
         self._finish()
 
     def _take(self, record: Record) -> Copy | None:
-        """Judge one record; return the copy that is to be written, if any."""
+        """Judge one record; return the copy to write, if any."""
         partition = self._partitions[record.partition]
         partition.end = record.offset + 1
         entry = entry_of(record)
@@ -117,13 +116,13 @@ class Replay:
         return entry.copy()
 
     def _commit(self, touched: set[int]) -> None:
-        """One chunk, one transaction."""
+        """Commit one chunk in one transaction."""
         if touched and not self._is_dry:
             self._ledger.commit(self._chunk, {number: self._partitions[number].swept() for number in sorted(touched)})
         self._chunk = []
 
     def _finish(self) -> None:
-        """Note of every partition that it was read to its end, which also keeps Kafka from forgetting it."""
+        """Note for every partition that it was read to its end; this also keeps Kafka from forgetting its offset."""
         if self._is_dry:
             return
         numbers = sorted(self._partitions)
@@ -138,14 +137,14 @@ class Replay:
         found = self._cluster.topics(names)
         for name in names:
             if name not in found:
-                raise StopError(f"the topic {name} is missing; make it with: order-facts topics create")
+                raise StopError(f"the topic {name} is missing; create it with: order-facts topics create")
         return found[names[0]], found[names[1]]
 
     def _horizons(self, unknown: list[int]) -> Mapping[int, int]:
-        """Return, for partitions without any offset of the replay's group, below which offset that proves nothing.
+        """Return, for partitions without an offset of the replay's group, where certainty begins.
 
-        What was rejected longer ago than Kafka keeps offsets may have been replayed by a run that is forgotten.
-        Raises StopError where the selection holds such records.
+        Records below these offsets were rejected longer ago than Kafka keeps offsets: a forgotten run may have replayed
+        them. Raises StopError if the selection holds such records.
         """
         if not unknown:
             return {}
@@ -158,10 +157,10 @@ class Replay:
             name = self._rejected.name
             later_ms = (horizon_ms // _HOUR_MS + 2) * _HOUR_MS
             raise StopError(
-                f"{name}{old} hold records from before {instant_text(horizon_ms)} and no earlier replay is on record, "
-                f"which proves nothing: Kafka forgets it after {kept_ms // _HOUR_MS + 1} h. With --since "
-                f"{instant_text(later_ms)} what is older is left for good; or, if none of it was ever replayed, say so "
-                f"with Kafka's kafka-consumer-groups: --group {self._ledger.group_id} --topic {name} --reset-offsets "
-                "--to-earliest --execute"
+                f"{name}{old} hold records from before {instant_text(horizon_ms)} that may have been replayed: no "
+                f"replay is on record, but Kafka forgets one after {kept_ms // _HOUR_MS + 1} h. To leave them out for "
+                f"good, use --since {instant_text(later_ms)}. If none was ever replayed, confirm it with Kafka's "
+                f"kafka-consumer-groups: --group {self._ledger.group_id} --topic {name} --reset-offsets --to-earliest "
+                "--execute"
             )
         return {number: below[number] for number in old}

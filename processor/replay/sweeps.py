@@ -1,8 +1,8 @@
-"""What was replayed, as it is kept: a committed offset for each partition of the rejected topic, with sweeps by reason.
+"""How replayed records are kept: a committed offset for each partition of the rejected topic, with sweeps by reason.
 
-The offsets are those of the group `<group_id>-replay`; a metadata string says in JSON, by reason, which sweeps earlier
-runs made. A sweep says in three numbers which records a run dealt with, so that a later run with another selection
-leaves out exactly those. An offset that somebody sets by hand (no metadata) says: all below was dealt with, nothing
+The offsets belong to the group `<group_id>-replay`; their metadata says in JSON, by reason, which sweeps earlier runs
+made. A sweep says in three numbers which records a run dealt with, so that a later run with another selection leaves
+out exactly those. An offset that somebody sets by hand (no metadata) says: all records below were dealt with, none
 above.
 """
 
@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition
 from processor.errors import StopError
 from processor.kafka.cluster import Topic
 
-EVER: Final = -1  # since always: Kafka's own mark for a record without a timestamp, and so the least there is
+EVER: Final = -1  # no lower bound: Kafka's mark for a record without a timestamp, and so the least time there is
 ANY_REASON: Final = "*"
 ANY_ROUNDS: Final = 1 << 53
 _MOST_METADATA_BYTES: Final = 4_000  # a broker takes 4,096 by default
@@ -23,10 +23,10 @@ _VERSION: Final = 1
 
 
 class Sweep(msgspec.Struct, frozen=True, array_like=True):
-    """Records of one reason that need no replay any more, of one partition of the rejected topic.
+    """Records of one partition of the rejected topic, with one reason, that need no replay any more.
 
-    They are those below `end` (an offset) that were rejected at `since_ms` or later (ms since the epoch) and
-    had been replayed fewer than `rounds` times before.
+    They are those below the offset `end` that were rejected at `since_ms` (ms since the epoch) or later and had been
+    replayed fewer than `rounds` times before.
     """
 
     end: int
@@ -34,11 +34,11 @@ class Sweep(msgspec.Struct, frozen=True, array_like=True):
     rounds: int
 
     def covers(self, offset: int, rejected_ms: int, rounds: int) -> bool:
-        """Tell whether a record is among them."""
+        """Return whether a record is among them."""
         return offset < self.end and rejected_ms >= self.since_ms and rounds < self.rounds
 
     def includes(self, other: "Sweep") -> bool:
-        """Tell whether everything that the other covers is covered by this one too."""
+        """Return whether this sweep covers everything that the other covers."""
         return self.end >= other.end and self.since_ms <= other.since_ms and self.rounds >= other.rounds
 
 
@@ -46,7 +46,7 @@ Sweeps = Mapping[str, tuple[Sweep, ...]]  # of one partition: by reason, or for 
 
 
 class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands in a committed offset's metadata string, as JSON."""
+    """A committed offset's metadata, as JSON."""
 
     v: int
     topic: str  # the id of the rejected topic
@@ -54,26 +54,26 @@ class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def with_sweep(sweeps: tuple[Sweep, ...], new: Sweep) -> tuple[Sweep, ...]:
-    """Return the sweeps with one more, without those that another one includes."""
+    """Return the sweeps with a new one, without those that another one includes."""
     if any(sweep.includes(new) for sweep in sweeps):
         return sweeps
     return (*(sweep for sweep in sweeps if not new.includes(sweep)), new)
 
 
 def offset_of(partition: int, sweeps: Sweeps, topic: Topic) -> TopicPartition:
-    """Return what is committed for a partition of the rejected topic. Raises StopError where it is too long."""
+    """Return what to commit for a partition of the rejected topic. Raises StopError if it is too long."""
     text = msgspec.json.encode(_Metadata(_VERSION, topic.topic_id, dict(sweeps)))
     if len(text) > _MOST_METADATA_BYTES:
         raise StopError(
-            f"{topic.name}[{partition}]: too many replays with different --since, each leaving older records out, "
-            "are on record; replay once with an earlier --since, or with none"
+            f"{topic.name}[{partition}]: too many replays with different --since are on record, each of which left "
+            "older records out; replay once with an earlier --since, or with none"
         )
     end = max((sweep.end for found in sweeps.values() for sweep in found), default=0)
     return TopicPartition(topic.name, partition, end, text.decode())
 
 
 def sweeps_of(committed: TopicPartition, topic: Topic) -> Sweeps:
-    """Return the sweeps that a committed offset holds. Raises StopError where it is not this topic's."""
+    """Return the sweeps that a committed offset holds. Raises StopError if it is not this topic's."""
     place = f"the committed offset of {topic.name}[{committed.partition}] in the replay's group"
     if not committed.metadata:
         return {ANY_REASON: (Sweep(committed.offset, EVER, ANY_ROUNDS),)}
@@ -85,7 +85,7 @@ def sweeps_of(committed: TopicPartition, topic: Topic) -> Sweeps:
         raise StopError(f"{place} was written by another version of this program (format {metadata.v}); run that one")
     if metadata.topic != topic.topic_id:
         raise StopError(
-            f"{place} belongs to another topic of that name (it was deleted and made anew); delete the offsets of "
-            "that group with Kafka's own tools to begin anew"
+            f"{place} belongs to another topic of that name (it was deleted and recreated); delete the offsets of "
+            "that group with Kafka's own tools to start over"
         )
     return metadata.swept

@@ -1,4 +1,4 @@
-"""How many records the next batch may have: half of one that was too much, then twice as many after each whole one."""
+"""How many records the next batch may have: half after a batch that was too much, then double after each whole one."""
 
 
 class BatchSize:
@@ -13,5 +13,5 @@ class BatchSize:
         self.records = max(1, records // 2)
 
     def committed(self, records: int, *, is_whole: bool) -> None:
-        """Grow again after a whole batch; stay at `records` where the budget of bytes ended the batch."""
+        """Double after a whole batch; stay at `records` if the byte budget ended the batch."""
         self.records = min(self._most, self.records * 2) if is_whole else records

@@ -1,8 +1,7 @@
-"""The breaker: too many invalid events in a row, or in a window, mean that a producer's schema broke. Pure.
+"""The breaker: too many invalid events in a row, or in a window, mean that a producer's schema is broken. Pure.
 
-It trips where the share of invalid events among the last `window` exceeds the limit, or where a quarter
-of a window is invalid without a valid or ignored one between. Nothing is judged that is older than the
-last reset.
+It trips if the share of invalid events among the last `window` exceeds the limit, or if a quarter of a window is
+invalid in a row, without a valid or ignored event between. Events before the last reset do not count.
 """
 
 from collections import deque
@@ -19,7 +18,7 @@ class Breaker:
         self._invalid = self._run = 0
 
     def trips(self, invalid: Iterable[bool]) -> str | None:
-        """Take a batch's events in order, True for an invalid one; say why it trips, None where it does not."""
+        """Take a batch's events in order, True for an invalid one; return why it trips, None if it does not."""
         cause = None
         for is_invalid in invalid:
             if len(self._window) == self._window.maxlen:
@@ -38,6 +37,6 @@ class Breaker:
         return None
 
     def reset(self) -> None:
-        """Forget everything: judge only what comes from now on."""
+        """Forget all events so far."""
         self._window.clear()
         self._invalid = self._run = 0

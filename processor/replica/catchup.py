@@ -1,10 +1,10 @@
-"""Catch-up: a partition's mirror is brought from where it is to the committed watermark, from the facts.
+"""Catch-up: brings a partition's mirror up to the committed watermark, from the facts.
 
-The facts topic is the changelog of the state: the latest fact of an order is the order. A catch-up reads
-the partition's facts (committed ones only) in chunks between the service's batches, while other partitions
-go on, and sends each chunk to Redis while it reads the next. Chunks move the mirror's facts offset only, the
-last one sets the whole watermark, so that a catch-up that is cut off goes on where it was. A target beyond
-the readable end means wait: a crashed member's open transaction holds readers back.
+The facts topic is the changelog of the state: the latest fact of an order is the order. A catch-up reads the
+partition's committed facts in chunks between the service's batches, while other partitions continue. It sends each
+chunk to Redis while it reads the next. A chunk moves only the mirror's facts offset, and the last one sets the whole
+watermark, so an interrupted catch-up continues where it was. If the target is beyond the readable end, it waits: a
+crashed member's open transaction holds readers back.
 """
 
 import time
@@ -33,42 +33,42 @@ log = get_logger()
 
 
 class _Job:
-    """One partition's catch-up: from `mark`, which the mirror holds once all that was sent is done, to `target`."""
+    """One partition's catch-up to `target`; the mirror holds `mark` once everything sent is written."""
 
     def __init__(self, tenure: Tenure, mark: Watermark | None, target: Watermark) -> None:
         self.tenure = tenure
         self.mark = mark
         self.target = target
         self.position = mark.facts if mark else 0
-        self.started = self.told = time.monotonic()
+        self.started = self.logged = time.monotonic()
         self.facts_read = 0
 
     @property
     def done(self) -> bool:
-        """Whether all was read."""
+        """Whether all facts are read."""
         return self.position >= self.target.facts
 
 
 class CatchUp:
-    """The catch-ups under way in this member."""
+    """The catch-ups in progress in this replica."""
 
     def __init__(self, settings: Settings, mirror: Mirror, line: Line) -> None:
         self._settings = settings
         self._mirror = mirror
-        self._line = line  # of its own: Redis takes one chunk while the next is read
+        self._line = line  # its own line: Redis takes one chunk while the next is read
         self._jobs: dict[int, _Job] = {}
-        self._under_way: list[tuple[_Job, MirrorWrite]] = []  # sent, not answered
+        self._unanswered: list[tuple[_Job, MirrorWrite]] = []  # writes sent, answers not read
         self._reader: Consumer | None = None
-        self._reads: dict[int, _Job] = {}  # what the reader reads
-        self.is_waiting = False  # for facts that another's open transaction holds back, or that are on their way
+        self._reads: dict[int, _Job] = {}  # the jobs that the reader is assigned to
+        self.is_waiting = False  # for facts that are still to arrive, or that another's open transaction holds back
 
     @property
     def partitions(self) -> set[int]:
-        """The partitions that are being caught up."""
+        """The partitions that are catching up."""
         return set(self._jobs)
 
     def begin(self, partition: int, tenure: Tenure, mark: Watermark | None, target: Watermark) -> None:
-        """Start to bring a partition's mirror from `mark` (None: it is missing) to `target`, in one of its tenures."""
+        """Start to bring a partition's mirror from `mark` (None: it is missing) to `target`, within one tenure."""
         if mark is None:
             self._mirror.remove(partition)
         self._jobs[partition] = job = _Job(tenure, mark, target)
@@ -82,7 +82,7 @@ class CatchUp:
         )
 
     def keep(self, tenures: Mapping[int, Tenure | None]) -> None:
-        """Drop the catch-ups that are not of these tenures, by partition."""
+        """Drop the catch-ups of other tenures than these, given by partition."""
         dropped = [partition for partition, job in self._jobs.items() if tenures.get(partition) is not job.tenure]
         for partition in dropped:
             del self._jobs[partition]
@@ -90,9 +90,9 @@ class CatchUp:
             self._assign()
 
     def step(self, wait_s: float) -> dict[int, Watermark]:
-        """Read one chunk while Redis takes the one before, send it, and return the partitions that arrived.
+        """Read one chunk while Redis takes the one before, send it, and return the partitions that are caught up.
 
-        A partition whose mirror another member wrote meanwhile is dropped: it is placed anew.
+        If another member wrote a partition's mirror meanwhile, drop its catch-up: the partition is placed again.
         """
         self.is_waiting = False
         if not self._jobs:
@@ -100,26 +100,26 @@ class CatchUp:
         values = self._read(wait_s)
         self.is_waiting = not values
         arrived = self._answered()
-        under_way = [
+        writes = [
             (job, self._write_of(partition, job, values.get(partition, {})))
             for partition, job in self._jobs.items()
             if partition in values or (job.done and job.mark != job.target)
         ]
-        self._mirror.send(self._line, [write for _, write in under_way])
-        self._under_way = under_way
+        self._mirror.send(self._line, [write for _, write in writes])
+        self._unanswered = writes
         self._assign()
         return arrived
 
     def close(self) -> None:
-        """Drop everything."""
+        """Drop all catch-ups."""
         with suppress(RedisError):
-            self._answered()  # what was sent is done, and told, before anybody looks where the mirror is
+            self._answered()  # finish and log what was sent before anyone reads the mirror's mark
         self._jobs.clear()
         self._assign()
 
     def _answered(self) -> dict[int, Watermark]:
-        """Read what became of the chunk before; let go of partitions that arrived, or that another member wrote."""
-        sent, self._under_way = self._under_way, []
+        """Read the answers to the last chunk; end the catch-ups that arrived, or whose mirror another member wrote."""
+        sent, self._unanswered = self._unanswered, []
         answers = self._line.answers()
         arrived = {}
         for (job, write), is_written in zip(sent, answers, strict=True):
@@ -130,18 +130,18 @@ class CatchUp:
                 del self._jobs[write.partition]
             if is_written:
                 metrics.CAUGHT_UP.inc(len(write.values))
-                self._tell(write.partition, job, done=is_over)
+                self._log(write.partition, job, done=is_over)
                 if is_over:
                     arrived[write.partition] = write.watermark
         return arrived
 
     def _read(self, wait_s: float) -> dict[int, dict[str | bytes, bytes]]:
-        """Return the facts of one chunk by partition and order id, and move the jobs' positions."""
+        """Return the facts of one chunk, by partition and order id, and move the jobs' positions."""
         values: dict[int, dict[str | bytes, bytes]] = {}
         reader = self._reader
         if reader is None or all(job.done for job in self._jobs.values()):
             return values
-        first = reader.poll(wait_s)  # consume() alone would wait for a whole chunk
+        first = reader.poll(wait_s)  # `consume` alone would wait for a whole chunk
         messages: list[Any] = [first, *reader.consume(CHUNK_RECORDS - 1, 0)] if first is not None else []
         for message in messages:
             partition, offset = message.partition(), message.offset()
@@ -162,7 +162,7 @@ class CatchUp:
 
     @staticmethod
     def _reach(job: _Job, message: Any) -> None:
-        """Take the end of a partition, which stands at the offset that is read next; raise any other error."""
+        """Move a job to the end of its partition: the message has the next offset. Raises any other error."""
         if message.error().code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
             raise classify(message.error(), "reading facts")
         job.position = min(message.offset(), job.target.facts)
@@ -172,8 +172,8 @@ class CatchUp:
         value: bytes | None = message.value()
         if value is None or message.key() is None or not value.startswith(FRAMING):
             raise StopError(
-                f"{message.topic()}[{message.partition()}]: offset {message.offset()} holds no fact: something else "
-                "writes to the facts topic; take a new group_id with a new facts_topic and rejected_topic"
+                f"{message.topic()}[{message.partition()}]: offset {message.offset()} is not a valid fact: "
+                "another program writes to the topic; take a new group_id with a new facts_topic and rejected_topic"
             )
         return value
 
@@ -184,7 +184,7 @@ class CatchUp:
         return MirrorWrite(partition, before, job.mark, values)
 
     def _assign(self) -> None:
-        """Have the reader read what the jobs still need, from where they are; without jobs, no reader."""
+        """Assign to the reader what the jobs still need, from their positions; without jobs close it."""
         if not self._jobs:
             if self._reader is not None:
                 self._reader.close()
@@ -203,7 +203,7 @@ class CatchUp:
                 self._reader.incremental_assign(new)
         self._reads = wanted
 
-    def _tell(self, partition: int, job: _Job, *, done: bool) -> None:
+    def _log(self, partition: int, job: _Job, *, done: bool) -> None:
         now = time.monotonic()
         if done:
             log.info(
@@ -213,8 +213,8 @@ class CatchUp:
                 facts_read=job.facts_read,
                 took_ms=round((now - job.started) * 1000),
             )
-        elif now - job.told >= _PROGRESS_S:
-            job.told = now
+        elif now - job.logged >= _PROGRESS_S:
+            job.logged = now
             log.info(
                 "mirror.progress",
                 partition=partition,

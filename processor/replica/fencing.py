@@ -1,12 +1,13 @@
-"""A dead predecessor's open transaction is ended, not waited for.
+"""Ends a dead predecessor's open transaction instead of waiting for its timeout.
 
-A replica that was killed in the middle of a batch leaves a transaction open until it times out. Until then
-either its partitions' offsets stay unstable, so that the new owner cannot start, or readers of its facts
-are held back. Before a replica's first batch with a partition it writes its transactional id beside the
-watermark: the partition's claim. A new owner that finds, for half a second, the committed offset
-unstable or the end of committed facts or rejected records below the very end, ends the earlier claim's
-transaction by taking its transactional id for a moment: once for each assignment, never its own, and only
-if that replica is no longer in the group.
+A replica that is killed during a batch leaves a transaction open until it times out. Until then either its
+partitions' offsets are unstable, so that the new owner cannot start, or readers of its facts are held back.
+
+So a replica writes its transactional id beside the watermark before its first batch with a partition: the claim. A
+new owner looks at two things: is the committed offset unstable, and are the committed ends of facts and rejected
+records below their log ends? If either is so for half a second, it ends the earlier claim's transaction by taking its
+transactional id for a moment: once for each assignment, never its own, and only if that replica is no longer in the
+group.
 """
 
 import time
@@ -28,7 +29,7 @@ log = get_logger()
 
 
 class Fence:
-    """Watches the partitions taken over from others until their outputs flow."""
+    """Watches partitions taken over from other replicas until their outputs can be read."""
 
     def __init__(self, settings: Settings, cluster: Cluster) -> None:
         self._settings = settings
@@ -40,17 +41,17 @@ class Fence:
         self._looked_s = 0.0
 
     def watch(self, claims: Mapping[int, str | None]) -> None:
-        """Note whose partitions were before, by partition; own and unclaimed ones need no watching."""
+        """Note earlier owners' claims, by partition; own and unclaimed partitions need no watching."""
         for partition, claim in claims.items():
             if claim is not None and claim != self._own:
                 self._claims.setdefault(partition, claim)
 
     def forget(self, kept: Collection[int]) -> None:
-        """Stop watching all partitions but these."""
+        """Watch only these partitions from now on."""
         self._claims = {partition: claim for partition, claim in self._claims.items() if partition in kept}
 
     def offsets_unstable(self, partitions: Collection[int]) -> None:
-        """Be told that the committed offsets of some partitions are unstable still."""
+        """Note that some partitions' committed offsets are unstable; end their earlier transactions if still so."""
         now = time.monotonic()
         if self._unstable_since is None:
             self._unstable_since = now
@@ -59,11 +60,11 @@ class Fence:
             self._end({partition for partition in partitions if partition in self._claims}, "unstable offsets")
 
     def offsets_stable(self) -> None:
-        """Be told that the committed offsets are stable."""
+        """Note that the committed offsets are stable."""
         self._unstable_since = None
 
     def look(self) -> None:
-        """Compare the outputs' committed ends with their very ends, twice, half a second apart."""
+        """Compare the outputs' committed ends with their log ends, twice, half a second apart."""
         now = time.monotonic()
         if not self._claims or now - self._looked_s < SUSPICION_S:
             return
@@ -75,7 +76,7 @@ class Fence:
         self._end(stuck & self._claims.keys(), "outputs held back")
 
     def _behind(self) -> dict[tuple[str, int], int]:
-        """Return the committed end of each watched output partition that lies below its very end."""
+        """Return the committed end of each watched output partition that is below its log end."""
         behind = {}
         for topic in (self._settings.facts_topic, self._settings.rejected_topic):
             try:
@@ -87,7 +88,7 @@ class Fence:
         return behind
 
     def _end(self, partitions: set[int], cause: str) -> None:
-        """End the transactions of the partitions' earlier claims, but for replicas that are in the group."""
+        """End the transactions of the partitions' earlier claims, except those of replicas in the group."""
         claims = {self._claims.pop(partition) for partition in partitions}
         if not claims:
             return
@@ -96,7 +97,7 @@ class Fence:
         except KafkaException as error:
             raise classify(error.args[0], "describing the group") from error
         if self._settings.instance_id not in present:
-            raise RetryError("the group's members are not known now")
+            raise RetryError("the group's members are not known yet")
         alive = {transactional_id(self._settings.group_id, instance) for instance in present}
         for claim in sorted(claims - alive):
             end_transaction(self._settings, claim)

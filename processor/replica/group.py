@@ -1,13 +1,12 @@
-"""Step 1: this replica's place in the consumer group, and the records it is handed.
+"""Step 1: this replica's membership of the consumer group, and the records that the client hands over.
 
-`Partitions` keeps each partition's state; here is only what the client says and is asked. The rebalance callbacks
-note what changed and pause what is new; nothing is fetched or decided in them.
+`Partitions` keeps each partition's state; this module only talks to the client. The rebalance callbacks note what
+changed and pause what is new; they fetch and decide nothing.
 
-No record handed over is ever forgotten: it is in the batch that `take` returns, or its partition is owed.
-A batch during which a callback ran is dropped, and its partitions are owed again: the generation that its
-offsets would be committed with is not the one its records were read in. After such a drop a partition's
-first record must be the dropped batch's first one, unless everything is rewound: what was read ahead of a
-batch that then fails stands behind that batch's own records.
+No record handed over is ever forgotten: it is in the batch that `take` returns, or its partition is owed. A batch
+during which a callback ran is dropped, and its partitions are owed: its records were read in another generation than
+its offsets would be committed in. After such a drop a partition must begin with the first dropped record, unless
+everything is rewound: records that were read ahead come after those of the batch that failed.
 """
 
 import time
@@ -23,19 +22,19 @@ from processor.errors import OrderFactsError, RetryError, StopError
 from processor.kafka.clients import group_consumer, session_timeout_s
 from processor.kafka.cluster import Cluster
 from processor.kafka.failures import classify_consumer, failures, is_fatal
-from processor.kafka.messages import fitting, sorted_out
+from processor.kafka.messages import fitting, split_messages
 from processor.logs import get_logger
 from processor.replica.partitions import Partitions, Placed
 from processor.settings import Settings
 
 _UNSTABLE: Final = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT})  # noqa: SLF001
-_BREAK_S: Final = 3.0  # a fenced member asks for the group's members every two seconds at least
-_LEAVE_POLLS: Final = 100  # of 50 ms: how long a stop waits for its first joining, and for leaving
+_BREAK_S: Final = 3.0  # a fenced member asks for the group's members at least every two seconds
+_LEAVE_POLLS: Final = 100  # of 50 ms each: how long a stop waits to have joined, and then to have left
 log = get_logger()
 
 
 class Intake(msgspec.Struct, frozen=True):
-    """What the client handed over, and the group's metadata at that moment: a commit is of that generation."""
+    """Records handed over, and the group's metadata at that moment: they are committed in that generation."""
 
     records: list[Record]
     generation: Any
@@ -49,11 +48,11 @@ class Group:
         self._settings = settings
         self._partitions = partitions
         self._consumer: Consumer = group_consumer(settings)
-        self._is_fenced = False  # the consumer is of no use
-        self._is_joining = False  # has asked to, and was not answered
-        self._taken_s: tuple[float, float] | None = None  # since when the group has had its name, and last had it
+        self._is_fenced = False  # the consumer is unusable
+        self._is_joining = False  # asked to join, not answered yet
+        self._taken_s: tuple[float, float] | None = None  # when this name was first and last seen in the group
         self._changes = 0  # rebalance callbacks that ran
-        self._held: list[Record] = []  # handed over, in order, not yet part of a batch; all is paused meanwhile
+        self._held: list[Record] = []  # handed over, in order, not yet in a batch; everything is paused meanwhile
         self._is_held_back = False
 
     def join(self) -> None:
@@ -64,11 +63,11 @@ class Group:
         )
 
     def mend(self, cluster: Cluster) -> None:
-        """Replace a consumer that was fenced by its instance id, unless another process runs with it.
+        """Replace a consumer that was fenced by its instance id, unless another process runs with that id.
 
-        A member whose answer to joining was lost with a broker is fenced by its own second try. That ghost sends
-        no heartbeats: it is gone from the group after a session, while another process stays. Raises RetryError
-        until that is known, and StopError for another process.
+        If the answer to a join is lost with a broker, the member is fenced by its own second attempt. That ghost sends
+        no heartbeats: it is gone from the group after a session, while another process stays. Raises RetryError until
+        that is known, and StopError for another process.
         """
         if not self._is_fenced:
             return
@@ -79,19 +78,19 @@ class Group:
             raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
         if is_taken:
             raise RetryError(f"fenced as {name}: waiting to see whether another process runs with this instance_id")
-        with suppress(KafkaException, RuntimeError):  # it is of no use any more, whatever it says
+        with suppress(KafkaException, RuntimeError):  # it is unusable, whatever it reports
             self._consumer.close()
         self._changes += 1
         self._partitions.take(self._partitions.assigned)
         self._held, self._is_held_back, self._is_fenced, self._taken_s = [], False, False, None
         self._consumer = group_consumer(self._settings)
-        log.warning("group.rejoined", error="the consumer was fenced by its own earlier try to join")
+        log.warning("group.rejoined", error="the consumer was fenced by its own earlier attempt to join")
         self.join()
 
     def _taken_for_s(self) -> float:
-        """Return for how long the group has had a member of this name, as far as it could be asked without a break.
+        """Return for how long the group has had a member of this name, since the last break in asking for it.
 
-        A coordinator that comes up gives every member, and so a ghost, another session.
+        A coordinator that starts gives every member another session, and so a ghost too.
         """
         now = time.monotonic()
         since, last = self._taken_s or (now, now)
@@ -101,10 +100,10 @@ class Group:
         return now - since
 
     def take(self, most: int, most_bytes: int, wait_s: float) -> Intake:
-        """Wait for a first record, then take what is already there, up to a number and about so many bytes.
+        """Wait for a first record, then take what is already there: up to `most` records and about `most_bytes`.
 
-        What was given back, or was beyond the bytes, comes first; nothing else is read until it is used up.
-        Returns nothing where a rebalance came between. Raises what a consumer's error asks for.
+        Records that were given back, or exceeded the bytes, come first; nothing else is read until they are used up.
+        Returns no records if a rebalance came between. Raises what a consumer's error asks for.
         """
         changes = self._changes
         with failures(f"reading {self._topic}", self._failed):
@@ -113,8 +112,8 @@ class Group:
             if first is None and not self._held:
                 return Intake([], generation)
             further = self._consumer.consume(most - 1, 0) if most > 1 and not self._held else []
-        fresh, failed = self._sorted_out([first, *further] if first is not None else further)
-        is_disturbed = bool(self._held and fresh)  # all is paused then: whatever comes is not in its place
+        fresh, failed = self._split([first, *further] if first is not None else further)
+        is_disturbed = bool(self._held and fresh)  # everything is paused then: a record that comes is out of order
         records, self._held = self._held + fresh, []
         if failed is not None:
             self.rewind(records)
@@ -128,7 +127,7 @@ class Group:
         return Intake(taken, generation)
 
     def give_back(self, records: list[Record]) -> None:
-        """Take back the records of a batch that were not consumed; they come first in the next one."""
+        """Take back records of a batch that were not used; they come first in the next one."""
         if records and not self._held:
             self._pause(self._partitions.placed)
             self._partitions.hold()
@@ -136,18 +135,18 @@ class Group:
         self._held = [*records, *self._held]
 
     def stay(self, wait_s: float) -> None:
-        """Go on polling while every partition is owed a place; callbacks are served, no record is taken."""
+        """Keep polling while every partition is owed: callbacks run, no record is taken."""
         with failures(f"reading {self._topic}", self._failed):
             message: Message | None = self._consumer.poll(wait_s)
-        records, failed = self._sorted_out([message] if message is not None else [])
+        records, failed = self._split([message] if message is not None else [])
         if failed is not None:
             raise self._failed(failed, f"reading {self._topic}")
         self.rewind(records)
 
     def committed(self, partitions: Collection[int], wait_s: float) -> list[TopicPartition] | None:
-        """Return the committed offsets; None where they are not stable within `wait_s`.
+        """Return the committed offsets; None if they are not stable within `wait_s`.
 
-        So it is while a predecessor's transaction is open. Raises RetryError where the coordinator fails.
+        They are unstable while a predecessor's transaction is open. Raises RetryError if the coordinator fails.
         """
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
@@ -163,7 +162,7 @@ class Group:
         return found
 
     def place(self, partition: int, placed: Placed) -> None:
-        """Read a partition from its watermark on. An explicit assignment: a seek can fail for one partition."""
+        """Read a partition from its watermark on, by explicit assignment: a seek can fail for one partition."""
         position = [TopicPartition(self._topic, partition, placed.watermark.source)]
         with failures(f"placing partition {partition}", self._failed):
             self._consumer.incremental_unassign(position)
@@ -175,34 +174,35 @@ class Group:
             self._partitions.hold()
 
     def ends(self) -> dict[int, int]:
-        """Return the next offset of each partition that was read to its end, where that is beyond its watermark.
+        """Return the next offset of each partition that was read to its end, if that is beyond its watermark.
 
-        Of the records handed over only the batch in hand may be below it, nothing held. It is committed too: a
-        committed offset that points at a transaction's marker looks like loss once retention removes the marker.
+        Only the current batch may have records below it; a partition with held records is left out. This offset is
+        committed too: a committed offset that points at a transaction's marker looks like loss once retention removes
+        the marker.
         """
         held = {record.partition for record in self._held}
         return {number: end for number, end in self._partitions.ends().items() if number not in held}
 
     def rewind(self, in_hand: Iterable[Record] = ()) -> None:
-        """Owe the partitions of the records in hand a new position; pause them until then."""
+        """Owe a place to the partitions of these records; pause them until they have one."""
         self._partitions.rewind(in_hand)
         self._pause(self._partitions.owed)
         if self._is_held_back and not self._held:
             self._resume()
 
     def rewind_everything(self) -> None:
-        """Owe every partition a new position: nothing that was handed over counts any more."""
+        """Owe a place to every partition, and forget all records handed over."""
         self._partitions.rewind_everything()
         self._held, self._is_held_back = [], False
         self._pause(self._partitions.owed)
 
     def ping(self, wait_s: float) -> None:
-        """Ask a broker for the topic's metadata. Raises what its silence asks for."""
+        """Ask a broker for the topic's metadata. Raises RetryError if none answers."""
         with failures("asking for metadata", self._failed):
             self._consumer.list_topics(self._topic, timeout=wait_s)
 
     def lag_records(self) -> int | None:
-        """Return how many committed records wait in this member's partitions, as last heard; None if not known."""
+        """Return how many committed records wait in this replica's partitions, as last reported; None if unknown."""
         if self._partitions.owed:
             return None
         lag = 0
@@ -215,31 +215,31 @@ class Group:
         return lag
 
     def leave(self) -> None:
-        """Leave for good: unsubscribe and let go of all partitions first, or they wait for the session's end.
+        """Leave for good: first unsubscribe and give up all partitions, or they wait for the session's end.
 
-        Once it has sent that it leaves, the client has no member id any more. Closed before, it never sends it. A first
-        joining is awaited, as far as it ends soon: a member that is assigned partitions only once it closes stays in
-        the group for a session, and can hang in the client's `close` for ever (librdkafka issue 4884).
+        The client loses its member id once it has sent that it leaves; if it closes earlier, it never sends that. So
+        wait for it, and before that for a first join, if it ends soon: a member that gets partitions only while it
+        closes stays in the group for a session, and can hang in the client's `close` for ever (librdkafka issue 4884).
         """
         try:
-            with suppress(KafkaException):  # a member that was fenced has nothing to leave; why it ends is told
+            with suppress(KafkaException):  # a fenced member has nothing to leave; its error is reported elsewhere
                 self._poll_while(lambda: self._is_joining)
                 self._consumer.unsubscribe()
-                self._consumer.poll(0.0)  # an assignment that came just before
+                self._consumer.poll(0.0)  # takes an assignment that came just before
                 self._poll_while(lambda: bool(self._partitions.assigned or self._consumer.memberid()))
         finally:
             self._consumer.close()
 
     def _poll_while(self, is_so: Callable[[], bool]) -> None:
-        """Poll for as long as something is so, but not for ever, and not where the consumer is of no use."""
+        """Poll while `is_so`, but not for ever, and not with an unusable consumer."""
         for _ in range(_LEAVE_POLLS):
             if self._is_fenced or not is_so():
                 break
             self._consumer.poll(0.05)
 
-    def _sorted_out(self, messages: Iterable[Message]) -> tuple[list[Record], KafkaError | None]:
+    def _split(self, messages: Iterable[Message]) -> tuple[list[Record], KafkaError | None]:
         """Return the records among messages, and the first error; note the partitions' ends."""
-        records, others = sorted_out(messages)
+        records, others = split_messages(messages)
         failed = None
         for message in others:
             error = cast("KafkaError", message.error())
@@ -250,14 +250,14 @@ class Group:
         return records, failed
 
     def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
-        """Return what an error asks for; note that the consumer is of no use any more, if so."""
+        """Return what an error asks for; note whether it makes the consumer unusable."""
         if is_fatal(error):
             self._is_fenced = True
             return RetryError(f"{doing}: {error.str()}")
         return classify_consumer(error, doing)
 
     def _cut(self, records: list[Record], most: int, most_bytes: int) -> list[Record]:
-        """Return what one batch may hold; keep the rest, and read on where nothing is kept."""
+        """Return what one batch may hold; keep the rest, or resume reading if nothing is left."""
         self._check_first(records)
         count = fitting(records, most, most_bytes)
         self.give_back(records[count:])
@@ -271,7 +271,7 @@ class Group:
         if not partitions:
             return
         numbers = sorted(entry.partition for entry in partitions)
-        # Any offset will do, as nothing is fetched while paused: `place` gives the right one.
+        # Any offset will do: nothing is fetched while paused, and `place` sets the right one.
         consumer.incremental_assign([TopicPartition(self._topic, number, 0) for number in numbers])
         self._partitions.assign(numbers)
         self._pause(numbers)
@@ -299,7 +299,7 @@ class Group:
                 self._consumer.pause(entries)
 
     def _resume(self) -> None:
-        """Read the placed partitions on from behind the last record handed over."""
+        """Continue to read the placed partitions after the last record handed over."""
         self._is_held_back = False
         entries = [TopicPartition(self._topic, partition) for partition in self._partitions.placed]
         if entries:
@@ -308,7 +308,7 @@ class Group:
         self._partitions.resume()
 
     def _check_first(self, records: Iterable[Record]) -> None:
-        """Require that a partition which is read again begins with the first record that was dropped."""
+        """Require that a partition that is read again begins with the first dropped record."""
         for number, due in self._partitions.due().items():
             first = next((record.offset for record in records if record.partition == number), None)
             if first is None:
@@ -316,6 +316,6 @@ class Group:
             if first != due:
                 raise StopError(
                     f"{self._topic}[{number}]: offset {due} was read once and is gone, the next is {first}; "
-                    "records were deleted while they were processed: start again to be told more"
+                    "records were deleted while they were processed: start again to see which are lost"
                 )
             self._partitions.met(number)

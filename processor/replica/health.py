@@ -1,7 +1,7 @@
-"""Health over HTTP: `/livez`, `/readyz` and `/metrics`, answered by a thread of their own.
+"""Health over HTTP: a thread of its own answers `/livez`, `/readyz` and `/metrics`.
 
-The service tells what it does in a `Health`; this module only shows it. An answer is one line: `ok`, or
-what is missing, with status 503.
+The service writes what it does into a `Health`; this module only shows it. An answer is one line: `ok`, or with
+status 503 what is missing.
 """
 
 import threading
@@ -12,12 +12,12 @@ from typing import Any, Final
 from processor.errors import UsageError
 from processor.replica.metrics import exposition
 
-# A round may rightly take as long as a transaction's flush, abort and new producer, one after the other.
+# A turn may rightly take as long as a transaction's flush, its abort and a new producer's start, one after the other.
 LIVE_WITHIN_S: Final = 60.0
 
 
 class Health:
-    """What the service says of itself; written by its loop, read by the server's threads."""
+    """What the service says about itself; its loop writes it, the server's threads read it."""
 
     def __init__(self) -> None:
         self._turned_s = time.monotonic()
@@ -28,21 +28,21 @@ class Health:
         self._turned_s = time.monotonic()
 
     def lacks(self, missing: str | None) -> None:
-        """Note what keeps the replica from being ready (None: nothing)."""
+        """Note what the replica lacks to be ready (None: nothing)."""
         self._missing = missing
 
     def live(self) -> str | None:
-        """Return None while the loop turns, else since when it does not."""
+        """Return None while the loop turns, else how long it has not."""
         still_s = time.monotonic() - self._turned_s
         return None if still_s < LIVE_WITHIN_S else f"the loop has not turned for {still_s:.0f} s"
 
     def ready(self) -> str | None:
-        """Return None while partitions are assigned, mirrors caught up and dependencies answer."""
+        """Return None if partitions are assigned and placed and nothing is waited for, else what is missing."""
         return self.live() or self._missing
 
 
 class HealthServer:
-    """Serves a `Health` on a port of all interfaces until closed; port 0 serves nothing."""
+    """Serves a `Health` on a port on all interfaces until closed; port 0 serves nothing."""
 
     def __init__(self, health: Health, port: int) -> None:
         self._server: ThreadingHTTPServer | None = None
@@ -70,15 +70,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer one request."""
         match self.path.partition("?")[0]:
             case "/livez":
-                self._tell(self.health.live())
+                self._answer_health(self.health.live())
             case "/readyz":
-                self._tell(self.health.ready())
+                self._answer_health(self.health.ready())
             case "/metrics":
                 self._answer(200, exposition(), "text/plain; version=0.0.4; charset=utf-8")
             case _:
                 self._answer(404, b"there are /livez, /readyz and /metrics\n")
 
-    def _tell(self, missing: str | None) -> None:
+    def _answer_health(self, missing: str | None) -> None:
         self._answer(200 if missing is None else 503, f"{missing or 'ok'}\n".encode())
 
     def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
@@ -89,4 +89,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_arguments: Any) -> None:
-        """Log nothing: a probe every second is no event."""
+        """Log nothing: a probe every second is not worth a line."""

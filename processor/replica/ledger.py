@@ -1,8 +1,8 @@
-"""Step 5: one batch, one Kafka transaction. Facts, rejected records and source offsets become visible together.
+"""Step 5: commits one batch in one Kafka transaction. Facts, rejected records and offsets become visible together.
 
-The offsets are committed with the consumer group's metadata (KIP-447), so that a member that lost its
-partitions is refused, and each carries in its metadata where the partition's facts end: the watermark.
-Nothing is retried in here. Whatever fails raises an error whose class says what to do (see `errors`).
+The offsets are committed with the consumer group's metadata (KIP-447), so that a member that lost its partitions is
+refused. Each offset's metadata holds where the partition's facts end; both together are the watermark. Nothing is
+retried here. A failure raises the error whose class says what to do (see `processor.errors`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from processor.replica.reports import BatchDeliveries
 from processor.settings import Settings
 from processor.state.watermark import ContactsPosition, Lineage, Watermark, metadata_text
 
-# How long the call is waited for that hangs when a coordinator goes away: at first, and at most where it was too short.
+# How long to wait for the call that hangs if a coordinator goes away: at first, and at most if that was too short.
 OFFSETS_TIMEOUT_S: Final = (1.0, TRANSACTION_TIMEOUT_S)
 
 
@@ -37,11 +37,11 @@ class Ledger:
         self._lineage = lineage
         self._transactions = Transactions(lambda: transactional_producer(settings, batch_bytes))
         self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
-        self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused whole
-        self._has_failed = False  # since the last commit; then each record's report is asked for, to find the reason
+        self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused uncut
+        self._has_failed = False  # since the last commit; then every record reports, to find the reason
 
     def ready(self) -> None:
-        """Have a producer whose earlier transaction, if any, is settled."""
+        """Ensure a producer whose earlier transaction is settled."""
         self._transactions.ready("starting transactions")
 
     def commit(
@@ -53,12 +53,11 @@ class Ledger:
         group_metadata: Any,
         beside: Callable[[], None] | None = None,
     ) -> dict[int, Watermark]:
-        """Commit a batch and return each partition's new watermark: on return the outcome is definite.
+        """Commit a batch and return each partition's new watermark; on return the outcome is definite.
 
-        `before` holds each partition's watermark so far, `next_offsets` its next source offset, `contacts`
-        how far the contact index was. `beside` is done while the brokers take what was produced; where it raises
-        nothing is committed.
-        Raises RetryError, ProducerLostError or StopError; then `abort` must be called.
+        `before` holds each partition's watermark so far, `next_offsets` its next source offset, `contacts` how far
+        the contact index was. `beside` runs while the brokers take the records; if it raises, nothing is committed.
+        Raises RetryError, ProducerLostError or StopError; then call `abort`.
         """
         after: dict[int, Watermark] = {}
         timeout_s = self._offsets_timeout_s
@@ -68,14 +67,14 @@ class Ledger:
 
         with self._transactions.writing("writing a batch"):
             reports = self._produce(outputs)
-            self._has_failed = True  # until it is committed
+            self._has_failed = True  # until the commit
 
             def flush() -> None:
                 self._flush(reports, lambda: send_offsets(before))
                 after.update(_watermarks(reports, before, next_offsets))
 
             def add_offsets() -> None:
-                self._offsets_timeout_s = min(timeout_s * 2, OFFSETS_TIMEOUT_S[1])  # the next time, if this fails
+                self._offsets_timeout_s = min(timeout_s * 2, OFFSETS_TIMEOUT_S[1])  # for the next batch, if this fails
                 send_offsets(after)
                 self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
 
@@ -90,11 +89,11 @@ class Ledger:
         return after
 
     def abort(self) -> None:
-        """Abort the open transaction, if any. Raises ProducerLostError where its outcome is unknown."""
+        """Abort the open transaction, if any. Raises ProducerLostError if its outcome is unknown."""
         self._transactions.abort("aborting a batch")
 
     def forget_producer(self) -> None:
-        """Drop the producer; the next `ready` makes one that settles what this one left open."""
+        """Drop the producer; the next `ready` creates one that settles what this one left open."""
         self._transactions.forget()
 
     def _produce(self, outputs: Sequence[Output]) -> BatchDeliveries:
@@ -114,7 +113,7 @@ class Ledger:
         place = (record.partition, record.offset)
         report: Callable[..., None] | None = reports.whole if self._has_failed else None
         if place in self._too_large:
-            # Cut to what every topic takes that passed the start: the value first of all, but the rest as well.
+            # Cut to what every topic takes that passed the start-up check: above all the value, but the rest too.
             value, truncated = rejected.cut(value)
             own += truncated
             key = key and key[: rejected.CUT_BYTES]
@@ -131,13 +130,13 @@ class Ledger:
         if reports.refused_by is not None:
             raise StopError(
                 f"the topic {reports.refused_by} refuses an output for its size: its max.message.bytes was lowered "
-                "while this ran; raise it again (the start says how far)"
+                "while this ran; raise it again (the next start says how far)"
             )
         if reports.reason is not None:
             raise classify(reports.reason, "writing a batch")
         reports.require_open(further_call)
         if left:
-            raise RetryError(f"{left} records of a batch were not taken within {TRANSACTION_TIMEOUT_S:g} s")
+            raise RetryError(f"Kafka did not take {left} records of a batch within {TRANSACTION_TIMEOUT_S:g} s")
 
     def _offsets(self, after: Mapping[int, Watermark], contacts: ContactsPosition | None) -> list[TopicPartition]:
         topic, lineage = self._settings.events_topic, self._lineage

@@ -1,6 +1,6 @@
-"""Every metric of a replica, in one list, each with its meaning. Names are public: dashboards and alerts build on them.
+"""Every metric of a replica in one list, each with its meaning. Names are public: dashboards and alerts use them.
 
-`REGISTRY` is that of one process. Labels have few values each: no order, contact or key is ever one.
+`REGISTRY` is that of one process. Each label has few values: never an order, a contact or a key.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ _STEP_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 
 EVENTS: Final = Counter(
     "order_facts_events",
-    "Events accounted for, by outcome: fact, ignored or invalid. Their sum is the number of events consumed.",
+    "Processed events, by outcome: fact, ignored or invalid. Their sum is the number of events consumed.",
     ["outcome"],
     registry=REGISTRY,
 )
@@ -20,29 +20,29 @@ REJECTED: Final = Counter("order_facts_rejected", "Rejected events, by reason.",
 BATCHES: Final = Counter("order_facts_batches", "Committed batches.", registry=REGISTRY)
 STEP: Final = Histogram(
     "order_facts_step_seconds",
-    "Time of a batch's steps, by step: poll, decode, lookup, fold, commit or mirror.",
+    "Duration of a batch's steps, by step: poll, decode, lookup, fold, commit or mirror.",
     ["step"],
     buckets=_STEP_SECONDS,
     registry=REGISTRY,
 )
 RECOVERIES: Final = Counter(
     "order_facts_recoveries",
-    "Rounds of the recovery path, by recovery: retry or producer_lost.",
+    "Runs of the recovery path, by recovery: retry or producer_lost.",
     ["recovery"],
     registry=REGISTRY,
 )
 LAG: Final = Gauge(
-    "order_facts_lag_records", "Committed events that wait in this replica's partitions.", registry=REGISTRY
+    "order_facts_lag_records", "Committed events waiting in this replica's partitions.", registry=REGISTRY
 )
 PARTITIONS: Final = Gauge(
     "order_facts_partitions",
-    "Assigned partitions, by state: placed (being read), catching_up (their mirror is) or owed (neither yet).",
+    "Assigned partitions, by state: placed (events are read), catching_up (the mirror is behind) or owed (not placed).",
     ["state"],
     registry=REGISTRY,
 )
 WAITING: Final = Gauge(
     "order_facts_waiting",
-    "1 while the replica waits, by waiting_for: kafka, redis, contact_index, mirror or breaker. Else 0.",
+    "1 while the replica waits, else 0, by waiting_for: kafka, redis, contact_index, mirror or breaker.",
     ["waiting_for"],
     registry=REGISTRY,
 )

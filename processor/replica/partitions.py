@@ -1,13 +1,13 @@
-"""A partition's life in this replica: a table of states, and what is known of each partition in its state.
+"""A partition's life in this replica: a table of states, and what is known of each partition.
 
-    owed           assigned and paused: its place is not known, not yet or not any more
-    catching up    owed, and its mirror is being brought up to date from the facts
+    owed           assigned and paused: its place is unknown
+    catching up    owed, while its mirror is brought up to date from the facts
     placed         its next offset and its watermark are known: it is read
-    held           placed, and paused while records that were handed over before are used up
-    lost           taken away by a rebalance, or with the session: what was known of it is forgotten
+    held           placed, but paused until records that were handed over before are used up
+    lost           taken away by a rebalance, or lost with the session: it is forgotten
 
-`TRANSITIONS` is all that can happen; anything else is a defect and raises. What happens is noted by `Group` (assigned,
-taken away, held, resumed, rewound) and by `Positions` (behind, given up, placed). Nothing in here speaks to Kafka.
+`TRANSITIONS` is all that can happen; anything else is a defect and raises. `Group` notes what happens (assigned, taken
+away, held, resumed, rewound), and so does `Positions` (behind, given up, placed). Nothing here talks to Kafka.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -36,11 +36,11 @@ class Happening(StrEnum):
 
     ASSIGNED = "assigned"
     BEHIND = "behind"  # a catch-up of its mirror begins
-    GIVEN_UP = "given_up"  # that catch-up ends before it arrives, or while nothing may be placed
+    GIVEN_UP = "given_up"  # that catch-up ends early, or while no partition may be placed
     PLACED = "placed"
-    HELD = "held"  # records of some batch are left over: all that is read is paused
+    HELD = "held"  # records of a batch are left over: every placed partition is paused
     RESUMED = "resumed"
-    REWOUND = "rewound"  # what was handed over is dropped, or everything starts over
+    REWOUND = "rewound"  # its records are dropped, or everything starts over
     TAKEN = "taken"  # revoked, or lost with the session
 
 
@@ -57,7 +57,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happening, State]]] = {
     State.CATCHING_UP: {
         Happening.GIVEN_UP: State.OWED,
         Happening.PLACED: State.PLACED,
-        Happening.REWOUND: State.CATCHING_UP,  # it reads facts, and no events that could be dropped
+        Happening.REWOUND: State.CATCHING_UP,  # it reads facts; it has no events to drop
         Happening.TAKEN: State.LOST,
     },
     State.PLACED: {
@@ -77,8 +77,8 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happening, State]]] = {
 class Placed(msgspec.Struct, frozen=True):
     """Where a partition is: its watermark, and the one that its mirror must hold (None before the first batch).
 
-    `end` is the offset up to which it was read when it had no more: beyond the last record stand only the
-    markers of the transactions that records were written in.
+    `end` is the next offset when it was last read to its end: after the last record there are only the markers of the
+    transactions that wrote records.
     """
 
     watermark: Watermark
@@ -87,9 +87,9 @@ class Placed(msgspec.Struct, frozen=True):
 
 
 class Tenure(msgspec.Struct, eq=False):
-    """One assignment of a partition, from assigned to lost; the next one is another, though the number is the same.
+    """One assignment of a partition, from assigned to lost. The next assignment is another tenure.
 
-    `first_due` is the first record that was dropped: when the partition is read again, it must begin with that.
+    `first_due` is the offset of the first dropped record: when the partition is read again, it must begin there.
     """
 
     number: int
@@ -98,7 +98,7 @@ class Tenure(msgspec.Struct, eq=False):
 
 
 class Partitions:
-    """The partitions of this replica, each with its state; those that are placed with their place."""
+    """The partitions of this replica, each with its state, and the place of each placed one."""
 
     def __init__(self) -> None:
         self._tenures: dict[int, Tenure] = {}
@@ -106,17 +106,17 @@ class Partitions:
 
     @property
     def assigned(self) -> set[int]:
-        """All partitions that the group gave this replica."""
+        """All partitions assigned to this replica."""
         return set(self._tenures)
 
     @property
     def owed(self) -> set[int]:
-        """Those that wait for a place, catching up or not."""
+        """Those without a place, catching up or not."""
         return self._tenures.keys() - self._placed.keys()
 
     @property
     def catching_up(self) -> set[int]:
-        """Those whose mirror is being brought up to date."""
+        """Those that are catching up."""
         return {number for number, tenure in self._tenures.items() if tenure.state is State.CATCHING_UP}
 
     @property
@@ -130,27 +130,27 @@ class Partitions:
         return State.LOST if tenure is None else tenure.state
 
     def tenure(self, number: int) -> Tenure | None:
-        """Return the present assignment of a partition, None where it is lost."""
+        """Return a partition's present assignment, None if it is lost."""
         return self._tenures.get(number)
 
     def assign(self, numbers: Iterable[int]) -> None:
-        """Note what the group gave this replica."""
+        """Note what the group assigned to this replica."""
         for number in numbers:
             self._happens(number, Happening.ASSIGNED)
 
     def take(self, numbers: Iterable[int]) -> None:
-        """Note what was taken away; what is not here any more needs no noting."""
+        """Note what was taken away; partitions that are lost already are ignored."""
         for number in numbers:
             if number in self._tenures:
                 self._happens(number, Happening.TAKEN)
 
     def begin_catch_up(self, number: int) -> None:
-        """Note that a partition's mirror is being brought up to date."""
+        """Note that a partition's catch-up begins."""
         self._happens(number, Happening.BEHIND)
 
-    def end_catch_ups(self, going_on: Collection[int]) -> None:
-        """Note that no catch-ups are under way but these; one that arrived was placed before."""
-        for number in self.catching_up.difference(going_on):
+    def end_catch_ups(self, remaining: Collection[int]) -> None:
+        """Note that only these catch-ups remain; one that is finished was placed before."""
+        for number in self.catching_up.difference(remaining):
             self._happens(number, Happening.GIVEN_UP)
 
     def place(self, number: int, placed: Placed) -> None:
@@ -159,18 +159,18 @@ class Partitions:
         self._placed[number] = placed
 
     def hold(self) -> None:
-        """Note that all that is read is paused."""
+        """Note that all placed partitions are paused."""
         for number in self._placed:
             self._happens(number, Happening.HELD)
 
     def resume(self) -> None:
-        """Note that what was held is read on."""
+        """Note that held partitions are read again."""
         for number in self._placed:
             if self.state(number) is State.HELD:
                 self._happens(number, Happening.RESUMED)
 
     def rewind(self, in_hand: Iterable[Record]) -> None:
-        """Owe the partitions of records that are dropped a place; records of lost partitions are their owner's."""
+        """Owe a place to the partitions of dropped records; skip lost ones: their records are the new owner's."""
         for record in in_hand:
             tenure = self._tenures.get(record.partition)
             if tenure is not None:
@@ -179,34 +179,34 @@ class Partitions:
                 self._happens(record.partition, Happening.REWOUND)
 
     def rewind_everything(self) -> None:
-        """Owe every partition a place, wherever it was: nothing that was dropped is due any more."""
+        """Owe a place to every partition: no dropped record is due any more."""
         for number, tenure in self._tenures.items():
             tenure.first_due = None
             self._happens(number, Happening.REWOUND)
 
     def due(self) -> dict[int, int]:
-        """Return the first record that was dropped, of each partition that has not been read again since."""
+        """Return the offset of the first dropped record of each partition that has not been read again since."""
         return {number: tenure.first_due for number, tenure in self._tenures.items() if tenure.first_due is not None}
 
     def met(self, number: int) -> None:
-        """Note that a partition was read again from the record that was due."""
+        """Note that a partition was read again from its due record."""
         self._tenures[number].first_due = None
 
     def advance(self, watermarks: Mapping[int, Watermark]) -> None:
-        """Note what a batch committed; its mirror must hold the same from now on."""
+        """Note what a batch committed; the mirrors must hold the same from now on."""
         for number, watermark in watermarks.items():
             placed = self._placed.get(number)
-            if placed is not None:  # else it was taken away, or is owed a place, since records were read ahead
+            if placed is not None:  # else reading ahead met a rebalance, and it is lost or owed
                 self._placed[number] = Placed(watermark, watermark, placed.end)
 
     def ended(self, number: int, end: int) -> None:
-        """Note the offset behind all that a partition had."""
+        """Note the next offset of a partition that was read to its end."""
         placed = self._placed.get(number)
         if placed is not None:
             self._placed[number] = replace(placed, end=end)
 
     def ends(self) -> dict[int, int]:
-        """Return the next offset of each partition that was read to its end, where that is beyond its watermark."""
+        """Return the next offset of each partition that was read to its end, if that is beyond its watermark."""
         return {number: placed.end for number, placed in self._placed.items() if placed.end > placed.watermark.source}
 
     def _happens(self, number: int, what: Happening) -> None:

@@ -1,16 +1,16 @@
-"""Where each partition starts: from the committed watermark, the mirror and the topics' ends.
+"""Decides where each partition starts, from the committed watermark, the mirror and the topics' ends.
 
-A partition that is owed a place (just assigned, or rewound) is placed here. The mirror is read first and
-the committed offset after it, so that in a healthy deployment the mirror is never the newer of the two.
+This places partitions that are owed a place (just assigned, or rewound). It reads the mirror first and the committed
+offset second, so that in a healthy deployment the mirror is never the newer of the two.
 
     committed offset   mirror             then
-    none               none               from the start, if the partition never produced anything
-    W                  W                  go on; no fact is read
-    W                  older or missing   catch up from the facts, then go on
+    none               none               start at the earliest record, if the partition has no output
+    W                  W                  continue; no fact is read
+    W                  older or missing   catch up from the facts, then continue
     W                  newer              stop: offsets were moved back, restored or lost
 
-Everything else that does not fit together is a StopError, each with a line that says how to go on:
-records lost to retention, topics made anew, partition counts that differ, offsets beyond an end.
+Any other contradiction is a StopError whose line says what to do: records lost to retention, recreated topics,
+partition counts that differ, offsets beyond an end.
 """
 
 import time
@@ -36,17 +36,17 @@ from processor.state.history import last_outputs
 from processor.state.mirror import Mark, Mirror
 from processor.state.watermark import Lineage, Watermark, contacts_of, watermark_of
 
-_COMMITTED_WAIT_S: Final = (0.3, 3.0)  # at first, and at most: a far coordinator needs longer
+_COMMITTED_WAIT_S: Final = (0.3, 3.0)  # first, and at most: a distant coordinator needs longer
 _PACE_S: Final = 0.3
 _CATCH_UP_WAIT_S: Final = 0.1
-# How long events are waited for: usually; with nothing placed, since a poll in which partitions are assigned goes on
-# for its whole time; with a catch-up that waits for facts; with one that reads.
+# How long to wait for events: usually; with nothing placed (a poll that assigns partitions lasts its whole timeout);
+# with a catch-up that waits for facts; with one that reads.
 _EVENTS_WAIT_S: Final = (0.1, 0.02, 0.01, 0.0)
 log = get_logger()
 
 
 class _Bounds(msgspec.Struct, frozen=True):
-    """What the topics hold of the owed partitions: offsets by partition."""
+    """The ends and starts of the owed partitions: offsets by partition."""
 
     events_start: Mapping[int, int]
     events_end: Mapping[int, int]
@@ -55,7 +55,7 @@ class _Bounds(msgspec.Struct, frozen=True):
 
 
 class Positions:
-    """Places the partitions of the group that are owed a place."""
+    """Places the partitions that are owed a place."""
 
     def __init__(self, settings: Settings, partitions: Partitions, group: Group, mirror: Mirror, found: Found) -> None:
         self._settings = settings
@@ -69,21 +69,21 @@ class Positions:
         self._catchup = CatchUp(settings, mirror, Line(found.redis))
         self._fence = Fence(settings, found.cluster)
         self._claimed: set[int] = set()
-        self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # the last place of each partition
+        self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # each partition's last logged place
         self._not_before = 0.0
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._pending_since: float | None = None
 
     @property
     def events_wait_s(self) -> float:
-        """How long events may be waited for: a catch-up that reads goes on at once, one that waits takes no core."""
+        """How long to wait for events: short enough for catch-ups that read, long enough to leave a core idle."""
         usually, unplaced, waiting, reading = _EVENTS_WAIT_S
         if not self._catchup.partitions:
             return usually if self._partitions.placed else unplaced
         return waiting if self._catchup.is_waiting else reading
 
     def settle(self) -> None:
-        """Place what is owed as far as that goes now; returns soon, and is called again before each batch."""
+        """Place the owed partitions that can be placed now. Returns soon; call it before each batch."""
         self._keep_catch_ups()
         owed = sorted(self._partitions.owed - self._partitions.catching_up)
         if owed and time.monotonic() >= self._not_before:
@@ -96,17 +96,17 @@ class Positions:
         self._fence.look()
 
     def catch_up(self) -> None:
-        """Go on with the catch-ups alone; a partition that arrives stays owed, and is placed by the next `settle`."""
+        """Continue only the catch-ups; a partition that has caught up stays owed until the next `settle`."""
         self._keep_catch_ups()
         self._catchup.step(_CATCH_UP_WAIT_S)
         self._partitions.end_catch_ups(self._catchup.partitions)
 
     def _keep_catch_ups(self) -> None:
-        """Go on only with the catch-ups of partitions that are still in the same tenure."""
+        """Drop catch-ups of partitions that are not in the same tenure any more."""
         self._catchup.keep({number: self._partitions.tenure(number) for number in self._partitions.catching_up})
 
     def _claim(self) -> None:
-        """Write this member's claim on what it was given, before its first batch with it."""
+        """Write this replica's claim on newly placed partitions, before its first batch with them."""
         self._claimed &= self._partitions.assigned
         new = self._partitions.placed.keys() - self._claimed
         if new:
@@ -114,7 +114,7 @@ class Positions:
             self._claimed |= new
 
     def drop(self, *, catch_ups: bool = True) -> None:
-        """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed anew."""
+        """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed again."""
         if catch_ups:
             self._catchup.close()
             self._partitions.end_catch_ups(())
@@ -125,7 +125,7 @@ class Positions:
         marks = self._mirror.marks(owed)
         self._fence.watch({partition: mark.claim for partition, mark in marks.items()})
         committed = self._group.committed(owed, self._wait_s)
-        if committed is None:  # a predecessor's transaction is pending: wait, while other partitions go on
+        if committed is None:  # a predecessor's transaction is pending: wait, while other partitions continue
             self._not_before = time.monotonic() + _PACE_S
             self._wait_s = min(self._wait_s * 2, _COMMITTED_WAIT_S[1])
             self._log_pending(owed)
@@ -147,16 +147,16 @@ class Positions:
                 self._place_committed(entry, mark, bounds)
 
     def _log_pending(self, owed: list[int]) -> None:
-        """Log once that a predecessor's transaction holds the committed offsets open."""
+        """Log once that a predecessor's transaction delays the committed offsets."""
         if self._pending_since is None:
             self._pending_since = time.monotonic()
             log.info("partition.pending", partitions=owed)
 
     def _has_moved(self, committed: list[TopicPartition], processed: Mapping[int, int]) -> bool:
-        """Compare committed offsets with what the outputs say was processed; tell whether to look anew.
+        """Compare committed offsets with how far the outputs go; return whether to look again.
 
-        Outputs beyond a committed offset may be a later owner's, whose commit is seen when asked again. Raises
-        StopError where it is not.
+        Outputs beyond a committed offset may be a later owner's: asking again then shows its commit. Raises StopError
+        if it does not.
         """
         below = [entry for entry in committed if 0 <= entry.offset < processed.get(entry.partition, 0)]
         if not below:
@@ -176,7 +176,7 @@ class Positions:
         )
 
     def _place_fresh(self, partition: int, mark: Watermark | None, processed: int | None, bounds: _Bounds) -> None:
-        """Start at the earliest record, but only where nothing was ever produced."""
+        """Start at the earliest record, but only if there never was an output."""
         restore = processed
         if mark is not None:
             restore = max(restore or 0, mark.source)
@@ -185,7 +185,7 @@ class Positions:
                 f"the group {self._settings.group_id} has no committed offset for {self._settings.events_topic}"
                 f"[{partition}], yet facts or rejected records were written up to source offset {restore - 1}: "
                 f"the offsets are lost; the offset to restore is {restore}, which `order-facts state recover` sets; "
-                "if the events topic was deleted and made anew, take a new group_id with a new facts_topic and "
+                "if the events topic was deleted and recreated, take a new group_id with a new facts_topic and "
                 "rejected_topic instead"
             )
         start = bounds.events_start[partition]
@@ -211,7 +211,7 @@ class Positions:
         self._group.place(partition, placed)
         place = (self._partitions.tenure(partition), placed.watermark)
         if self._logged.get(partition) == place:
-            return  # a retry that finds everything where it was is no news
+            return  # a retry that finds everything as it was is not worth a line
         self._logged[partition] = place
         log.info(
             "partition.positioned",
@@ -227,8 +227,8 @@ class Positions:
         if watermark.source < start:
             raise StopError(
                 f"{events}[{partition}]: up to {start - watermark.source} events were lost to retention, from offset "
-                f"{watermark.source}, which is committed, to {start}, where the topic begins; to go on without them: "
-                "order-facts state recover --accept-loss"
+                f"{watermark.source}, which is committed, to {start}, where the topic begins; to continue without "
+                "them: order-facts state recover --accept-loss"
             )
         if watermark.source > end:
             raise StopError(
@@ -239,7 +239,7 @@ class Positions:
             raise StopError(
                 f"{facts}[{partition}]: facts were committed up to offset {watermark.facts}, but the topic ends at "
                 f"{bounds.facts_end[partition]}: facts were lost on the brokers; take a new group_id with a new "
-                "facts_topic and rejected_topic to write all facts anew"
+                "facts_topic and rejected_topic to write all facts again"
             )
 
     def _check_rebuild(self, partition: int, mark: Watermark | None, bounds: _Bounds) -> None:
@@ -248,7 +248,7 @@ class Positions:
             raise StopError(
                 f"{self._settings.facts_topic}[{partition}]: facts below offset {start} were deleted, so that the "
                 "orders' state cannot be rebuilt; take a new group_id with a new facts_topic and rejected_topic to "
-                "write all facts anew"
+                "write all facts again"
             )
 
     def _check_topics(self) -> None:
@@ -257,7 +257,7 @@ class Positions:
         for role in ("events", "facts", "rejected"):
             was, found = getattr(self._topics, role), getattr(now, role)
             if was.topic_id != found.topic_id:
-                raise StopError(f"the topic {was.name} was deleted and made anew while this ran: start again")
+                raise StopError(f"the topic {was.name} was deleted and recreated while this ran: start again")
         self._topics = now
 
     def _bounds(self, partitions: list[int]) -> _Bounds:
@@ -274,7 +274,7 @@ class Positions:
 
 
 def _not_mirrored(committed: list[TopicPartition], marks: Mapping[int, Mark]) -> list[int]:
-    """Return the partitions that have no committed offset, or whose mirror is not as far: their outputs tell more."""
+    """Return the partitions without a committed offset, or whose mirror has another: their outputs say more."""
     return [
         entry.partition
         for entry in committed

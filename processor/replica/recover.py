@@ -1,8 +1,8 @@
-"""`state recover`: the group's offsets are set to where the outputs and the mirror say that events were processed.
+"""`state recover`: sets the group's offsets to where the outputs and the mirror say that events were processed.
 
-For a group whose offsets were lost, moved back, or written by another tool. Nothing is processed and no
-output is written; the group must have no members and no transaction may be open. One partition's outputs
-are written in the order of their sources, so that the last of each is the highest.
+For a group whose offsets were lost, moved back, or written by another tool. It processes nothing and writes no output.
+The group must have no members, and no transaction may be open. A partition's outputs are in the order of their source
+offsets, so the last one of each topic is the highest.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from processor.state.watermark import Watermark, is_own_metadata, metadata_text,
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """What became of one partition's committed offset; `before` is None where there was none that can be used."""
+    """A partition's committed offset before and after; `before` is None if there was none that can be used."""
 
     partition: int
     before: Watermark | None
@@ -34,9 +34,8 @@ class Recovered(msgspec.Struct, frozen=True):
 def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
     """Set what is missing or too low, partition by partition.
 
-    With `accept_loss` an offset that the events topic no longer holds is moved up to its start. Raises
-    StopError where replicas run, a transaction is open, a topic was made anew, or events would be lost
-    without that flag.
+    With `accept_loss` an offset that the events topic no longer holds is moved up to its start. Raises StopError if
+    replicas run, a transaction is open, a topic was recreated, or events would be lost without that flag.
     """
     found = startup.check(settings)
     _require_quiet(settings, found)
@@ -51,7 +50,7 @@ def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
         if not is_same_events_topic(settings, found.cluster, partition, last):
             raise StopError(
                 f"{settings.events_topic}[{partition}] is not the topic that the outputs were made from (it was "
-                "deleted and made anew); take a new group_id with a new facts_topic and rejected_topic"
+                "deleted and recreated); take a new group_id with a new facts_topic and rejected_topic"
             )
     for partition in partitions:
         mark, last_output = marks[partition].watermark, outputs.get(partition)
@@ -84,7 +83,7 @@ def _recover_one(
     if lost and not accept_loss:
         raise StopError(
             f"{settings.events_topic}[{partition}]: up to {lost} events from offset {after.source} were lost to "
-            f"retention before they were processed; to go on without them: order-facts state recover --accept-loss"
+            f"retention before they were processed; to continue without them: order-facts state recover --accept-loss"
         )
     after = Watermark(after.source + lost, after.facts)
     if after != before:
@@ -93,7 +92,7 @@ def _recover_one(
 
 
 def _usable(entry: TopicPartition | None, found: Found) -> Watermark | None:
-    """Return a committed offset's watermark, None where another tool wrote it. Raises StopError for another lineage."""
+    """Return a committed offset's watermark, None if another tool wrote it. Raises StopError for another lineage."""
     if entry is None or entry.offset < 0 or not is_own_metadata(entry):
         return None
     return watermark_of(entry, found.lineage)
@@ -114,8 +113,8 @@ def _require_quiet(settings: Settings, found: Found) -> None:
 
 
 def _committed(settings: Settings, found: Found) -> dict[int, TopicPartition]:
-    # Asked by a consumer that never joins: the admin client's own question for offsets can crash the process
-    # while the group's coordinator is coming up (librdkafka issue 5040).
+    # A consumer that never joins asks for them: the admin client's own request for offsets can crash the process
+    # while the group's coordinator starts (librdkafka issue 5040).
     asked = [TopicPartition(settings.events_topic, p) for p in range(found.topics.events.partitions)]
     consumer = reader(settings, **{"group.id": settings.group_id})
     try:

@@ -1,4 +1,4 @@
-"""A batch's delivery reports: the facts' offsets, and which records the broker refused for their size."""
+"""A batch's delivery reports: the facts' offsets, and the records that the broker refused for their size."""
 
 from confluent_kafka import KafkaError, Message
 
@@ -6,16 +6,16 @@ from processor.kafka.deliveries import Deliveries
 
 
 class BatchDeliveries(Deliveries):
-    """The delivery reports of one batch of facts and rejected records, as far as they are asked for."""
+    """The delivery reports of one batch's facts and rejected records, as far as they were requested."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.facts_offsets: dict[int, int] = {}  # by partition, of the last fact reported
-        self.too_large: set[tuple[int, int]] = set()  # partition and offset of rejected records that can be cut
-        self.refused_by: str | None = None  # the topic that refused for its size what cannot be cut
+        self.facts_offsets: dict[int, int] = {}  # by partition: the offset of the last fact reported
+        self.too_large: set[tuple[int, int]] = set()  # partition and offset of refused records that can be cut
+        self.refused_by: str | None = None  # the topic that refused a record, for its size, that cannot be cut
 
     def fact(self, error: KafkaError | None, message: Message) -> None:
-        """Take the report of a fact."""
+        """Take a fact's report."""
         offset, partition = message.offset(), message.partition()
         if error is not None:
             self.whole(error, message)

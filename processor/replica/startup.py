@@ -1,7 +1,7 @@
-"""What must hold before the first record is read; each refusal is one clear line.
+"""Checks what must hold before the first record is read; each refusal is one clear line.
 
-`check` is the start of `run` and the substance of the command `check`: services that answer, topics that
-fit together, a Redis that keeps what it is given, a secret for the contact index.
+`run` and the command `check` both begin with `check`: services answer, topics fit together, Redis does not evict, the
+contact index has a secret.
 """
 
 import time
@@ -24,7 +24,7 @@ _PACE_S: Final = 0.2
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the start found: the connections, the topics, and what makes this deployment's state its own."""
+    """What the start found: connections, topics, the lineage, the contact index, the largest produce batch."""
 
     cluster: Cluster
     redis: redis.Client
@@ -37,8 +37,8 @@ class Found(msgspec.Struct, frozen=True):
 def check(settings: Settings) -> Found:
     """Return what the processor works with, or refuse.
 
-    Raises UsageError for a missing setting, UnreachableError where a service does not answer within
-    startup_timeout_s, StopError where topics, access rights or Redis are not as they must be.
+    Raises UsageError for a missing setting, UnreachableError if a service does not answer within startup_timeout_s,
+    StopError if topics, access rights or Redis are not as they must be.
     """
     if settings.identifier_key is None:
         raise UsageError(
@@ -54,10 +54,10 @@ def check(settings: Settings) -> Found:
         redis.wait(client, settings)
         try:
             return _found(settings, cluster, cluster_id, client)
-        except RetryError as error:  # a broker that answered and went away is one that did not answer yet
+        except RetryError as error:  # a broker answered and went away: ask again
             client.close()
             if time.monotonic() >= deadline:
-                raise UnreachableError(f"{error}; Kafka answered at first, then not") from error
+                raise UnreachableError(f"{error}; Kafka answered at first, then no more") from error
             time.sleep(_PACE_S)
 
 

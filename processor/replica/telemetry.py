@@ -1,8 +1,7 @@
-"""What operators see of a replica: log lines, metrics and health, from what the service tells it.
+"""What operators see of a replica: log lines, metrics and health.
 
-Nothing in here changes what the service does. One line and one set of metrics a committed batch, one
-line of totals every ten seconds; what the replica waits for, from the first failure until a round goes
-through again.
+Nothing here changes what the service does. It writes one line and one set of metrics for each committed batch, and one
+line of totals every ten seconds. It says what the replica waits for, from the first failure until a turn succeeds.
 """
 
 import resource
@@ -31,7 +30,7 @@ class Telemetry:
         self.health = Health()
         self._server = HealthServer(self.health, http_port)
         self._counts: Counter[str] = Counter(events=0, facts=0, ignored=0, invalid=0)
-        self._told_s = time.monotonic()
+        self._totals_s = time.monotonic()  # when the last totals were logged
         self._events_then = 0
         self._waiting_for: str | None = None
         self._waiting_since_s = 0.0
@@ -43,7 +42,7 @@ class Telemetry:
         return self._waiting_for
 
     def committed(self, folded: Folded, times_ms: Mapping[Step, float]) -> None:
-        """Tell of a batch that is in Kafka for good."""
+        """Report a committed batch."""
         outcomes = folded.outcomes
         ignored, invalid = outcomes[Outcome.IGNORED], outcomes[Outcome.INVALID]
         self._counts.update(events=len(folded.outputs), facts=folded.facts, ignored=ignored, invalid=invalid)
@@ -68,12 +67,12 @@ class Telemetry:
         )
 
     def aborted(self, recovery: str, error: str, step: str, records: int) -> None:
-        """Tell of a round that failed, at a step, with so many records in hand."""
+        """Report a turn that failed: the recovery, the step, and the number of records of its batch."""
         metrics.RECOVERIES.labels(recovery).inc()
         log.warning("batch.aborted", recovery=recovery, error=error, step=step, records=records)
 
     def waiting(self, waiting_for: str, error: str) -> int:
-        """Note what the replica waits for; return how many times in a row it has come to that."""
+        """Note what the replica waits for; return how many times in a row it has had to wait."""
         if self._waiting_for is None:
             self._waiting_since_s = time.monotonic()
         elif self._waiting_for != waiting_for:
@@ -94,7 +93,7 @@ class Telemetry:
         self._waiting_for, self._attempts = None, 0
 
     def turned(self, placed: int, catching_up: int, owed: int) -> None:
-        """Note that the loop turned, and how its partitions are."""
+        """Note that the loop turned, and how many partitions are in each state."""
         for state, count in (("placed", placed), ("catching_up", catching_up), ("owed", owed)):
             metrics.PARTITIONS.labels(state).set(count)
         self.health.turned()
@@ -110,14 +109,14 @@ class Telemetry:
         self.health.lacks(missing)
 
     def is_due(self) -> bool:
-        """Tell whether the line of totals is due."""
-        return time.monotonic() - self._told_s >= STATS_EVERY_S
+        """Return whether the line of totals is due."""
+        return time.monotonic() - self._totals_s >= STATS_EVERY_S
 
-    def tell(self, lag_records: int | None, partitions: list[int]) -> None:
-        """Log the totals, and the rate since the last time."""
+    def log_totals(self, lag_records: int | None, partitions: list[int]) -> None:
+        """Log the totals, and the rate since the last line."""
         now_s = time.monotonic()
-        rate = (self._counts["events"] - self._events_then) / (now_s - self._told_s)
-        self._told_s, self._events_then = now_s, self._counts["events"]
+        rate = (self._counts["events"] - self._events_then) / (now_s - self._totals_s)
+        self._totals_s, self._events_then = now_s, self._counts["events"]
         if lag_records is not None:
             metrics.LAG.set(lag_records)
         log.info(
@@ -138,7 +137,7 @@ class Telemetry:
 
 
 def _rss_bytes() -> int:
-    """Return the memory this process holds now; where the system does not say, the most it ever held."""
+    """Return the memory that this process holds now; if the system does not report that, the most it ever held."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     except OSError:

@@ -1,4 +1,4 @@
-"""How long each step of a turn took, and the step that it is at."""
+"""How long each step of a turn took, and which step it is at."""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class Step(StrEnum):
 
 
 class Timing:
-    """The times of a turn's steps, in ms, by step; `step` is the one it is at, or was at last."""
+    """The times of a turn's steps in ms, by step; `step` is the present or the last one."""
 
     def __init__(self) -> None:
         self.step = Step.PLACING
@@ -27,7 +27,7 @@ class Timing:
 
     @contextmanager
     def of(self, step: Step) -> Iterator[None]:
-        """Time what is done inside as a step, whether it raises or not."""
+        """Time the block as a step, even if it raises."""
         self.step = step
         self.times_ms[step] = 0.0
         started = time.perf_counter()
@@ -37,6 +37,6 @@ class Timing:
             self.times_ms[step] = round((time.perf_counter() - started) * 1000, 3)
 
     def take_over(self, earlier: "Timing") -> None:
-        """Go on from steps that were timed elsewhere."""
+        """Take over the times of steps that were timed elsewhere."""
         self.times_ms |= earlier.times_ms
         self.step = earlier.step

@@ -2,8 +2,8 @@
 
 A setting is taken from the first of: the command line, the environment (`ORDER_FACTS_` and the name in
 capitals, or `ORDER_FACTS_<NAME>_FILE`: a file that holds it), the TOML file of `--config`, its default.
-`load` gives a checked `Settings` or raises UsageError with one line that names the setting. `rules` says what the
-settings make of the rules. Never asks a service.
+`load` returns checked `Settings`, or raises UsageError with one line that names the setting. `rules` turns settings
+into the domain's rules. Never asks a service.
 """
 
 from processor.settings.fields import REPLAY, SECRETS, IdentificationRule, Settings, description

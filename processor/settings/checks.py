@@ -1,6 +1,6 @@
-"""What no type can say of the settings: what is not there yet, what cannot be, and what contradicts itself.
+"""Checks that types cannot express: values not supported yet, impossible values, contradictions.
 
-Each refusal is one line that names the setting and says what to put there; it never repeats a secret.
+Each refusal is one line that names the setting and says what to put there. It never repeats a secret.
 """
 
 import re
@@ -18,21 +18,21 @@ _REDIS_OPTIONS: Final = frozenset(
 
 
 def check(settings: Settings) -> None:
-    """Raise UsageError for the first setting that cannot be."""
+    """Raise UsageError for the first setting that is wrong."""
     if settings.wire_format == "confluent":
         raise UsageError("setting wire_format: confluent is not supported yet; put single-object there")
     if settings.schema_registry_url is not None:
         raise UsageError("setting schema_registry_url: only wire_format=confluent uses it; remove it")
     if settings.instance_id == REPLAY:
         raise UsageError(
-            f"setting instance_id: {REPLAY} is what `rejected replay` is called; give the replica another name"
+            f"setting instance_id: {REPLAY} is the name of `rejected replay`; give the replica another name"
         )
     _check_redis_url(settings.redis_url)
     try:
         ZoneInfo(settings.time_zone)
     except (KeyError, ValueError, OSError) as error:
         raise UsageError(
-            f"setting time_zone: {settings.time_zone!r} is no time zone; put a name such as Europe/Kyiv there"
+            f"setting time_zone: {settings.time_zone!r} is not a time zone; put a name such as Europe/Kyiv there"
         ) from error
     if settings.default_currency is not None and not re.fullmatch(r"[A-Za-z]{3}", settings.default_currency):
         raise UsageError("setting default_currency: put three letters there, such as EUR")
@@ -49,7 +49,7 @@ def _check_redis_url(url: str) -> None:
         parts = urlsplit(url)
     except ValueError:  # its text may repeat the password
         raise UsageError(
-            "setting redis_url: it is no address; begin with redis://, rediss:// or unix://, "
+            "setting redis_url: it is not an address; begin with redis://, rediss:// or unix://, "
             "and write special characters as %XX"
         ) from None
     scheme = parts.scheme
@@ -63,11 +63,11 @@ def _check_redis_url(url: str) -> None:
     try:
         port = parts.port
     except ValueError as error:
-        raise UsageError("setting redis_url: the port is no number from 0 to 65535") from error
+        raise UsageError("setting redis_url: the port is not a number from 0 to 65535") from error
     if scheme == "unix" and (not parts.path.strip("/") or port is not None):
         raise UsageError("setting redis_url: put the path of a socket there, unix:///path/to/redis.sock")
     if scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path, re.ASCII):
-        raise UsageError("setting redis_url: after the address stands the number of a database, such as /0")
+        raise UsageError("setting redis_url: put the number of a database after the address, such as /0")
     for name, _ in parse_qsl(parts.query, keep_blank_values=True):
         if name not in _REDIS_OPTIONS:
             raise UsageError(f"setting redis_url: unknown option {name}; known are {', '.join(sorted(_REDIS_OPTIONS))}")

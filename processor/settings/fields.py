@@ -1,4 +1,4 @@
-"""The settings, each with its type, its default and the line that explains it."""
+"""The settings: each with its type, its default and a line that explains it."""
 
 import socket
 from typing import Annotated, Final, Literal, get_type_hints
@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
-REPLAY: Final = "replay"  # what `rejected replay` is called in the group's name and as a producer: no replica is
+REPLAY: Final = "replay"  # names `rejected replay` in its group and as a producer: no replica may have this name
 
 Name = Annotated[str, Meta(min_length=1, pattern=r"^\S+$")]
 InstanceName = Annotated[str, Meta(min_length=1, pattern=r"^[^\s/]+$")]
@@ -15,7 +15,7 @@ KafkaProperties = dict[str, str | int | bool | float]
 
 
 class IdentificationRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An event's parameter that holds a value of a contact's field (D14)."""
+    """An event's parameter whose value identifies a contact by one of its fields (D14)."""
 
     parameter: Annotated[str, Meta(min_length=1, max_length=100)]
     field: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -30,45 +30,44 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     group_id: Annotated[Name, Meta(description="consumer group of the replicas")] = "order-facts"
     instance_id: Annotated[
-        InstanceName, Meta(description="name of this replica: stable, and different for each (default: host name)")
+        InstanceName, Meta(description="name of this replica: stable, different for each (default: host name)")
     ] = msgspec.field(default_factory=socket.gethostname)
     events_topic: Annotated[TopicName, Meta(description="topic of order events, the input")] = "order-events"
     contacts_topic: Annotated[TopicName, Meta(description="topic of contacts, the input of the contact index")] = (
         "contacts"
     )
     facts_topic: Annotated[TopicName, Meta(description="topic of order facts, the output")] = "order-facts"
-    rejected_topic: Annotated[TopicName, Meta(description="topic of events that became no fact")] = (
+    rejected_topic: Annotated[TopicName, Meta(description="topic of rejected records, the other output")] = (
         "order-events-rejected"
     )
     wire_format: Annotated[Literal["single-object", "confluent"], Meta(description="framing of Avro values")] = (
         "single-object"
     )
     schema_registry_url: Annotated[str | None, Meta(description="schema registry of wire_format=confluent")] = None
-    max_batch: Annotated[
-        int, Meta(ge=1, le=100_000, description="most records in one batch, that is in one transaction")
-    ] = 5_000
+    max_batch: Annotated[int, Meta(ge=1, le=100_000, description="most records in one batch: one transaction")] = 5_000
     max_event_bytes: Annotated[
         int, Meta(ge=1, le=64 << 20, description="an event whose value is larger is rejected as oversized")
     ] = 1 << 20
     max_fact_bytes: Annotated[
         int, Meta(ge=1, le=64 << 20, description="an event whose fact would be larger is rejected")
     ] = 900_000
-    time_zone: Annotated[str, Meta(description="zone of dates without an offset")] = "UTC"
+    time_zone: Annotated[str, Meta(description="time zone of dates without an offset")] = "UTC"
     default_currency: Annotated[
-        str | None, Meta(description="currency of orders created without one, three letters")
+        str | None, Meta(description="currency of orders created without one: three letters")
     ] = None
     item_profile: Annotated[
-        Literal["strict", "lenient"], Meta(description="attributes an item needs: all six, or id and quantity")
+        Literal["strict", "lenient"], Meta(description="attributes that an item needs: all six, or id and quantity")
     ] = "strict"
     identification: Annotated[
         tuple[IdentificationRule, ...],
         Meta(description='JSON list of {"parameter", "field"}: replaces the default identifiers'),
     ] = ()
     on_owner_conflict: Annotated[
-        Literal["reject", "reassign"], Meta(description="an event that finds another contact than the order's")
+        Literal["reject", "reassign"],
+        Meta(description="what an event does that finds another contact than the order's"),
     ] = "reject"
     on_duplicate_create: Annotated[
-        Literal["ignore", "update"], Meta(description="orderCreated for an order that exists")
+        Literal["ignore", "update"], Meta(description="what orderCreated does to an order that exists")
     ] = "ignore"
     kafka: Annotated[
         KafkaProperties, Meta(description="JSON table of librdkafka properties for security and tuning")
@@ -76,27 +75,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     identifier_key: Annotated[
         str | None, Meta(description="secret of the contact index's hashes, 16 characters or more")
     ] = None
-    partitions: Annotated[int, Meta(ge=1, le=10_000, description="partitions of what `topics create` makes")] = 6
-    startup_timeout_s: Annotated[float, Meta(gt=0, le=86_400, description="how long a service may take to answer")] = (
-        60.0
-    )
+    partitions: Annotated[
+        int, Meta(ge=1, le=10_000, description="partitions of topics that `topics create` creates")
+    ] = 6
+    startup_timeout_s: Annotated[
+        float, Meta(gt=0, le=86_400, description="how many seconds a service may take to answer")
+    ] = 60.0
     breaker_window: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="how many events the breaker judges at once")
+        int, Meta(ge=1, le=1_000_000, description="how many of the last events the breaker judges")
     ] = 1_000
     breaker_max_invalid_ratio: Annotated[
-        float, Meta(ge=0, le=1, description="share of invalid events in that window that trips the breaker")
+        float, Meta(ge=0, le=1, description="the breaker trips above this share of invalid events in its window")
     ] = 0.5
     breaker_action: Annotated[
-        Literal["warn", "pause"], Meta(description="what a tripped breaker does: log, or stop consuming")
+        Literal["warn", "pause"], Meta(description="what a tripped breaker does: log it, or also stop consuming")
     ] = "warn"
-    breaker_pause_s: Annotated[float, Meta(ge=0, description="how long it stops; 0: until the signal SIGUSR1")] = 60.0
+    breaker_pause_s: Annotated[
+        float, Meta(ge=0, description="how many seconds consuming stops; 0: until the signal SIGUSR1")
+    ] = 60.0
     replay_max_rounds: Annotated[
-        int, Meta(ge=1, description="how often `rejected replay` sends the same event back")
+        int, Meta(ge=1, description="how often `rejected replay` sends the same event back, at most")
     ] = 3
     http_port: Annotated[int, Meta(ge=0, le=65_535, description="port of /livez, /readyz and /metrics; 0: none")] = 0
-    log_format: Annotated[Literal["json", "console"], Meta(description="form of the log lines")] = "json"
+    log_format: Annotated[Literal["json", "console"], Meta(description="format of the log lines")] = "json"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="least level that is logged")
+        Literal["debug", "info", "warning", "error"], Meta(description="lowest level that is logged")
     ] = "info"
 
 

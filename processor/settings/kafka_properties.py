@@ -2,25 +2,25 @@
 
 from typing import Final
 
-# What the guarantee rests on, and why: the setting `kafka` must not change it.
+# why -> the properties. The guarantee rests on them.
 RESERVED_BECAUSE: Final[dict[str, tuple[str, ...]]] = {
-    "only committed records are read; it also makes the client wait for stable offsets": ("isolation.level",),
-    "a lost offset is a decision, never a silent jump; the end of a partition is counted on": (
+    "reads committed records only, and makes the client wait for stable offsets": ("isolation.level",),
+    "a lost offset must stop the program, never skip events; the program needs each partition's end reported": (
         *("auto.offset.reset", "enable.partition.eof"),
     ),
-    "offsets are committed by the transaction only": ("enable.auto.commit", "enable.auto.offset.store"),
-    "a transaction needs them as they are": (
+    "only the transaction commits offsets": ("enable.auto.commit", "enable.auto.offset.store"),
+    "a transaction needs these values": (
         *("acks", "request.required.acks", "enable.idempotence", "enable.gapless.guarantee"),
         *("max.in.flight", "max.in.flight.requests.per.connection"),
     ),
-    "they say who this member is, and how it is given partitions": (
+    "they identify this member of the group and decide how it gets partitions": (
         *("transactional.id", "group.id", "group.instance.id", "group.protocol", "group.remote.assignor"),
         "partition.assignment.strategy",
     ),
-    "an order's events must meet in one partition, whoever sends them": ("partitioner",),
-    "the client checks it before compression, and it would stop a partition for ever; the topic's limit decides": (
+    "all events of an order must reach one partition, whoever sends them": ("partitioner",),
+    "the client checks it before compression: one record could stop a partition for ever; the topic's limit decides": (
         "message.max.bytes",
     ),
-    "they have settings of their own": ("bootstrap.servers", "metadata.broker.list", "client.id"),
+    "other settings set them": ("bootstrap.servers", "metadata.broker.list", "client.id"),
 }
 RESERVED_KAFKA_PROPERTIES: Final = frozenset(name for names in RESERVED_BECAUSE.values() for name in names)

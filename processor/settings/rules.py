@@ -1,4 +1,4 @@
-"""What the settings make of the rules: the one place where the two meet."""
+"""Turns settings into the domain's rules: the only place where the two meet."""
 
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ def identification_of(settings: Settings) -> Identification:
 
 
 def rules_of(settings: Settings) -> Rules:
-    """Return what the settings make of the rules."""
+    """Return the rules as configured."""
     currency = settings.default_currency
     return Rules(
         parsing=Parsing(

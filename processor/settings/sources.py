@@ -1,4 +1,4 @@
-"""Where settings come from: the command line, the environment, files; and how each mistake is reported."""
+"""Reads settings from the command line, the environment and files, and reports each mistake."""
 
 import difflib
 import os
@@ -14,7 +14,7 @@ from processor.settings.checks import check
 from processor.settings.fields import HINTS, SECRETS, Settings, description
 
 ENVIRONMENT_PREFIX: Final = "ORDER_FACTS_"
-_TEST_PREFIX: Final = "ORDER_FACTS_TEST_"  # settings of the tests' services, none of the program's
+_TEST_PREFIX: Final = "ORDER_FACTS_TEST_"  # for the tests' services, not for the program
 _FILE_SUFFIX: Final = "_FILE"
 _JSON_SETTINGS: Final = frozenset({"identification", "kafka"})
 
@@ -74,7 +74,7 @@ def _read_secret(variable: str, path: str) -> str:
 
 
 def _convert(name: str, value: Any, origin: str, *, text: bool = True) -> Any:
-    """Return the setting's typed value; `text` tells that the source holds texts only."""
+    """Return the setting's typed value; `text`: the source holds only strings."""
     try:
         if text and name in _JSON_SETTINGS:
             value = msgspec.json.decode(value)

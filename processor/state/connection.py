@@ -1,4 +1,4 @@
-"""The Redis connection: how it is made, what its errors ask for, and the one setting it must have."""
+"""The Redis connection: how it is opened, what its errors ask for, and the one setting that the server must have."""
 
 import time
 from collections.abc import Callable
@@ -19,11 +19,11 @@ SOCKET_TIMEOUT_S: Final = 5.0  # a stopped server would hang a call for ever
 
 
 def connect(settings: Settings) -> Client:
-    """Return a client; nothing is sent yet. A call is never repeated by the client: recovery does that."""
+    """Return a client; it sends nothing yet. The client never repeats a call: recovery does that."""
     try:
         return _client(settings)
     except (ValueError, TypeError) as error:
-        raise UsageError("setting redis_url: it is no address that the Redis client takes") from error
+        raise UsageError("setting redis_url: the Redis client does not accept this address; correct it") from error
 
 
 def _client(settings: Settings) -> Client:
@@ -39,7 +39,7 @@ def _client(settings: Settings) -> Client:
 
 
 def wait(client: Client, settings: Settings) -> None:
-    """Return once the server answers and keeps what it is given.
+    """Return once the server answers and has the right eviction policy.
 
     Raises UnreachableError after startup_timeout_s, StopError for a wrong password or eviction policy.
     """
@@ -59,7 +59,7 @@ def wait(client: Client, settings: Settings) -> None:
 
 
 def check_policy(client: Client) -> None:
-    """Connect, and so have `_on_connect` check the server. Raises StopError, or RedisError without an answer."""
+    """Connect, so that `_on_connect` checks the server. Raises StopError, or RedisError without an answer."""
     try:
         client.ping()
     except ClientError as error:
@@ -67,9 +67,9 @@ def check_policy(client: Client) -> None:
 
 
 def _on_connect(connection: Any) -> None:
-    """Refuse a server that may evict what it was given: an order lost in silence would become a new one.
+    """Refuse a server that may evict data: an order lost in silence would become a new one. Raises StopError.
 
-    Part of every connection, as the server may have been restarted with other settings. Raises StopError.
+    Every new connection checks this, since the server may have been restarted with other settings.
     """
     connection.on_connect()
     connection.send_command("INFO", "memory")
@@ -90,24 +90,24 @@ def execute(pipeline: Any) -> list[Any]:
 
 
 class Line:
-    """A connection on which commands are sent without waiting for the answers to those before.
+    """A connection that sends commands without waiting for the answers to earlier ones.
 
-    Redis takes a connection's commands in turn, so that a later question sees what an earlier one wrote. What was
-    asked and not answered is forgotten with the connection when that fails. Not for several threads at once.
+    Redis executes a connection's commands in turn, so a later command sees what an earlier one wrote. If the connection
+    fails, its unanswered commands are forgotten. Not for several threads at once.
     """
 
     def __init__(self, client: Client) -> None:
         self._pool: Any = client.connection_pool
-        self._connection: Any = None  # only while answers are due: the pool looks after it otherwise
+        self._connection: Any = None  # only while answers are due: otherwise the pool has it
         self._commands: list[tuple[Any, ...]] = []
         self._due: list[tuple[int, TakeAnswers | None]] = []
 
     def execute_command(self, *command: Any) -> None:
-        """Add a command to what is sent next."""
+        """Add a command to those that `send` sends next."""
         self._commands.append(command)
 
     def send(self, take: TakeAnswers | None = None) -> None:
-        """Send what was added. `take` is given the answers once they are read. Raises RedisError or StopError."""
+        """Send the added commands. `take` gets the answers once they are read. Raises RedisError or StopError."""
         commands, self._commands = self._commands, []
         if not commands:
             return
@@ -125,12 +125,12 @@ class Line:
         self._due.append((len(commands), take))
 
     def answers(self) -> list[Any]:
-        """Read all that is due, and return the answers to what was sent without `take`.
+        """Read all answers that are due, and return those to commands that were sent without `take`.
 
-        Raises what the connection's failure, or an error among the answers returned, asks for.
+        Raises what a failed connection, or an error among the answers to return, asks for.
         """
         found: list[Any] = []
-        self._commands.clear()  # of a question that was given up
+        self._commands.clear()  # left over from a look-up that failed before it was sent
         due, self._due = self._due, []
         try:
             for count, take in due:
@@ -149,7 +149,7 @@ class Line:
         return found
 
     def drop(self) -> None:
-        """Forget what is due, with the connection."""
+        """Forget what is due, and close the connection."""
         self._commands.clear()
         self._due.clear()
         if self._connection is not None:
@@ -159,7 +159,7 @@ class Line:
     def _answer(self) -> Any:
         try:
             return self._connection.read_response()
-        except ResponseError as error:  # an answer like others: those that follow are still to be read
+        except ResponseError as error:  # an answer like any other: more may follow
             return error
 
     def _release(self) -> None:
@@ -169,7 +169,7 @@ class Line:
 
 
 def classify(error: ClientError) -> OrderFactsError:
-    """Return the error whose class is what a Redis error asks for (see `errors`)."""
+    """Return the error whose class is what a Redis error asks for (see `processor.errors`)."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AuthenticationError | NoPermissionError):
         return StopError(f"Redis: {text}; check the setting redis_url and the server's access rules")

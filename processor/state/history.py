@@ -1,4 +1,4 @@
-"""What a partition's outputs say of its past: up to where they account for events, and of which events topic."""
+"""What a partition's outputs say of its past: how far events were processed, and from which events topic."""
 
 from collections.abc import Collection
 from typing import Final, cast
@@ -20,7 +20,7 @@ _FIRST_STEP: Final = 16
 
 
 class LastOutput(msgspec.Struct, frozen=True):
-    """The event that the last output of a partition accounts for: its offset and key."""
+    """The event of a partition's last output: its offset and key."""
 
     source_offset: int
     key: bytes | None
@@ -29,8 +29,8 @@ class LastOutput(msgspec.Struct, frozen=True):
 def last_outputs(settings: Settings, cluster: Cluster, partitions: Collection[int]) -> dict[int, LastOutput]:
     """Return the output with the highest source offset of each partition that has any.
 
-    One partition's outputs are written in the order of their sources, so that it is the last fact or the last
-    rejected record. Committed records only. Raises StopError for a fact that is none.
+    A partition's outputs are written in the order of their sources, so this is the last fact or the last rejected
+    record. Reads committed records only. Raises StopError for a record that is not a valid fact.
     """
     kinds = ((settings.facts_topic, _of_fact), (settings.rejected_topic, _of_rejected))
     outputs: dict[int, LastOutput] = {}
@@ -44,10 +44,10 @@ def last_outputs(settings: Settings, cluster: Cluster, partitions: Collection[in
 
 
 def is_same_events_topic(settings: Settings, cluster: Cluster, partition: int, last: LastOutput) -> bool:
-    """Tell whether the events topic is the one that an output was made from, as far as it still shows.
+    """Return whether the events topic is the one that an output was made from, as far as it can be seen.
 
-    A topic made anew has no event at the output's source offset, or one with another key. Where retention
-    removed the event this cannot be told, and a topic that retention has reached is an old one.
+    A recreated topic has no event at the output's source offset, or one with another key. If retention removed the
+    event, return True: a topic that retention has reached is an old one.
     """
     topic = settings.events_topic
     with failures(f"reading {topic}"):
@@ -74,7 +74,7 @@ def _last_records(settings: Settings, cluster: Cluster, topic: str, partitions: 
     if not left:
         return records
     step = _FIRST_STEP
-    consumer = reader(settings)  # for each topic: a client takes a second to learn where a further one is
+    consumer = reader(settings)  # one for each topic: a client takes a second to learn where another topic is
     try:
         while left:
             starts = {partition: max(begins[partition], ends[partition] - step) for partition in left}
@@ -92,7 +92,9 @@ def _of_fact(record: Record) -> LastOutput:
     try:
         return LastOutput(codec().decode_fact(record.value or b"").source_offset, record.key)
     except UndecodableError as error:
-        raise StopError(f"the facts topic, partition {record.partition}, offset {record.offset}: {error}") from error
+        raise StopError(
+            f"the facts topic, partition {record.partition}, offset {record.offset} is not a valid fact: {error}"
+        ) from error
 
 
 def _of_rejected(record: Record) -> LastOutput | None:

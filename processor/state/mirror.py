@@ -1,11 +1,11 @@
 """The mirror: every partition's orders in Redis, one hash a partition, with its watermark in the same hash.
 
-Kafka is the ledger; this is a copy that may be lost, moved or restored at any moment, but only whole: a
-partition is one hash, read by one HMGET, written by one script, removed by one UNLINK. A write does
-nothing unless the watermark is still the one its writer read.
+Kafka is the ledger. The mirror is a copy that may be lost, moved or restored at any moment, but only whole: a partition
+is one hash, read by one HMGET, written by one script, removed by one UNLINK. A write does nothing unless the watermark
+is still the one that its writer read.
 
-Fields: an order id holds the order (see `codec.order_state`). Blank names are no order ids (D4): the empty one holds
-the watermark, and one space the transactional id of the member that wrote last, its claim (see `fencing`).
+Fields: an order id holds the order (see `codec.order_state`). Blank names are not order ids (D4): the empty one holds
+the watermark, and one space holds the claim, the last owner's transactional id (see `replica.fencing`).
 """
 
 import hashlib
@@ -25,16 +25,16 @@ from processor.logs import get_logger
 from processor.state.connection import Client, Line, TakeAnswers, classify, execute
 from processor.state.watermark import Lineage, Watermark
 
-_FORMAT: Final = b"2"  # part of the key: another form of state is another mirror, rebuilt from the facts
+_FORMAT: Final = b"2"  # part of the key: another form of the state is another mirror, rebuilt from the facts
 _WATERMARK: Final = b""
 _CLAIM: Final = b" "
 log = get_logger()
 
 # KEYS[1]  the partition's hash
-# ARGV[1]  the watermark that must stand there, empty for none
+# ARGV[1]  the watermark that must be there, empty for none
 # ARGV[2]  the watermark to put there
 # ARGV[3:] field, value, field, value, ...
-# Returns 1, or 0 where another watermark stands there and nothing was done.
+# Returns 1, or 0 if another watermark is there; then it changes nothing.
 _WRITE: Final = """
 local found = redis.call('HGET', KEYS[1], '')
 if (found or '') ~= ARGV[1] then return 0 end
@@ -47,7 +47,7 @@ return 1
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What stands in a partition's mirror: its watermark, and the transactional id of its last owner."""
+    """The mark of a partition's mirror: its watermark, and the transactional id of its last owner."""
 
     watermark: Watermark | None
     claim: str | None
@@ -68,7 +68,7 @@ class Mirror:
     def __init__(self, client: Client, lineage: Lineage, codec: Codec) -> None:
         self._client = client
         parts = (lineage.cluster_id, lineage.group_id, lineage.events_topic_id, lineage.facts_topic_id)
-        digest = hashlib.blake2b(_FORMAT + codec.fact_header, digest_size=8)  # packed items are of that schema
+        digest = hashlib.blake2b(_FORMAT + codec.fact_header, digest_size=8)  # packed items have that schema
         for part in parts:
             digest.update(b"\0" + part.encode())
         self._prefix = f"order-facts:{digest.hexdigest()}"
@@ -79,7 +79,7 @@ class Mirror:
         return f"{self._prefix}:{{{partition}}}"
 
     def marks(self, partitions: Collection[int]) -> dict[int, Mark]:
-        """Return where each partition's mirror is, and who claims it."""
+        """Return each partition's mark: where its mirror is, and who claims it."""
         pipeline = self._client.pipeline(transaction=False)
         for partition in partitions:
             pipeline.hmget(self.key(partition), [_WATERMARK, _CLAIM])
@@ -89,7 +89,7 @@ class Mirror:
         }
 
     def claim(self, partitions: Collection[int], transactional_id: str) -> None:
-        """Write this member's claim on partitions; it is compared with nothing."""
+        """Write this replica's claim on partitions, whatever is there."""
         pipeline = self._client.pipeline(transaction=False)
         for partition in partitions:
             pipeline.hset(self.key(partition), _CLAIM, transactional_id)
@@ -105,8 +105,8 @@ class Mirror:
     ) -> tuple[dict[int, Watermark | None], dict[tuple[int, str], Order]]:
         """Return the watermarks and the known orders from the replies to `add_lookups`.
 
-        A value that cannot be read takes its partition with it: the hash is removed, to be rebuilt from
-        the facts. Raises MirrorMovedError then.
+        If a value cannot be read, the partition's whole hash is removed, to be rebuilt from the facts. Raises
+        MirrorMovedError then.
         """
         watermarks: dict[int, Watermark | None] = {}
         orders: dict[tuple[int, str], Order] = {}
@@ -118,7 +118,7 @@ class Mirror:
         return watermarks, orders
 
     def look(self, partition: int, names: Sequence[bytes]) -> tuple[Watermark | None, list[bytes | None]]:
-        """Return a partition's watermark and, as of it, the states of the orders named; None where there is none."""
+        """Return a partition's watermark and, as of it, the named orders' states; None for each that is missing."""
         asked: Any = self._client
         try:
             mark, *states = asked.hmget(self.key(partition), [_WATERMARK, *names])
@@ -127,7 +127,7 @@ class Mirror:
         return _watermark(mark), states
 
     def names(self, partition: int, count: int) -> Iterator[list[bytes]]:
-        """Yield the names of the orders in a partition's mirror, some `count` at a time; some may come twice."""
+        """Yield the order ids in a partition's mirror, about `count` at a time; some may come twice."""
         asked: Any = self._client
         cursor = -1
         while cursor != 0:
@@ -138,7 +138,7 @@ class Mirror:
             yield [name for name in found if name not in {_WATERMARK, _CLAIM}]
 
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
-        """Write all partitions, without waiting. Each answer is 1, or 0 where another watermark stood (`refused`)."""
+        """Write all partitions, without waiting. Each answer is 1, or 0 if another watermark was there (`refused`)."""
         for write in writes:
             pairs = chain.from_iterable(write.values.items())
             arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)
@@ -146,7 +146,7 @@ class Mirror:
         line.send(take)
 
     def write(self, line: Line, writes: Sequence[MirrorWrite]) -> None:
-        """Write all partitions, without waiting. What is not written is logged; the next look-up finds it behind."""
+        """Write all partitions, without waiting. Logs failed writes; the next look-up finds those mirrors behind."""
         try:
             self.send(line, writes, lambda answers: _log_refused(refused(writes, answers)))
         except RedisError as error:
@@ -166,7 +166,7 @@ class Mirror:
             raise self._damage(partition) from error
 
     def check_items(self, orders: Mapping[tuple[int, str], Order]) -> None:
-        """Raise what `read` raises where an order's packed items cannot be read, which it does not look at."""
+        """Raise what `read` raises if an order's packed items cannot be read: `read` itself does not look at them."""
         for (partition, _), order in orders.items():
             try:
                 unpacked(order)
@@ -174,25 +174,25 @@ class Mirror:
                 raise self._damage(partition) from error
 
     def _damage(self, partition: int) -> OrderFactsError:
-        """Remove a mirror that holds what cannot be read; return what that asks for."""
+        """Remove a mirror that cannot be read; return what that asks for."""
         self.remove(partition)
         if partition in self._damaged:
             return StopError(
                 f"the mirror of partition {partition} cannot be read even after it was rebuilt from the facts: "
-                "the facts topic holds a record that is no fact"
+                "the facts topic holds a record that is not a valid fact"
             )
         self._damaged.add(partition)
         return MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed")
 
 
 def refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> dict[int, str]:
-    """Return why partitions were not written: all errors, and where another watermark stood."""
+    """Return why partitions were not written, by partition: an error, or another watermark."""
     found = {}
     for write, answer in zip(writes, answers, strict=True):
         if isinstance(answer, redis.RedisError):
             found[write.partition] = str(classify(answer))
         elif not answer:
-            found[write.partition] = "another watermark stands there"
+            found[write.partition] = "another watermark is there"
     return found
 
 

@@ -1,6 +1,6 @@
-"""The watermark: how far a partition is, as the mirror and the committed offset's metadata hold it.
+"""The watermark: how far a partition is, in the mirror and in the committed offset's metadata.
 
-The metadata also says which deployment the offset is of, and how far the contact index was that events were
+The metadata also says which deployment the offset belongs to, and how far the contact index was that events were
 decided with.
 """
 
@@ -30,28 +30,28 @@ class ContactsPosition(msgspec.Struct, frozen=True):
     offsets: tuple[int, ...]
 
     def joined(self, other: "ContactsPosition | None") -> "ContactsPosition":
-        """Return the greater of both, partition by partition; another topic's position says nothing here."""
+        """Return the greater of both, partition by partition; ignore another topic's position."""
         if other is None or other.topic_id != self.topic_id:
             return self
         pairs = zip_longest(self.offsets, other.offsets, fillvalue=0)
         return ContactsPosition(self.topic_id, tuple(max(pair) for pair in pairs))
 
     def reaches(self, other: "ContactsPosition | None") -> bool:
-        """Tell whether nothing that the other position had seen is missing here."""
+        """Return whether this position is at least as far as the other in every partition."""
         return self.joined(other).offsets == self.offsets
 
 
 class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands in a committed offset's metadata string, as JSON."""
+    """A committed offset's metadata, as JSON."""
 
     v: int
     facts: int
     topics: tuple[str, str]  # the ids of the events and the facts topic
-    contacts: ContactsPosition | None = None  # the greatest that was used so far
+    contacts: ContactsPosition | None = None  # the greatest one used so far
 
 
 class Lineage(msgspec.Struct, frozen=True):
-    """What makes one deployment's state its own: cluster, group, and the very topics (their ids)."""
+    """What makes one deployment's state its own: cluster, group, and the ids of its topics."""
 
     cluster_id: str
     group_id: str
@@ -60,23 +60,23 @@ class Lineage(msgspec.Struct, frozen=True):
 
 
 def metadata_text(watermark: Watermark, lineage: Lineage, contacts: ContactsPosition | None = None) -> str:
-    """Return what is committed beside `watermark.source`."""
+    """Return the metadata to commit with `watermark.source`."""
     topics = (lineage.events_topic_id, lineage.facts_topic_id)
     return msgspec.json.encode(_Metadata(_METADATA_VERSION, watermark.facts, topics, contacts)).decode()
 
 
 def check_metadata_fits(lineage: Lineage, contacts_partitions: int) -> None:
-    """Refuse a contacts topic of so many partitions that its position might not fit beside an offset."""
+    """Refuse a contacts topic with too many partitions: its position must fit into an offset's metadata."""
     largest = ContactsPosition("x" * 22, (10**14,) * contacts_partitions)
     if len(metadata_text(Watermark(10**14, 10**14), lineage, largest)) > MAX_METADATA_BYTES:
         raise StopError(
-            f"the contacts topic has {contacts_partitions} partitions: its position does not fit the "
-            f"{MAX_METADATA_BYTES} bytes beside a committed offset; take a contacts topic of fewer partitions"
+            f"the contacts topic has {contacts_partitions} partitions: its position does not fit into the "
+            f"{MAX_METADATA_BYTES} bytes of a committed offset's metadata; use a contacts topic with fewer partitions"
         )
 
 
 def is_own_metadata(committed: TopicPartition) -> bool:
-    """Tell whether this program wrote a committed offset, in whatever deployment."""
+    """Return whether this program wrote a committed offset, in whatever deployment."""
     try:
         msgspec.json.decode(committed.metadata or "", type=_Metadata)
     except msgspec.MsgspecError:
@@ -85,25 +85,25 @@ def is_own_metadata(committed: TopicPartition) -> bool:
 
 
 def contacts_of(committed: TopicPartition) -> ContactsPosition | None:
-    """Return how far the contact index was, of an offset whose metadata `watermark_of` could read."""
+    """Return how far the contact index was, for an offset whose metadata `watermark_of` could read."""
     return msgspec.json.decode(committed.metadata or "", type=_Metadata).contacts
 
 
 def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:
-    """Return the watermark that a committed offset holds. Raises StopError where it is not of this lineage."""
+    """Return the watermark that a committed offset holds. Raises StopError if it is not of this lineage."""
     place = f"the committed offset of {committed.topic}[{committed.partition}] in group {lineage.group_id}"
     try:
         metadata = msgspec.json.decode(committed.metadata or "", type=_Metadata)
     except msgspec.MsgspecError as error:
         raise StopError(
-            f"{place} was not written by this program (its metadata is unreadable); set it anew "
+            f"{place} was not written by this program (its metadata is unreadable); set it again "
             "with `order-facts state recover`, or take a new group_id with a new facts_topic and rejected_topic"
         ) from error
     if metadata.v != _METADATA_VERSION:
         raise StopError(f"{place} was written by another version of this program (format {metadata.v}); run that one")
     if metadata.topics != (lineage.events_topic_id, lineage.facts_topic_id):
         raise StopError(
-            f"{place} belongs to another events or facts topic (a topic was deleted and made anew); take a new "
+            f"{place} belongs to another events or facts topic (a topic was deleted and recreated); take a new "
             "group_id with a new facts_topic and rejected_topic"
         )
     return Watermark(committed.offset, metadata.facts)

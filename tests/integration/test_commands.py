@@ -19,15 +19,15 @@ COMMANDS = {
     "run": "Process order events until SIGTERM or SIGINT",
     "contacts index": "Keep the contact index in Redis up to date",
     "contacts import": "Send contacts from FILE",
-    "contacts find": "Find the contact that an event's parameter NAME with VALUE means",
-    "events send": "Send order events from FILE, or from standard input",
-    "facts show": "Print facts as JSON lines",
+    "contacts find": "Find the contact that an event's parameter NAME with VALUE identifies",
+    "events send": "Send order events from FILE; `-` is standard input",
+    "facts show": "Print committed facts as JSON lines",
     "rejected show": "Print rejected records as JSON lines",
     "rejected replay": "Send rejected events back to the events topic",
-    "state recover": "Set the group's offsets where they are lost",
+    "state recover": "Set the group's offsets that are lost",
     "verify": "Audit the topics and the mirror",
     "topics create": "Create the topics that are missing",
-    "check": "Check the configuration and what it needs",
+    "check": "Check the settings, Kafka, Redis, the topics and the contact index",
 }
 
 

@@ -39,7 +39,7 @@ def test_contacts_import_of_csv(idle, tmp_path):
     assert json.loads(done.stdout) == {"sent": 3, "refused": 3}
     few, no_id, quote = done.stderr.splitlines()
     assert few == f"order-facts: {file}, line 6: expected 5 columns, found 2"
-    assert no_id == f"order-facts: {file}, line 7: contactId: expected a text that is not blank"
+    assert no_id == f"order-facts: {file}, line 7: contactId: expected a string that is not blank"
     assert quote.startswith(f"order-facts: {file}, line 8: ")
     empty = {"externalCustomerId": None, "email": None, "phone": None, "contactKey": None, "pushTokens": []}
     assert imported(idle) == {
@@ -129,7 +129,7 @@ def test_contacts_find(indexed, identifier, found_by):
 def test_contacts_find_nobody(indexed, identifier):
     """Nobody found is 1; the value, personal as it may be, is not repeated."""
     line = refusal(indexed.command("contacts", "find", identifier, check=False), 1)
-    assert line == f"no contact is found by {identifier.partition('=')[0]}"
+    assert line == f"no contact found by {identifier.partition('=')[0]}"
 
 
 @pytest.mark.parametrize("identifier", ["phone", "=c7", "totalCost=5"])
@@ -156,4 +156,4 @@ def test_contacts_find_by_a_configured_rule(settings, tmp_path):
         wrong = deployment.command(
             "contacts", "find", "token=gold", check=False, identifier_key="another secret of the tests"
         )
-        assert refusal(wrong, 3) == "the contact index was made with another identifier_key"
+        assert refusal(wrong, 3) == "the contact index was built with another identifier_key"

@@ -203,7 +203,7 @@ def test_without_file_topic_or_broker(idle, tmp_path):
     file.write_text('{"eventTypeKey": "a"}')
     settings = idle.settings
     assert refusal(idle.command("events", "send", str(file), check=False), 1) == (
-        f"the topic {settings.events_topic} is missing; make it with: order-facts topics create"
+        f"the topic {settings.events_topic} is missing; create it with: order-facts topics create"
     )
     idle.create("events")
     missing = idle.command("events", "send", str(tmp_path / "none.json"), check=False)

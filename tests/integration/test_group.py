@@ -43,7 +43,7 @@ def taken(group, count):
 
 def drop_next(group):
     """Take the next records while a rebalance ends that leaves this member what it has."""
-    sort_out = group._sorted_out
+    sort_out = group._split
 
     def disturbed(messages):
         found = sort_out(messages)
@@ -51,11 +51,11 @@ def drop_next(group):
             group._on_assign(group._consumer, [])  # as the client calls it then, inside a poll
         return found
 
-    group._sorted_out = disturbed
+    group._split = disturbed
     partitions = group._partitions
     with capture_logs() as lines:
         await_condition(lambda: group.take(1_000, 1 << 20, 0.1).records or partitions.owed, "the records are dropped")
-    group._sorted_out = sort_out
+    group._split = sort_out
     assert partitions.owed == {0}
     (dropped,) = [line for line in lines if line["event"] == "batch.dropped"]
     assert dropped["cause"] == "rebalance"

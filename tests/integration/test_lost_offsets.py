@@ -154,7 +154,7 @@ def test_topic_made_anew(single, create_topic, role):
     _remake(single, name, create_topic, **({"cleanup_policy": "compact"} if role == "facts" else {}))
     line = refused_run(single)
     if role == "facts":
-        assert "belongs to another events or facts topic (a topic was deleted and made anew)" in line
+        assert "belongs to another events or facts topic (a topic was deleted and recreated)" in line
         assert line.endswith("take a new group_id with a new facts_topic and rejected_topic")
     else:  # Kafka forgets a deleted topic's offsets
         assert offset_to_restore(line) == 3

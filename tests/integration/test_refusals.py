@@ -162,7 +162,7 @@ def test_partition_counts_that_differ(idle, role, partitions):
     events, output = idle.settings.events_topic, getattr(idle.settings, f"{role}_topic")
     line = refused_run(idle)
     assert line.startswith(f"{events} has 2 partitions, {output} has {partitions}: ")
-    assert "make the outputs anew with `topics create` before the first event" in line
+    assert "before the first event, delete the outputs and recreate them with `topics create`" in line
 
 
 def test_partitions_added_to_the_events_topic_while_running(single):

@@ -121,7 +121,7 @@ def test_loop_is_visible_and_stops_after_replay_max_rounds(deployment):
         deployment.await_accounted(number + 1)
     line, told = deployment.replay(replay_max_rounds=2)
     assert line == {"replayed": 0, "selected": 3, "skipped": {"rounds": 1, "truncated": 0, "already": 2}}
-    assert told == "order-facts: 1 replayed 2 times or more, and rejected each time: left\n"
+    assert told == "order-facts: 1 replayed 2 times or more, rejected each time: skipped\n"
     assert deployment.replay(replay_max_rounds=2) == (line, told), "and it stays so"
     replica.stop()
     line, _ = deployment.replay()
@@ -320,7 +320,7 @@ def test_what_kafka_may_have_forgotten_is_not_replayed_again(deployment):
     now_ms = int(time.time() * 1000)
     deployment.reject([(FOUND, {"rejected_ms": now_ms - 8 * DAY_MS}), (FOUND, {})], partitions=1)
     line = deployment.refused_replay()
-    since = re.search(r"With --since (\S+) what is older is left for good", line)[1]
+    since = re.search(r"To leave them out for good, use --since (\S+)\. ", line)[1]
     assert f"--group {deployment.settings.group_id}-replay" in line
     assert deployment.replay("--since", since)[0] == {"replayed": 1, "selected": 1, "skipped": SKIPPED}
     assert deployment.replay()[0] == {"replayed": 0, "selected": 2, "skipped": {**SKIPPED, "already": 2}}

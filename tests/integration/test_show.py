@@ -107,7 +107,7 @@ def test_rejected_show_since(worked):
 def test_show_without_topic(idle, command):
     """A missing topic is named, with the command that makes it."""
     line = refusal(idle.command(*command, check=False), 1)
-    assert line.endswith("is missing; make it with: order-facts topics create")
+    assert line.endswith("is missing; create it with: order-facts topics create")
 
 
 @pytest.mark.parametrize("options", [(), ("--latest",)])
@@ -118,7 +118,7 @@ def test_facts_show_of_something_else(idle, options):
     producer.produce(idle.settings.facts_topic, b"no fact", b"key")
     assert producer.flush(REQUEST_S) == 0
     line = refusal(idle.command("facts", "show", *options, check=False), 1)
-    assert line.startswith("partition 0, offset 0 holds no fact: ")
+    assert line.startswith("partition 0, offset 0 is not a valid fact: ")
 
 
 class Follower:

@@ -27,7 +27,7 @@ def test_a_deployment_without_records_is_in_order(settings, tmp_path):
     """Topics and nothing else: there is nothing that could differ."""
     with deployed(settings, tmp_path) as empty:
         _, lines = verified(empty, 0, identifier_key=None)
-    assert lines[:-1] == [f"{settings.events_topic}[{partition}]: nothing is committed" for partition in range(3)]
+    assert lines[:-1] == [f"{settings.events_topic}[{partition}]: no committed offset" for partition in range(3)]
 
 
 def test_a_live_deployment_is_in_order(settings, indexed, tmp_path):
@@ -154,7 +154,7 @@ def test_expired_events_and_rejected_records_are_said(single):
     delete_records(single, settings.events_topic, 8)
     _, lines = verified(single, 0)
     place = f"{settings.events_topic}[0]"
-    assert f"{place}: events below offset 8 have expired, their outputs stand unaudited" in lines
+    assert f"{place}: events below offset 8 have expired, their outputs were not audited" in lines
     third = single.read(settings.rejected_topic)[7].offset
     delete_records(single, settings.rejected_topic, third)
     _, lines = verified(single, 0)

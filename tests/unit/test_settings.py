@@ -253,9 +253,7 @@ def test_a_time_zone_has_to_exist(zone):
 
 def test_no_replica_has_the_name_of_the_replay():
     """Both would have one transactional id, and each would fence the other."""
-    assert refused({"instance_id": "replay"}).startswith(
-        "setting instance_id: replay is what `rejected replay` is called"
-    )
+    assert refused({"instance_id": "replay"}).startswith("setting instance_id: replay is the name of `rejected replay`")
 
 
 @pytest.mark.parametrize("currency", ["EU", "EURO", "E1R", "", "\u0415UR", "EUR "])

@@ -1,11 +1,11 @@
 -- Begins a build: removes all that a shard holds and marks it as incomplete.
 --
 -- KEYS[1]  the shard
--- ARGV[1]  the writer field that must stand there
+-- ARGV[1]  the writer field that must be there
 -- ARGV[2]  the writer field to put there
 -- ARGV[3]  the mark
 -- ARGV[4]  the position
--- Returns  1, or the writer field found (empty for none) where it is another, and nothing was done.
+-- Returns  1; or, if the writer field is another, that field (empty for none), and changes nothing.
 local held = redis.call('HGET', KEYS[1], 'writer') or ''
 if held ~= ARGV[1] then return held end
 redis.call('UNLINK', KEYS[1])

@@ -1,15 +1,15 @@
 -- Second phase of a batch: changes the claims on the shard's identifiers. Doing it again changes nothing.
 --
 -- KEYS[1]   the shard
--- ARGV[1]   the writer field that must stand there
+-- ARGV[1]   the writer field that must be there
 -- ARGV[2]   the writer field to put there
--- ARGV[3:]  for each identifier: its hash; the ids of the contacts whose claims go, each as its length
---           (2 bytes) and the id; the claims that come, as they are kept
--- Returns   1, or the writer field found (empty for none) where it is another, and nothing was done.
+-- ARGV[3:]  for each identifier: its hash; the ids of the contacts whose claims to remove, each as its length
+--           (2 bytes) and the id; the claims to add, in their stored form
+-- Returns   1; or, if the writer field is another, that field (empty for none), and changes nothing.
 local held = redis.call('HGET', KEYS[1], 'writer') or ''
 if held ~= ARGV[1] then return held end
 
--- The claims without those of some contacts. A claim is 8 bytes of time, then length and id as in `ids`.
+-- Returns the claims without those of some contacts. A claim is 8 bytes of time, then length and id as in `ids`.
 local function without(claims, ids)
   local gone, kept, at = {}, {}, 1
   while at <= #ids do
@@ -28,7 +28,7 @@ local function without(claims, ids)
   return table.concat(kept)
 end
 
-for first = 3, #ARGV, 1500 do -- 500 identifiers at a time: unpack takes some thousand values at most
+for first = 3, #ARGV, 1500 do -- 500 identifiers at a time: unpack takes at most some thousand values
   local fields, put, drop = {}, {}, {}
   for i = first, math.min(first + 1499, #ARGV), 3 do fields[#fields + 1] = ARGV[i] end
   local old = redis.call('HMGET', KEYS[1], unpack(fields))

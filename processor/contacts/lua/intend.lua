@@ -1,13 +1,13 @@
--- First phase of a batch: notes which identifiers the shard's contacts are going to have, before any claim is
--- written, and gives the entries that they have now.
+-- First phase of a batch: notes which identifiers the shard's contacts will have, before any claim is written, and
+-- returns their present entries.
 --
 -- KEYS[1]   the shard
--- ARGV[1]   the writer field that must stand there
+-- ARGV[1]   the writer field that must be there
 -- ARGV[2]   the writer field to put there
 -- ARGV[3]   the intent: for each contact its hash, the number of hashes (4 bytes) and its identifiers' hashes
 -- ARGV[4:]  the contacts' hashes
--- Returns   the contacts' entries, nil where there is none, in the same order; or the writer field found
---           (empty for none) where it is another, and nothing was done.
+-- Returns   the contacts' entries in the same order, nil for none; or, if the writer field is another, that field
+--           (empty for none), and changes nothing.
 local held = redis.call('HGET', KEYS[1], 'writer') or ''
 if held ~= ARGV[1] then return held end
 local entries = {}

@@ -1,12 +1,12 @@
 -- Third phase of a batch: makes the intent the contacts' entries, and moves the position with it.
 --
 -- KEYS[1]   the shard
--- ARGV[1]   the writer field that must stand there
+-- ARGV[1]   the writer field that must be there
 -- ARGV[2]   the writer field to put there
 -- ARGV[3]   the mark
 -- ARGV[4]   the position
--- ARGV[5:]  contact's hash and entry (the hashes of its identifiers; empty: it has none), pair by pair
--- Returns   1, or the writer field found (empty for none) where it is another, and nothing was done.
+-- ARGV[5:]  pair by pair, a contact's hash and its entry (the hashes of its identifiers; empty for none)
+-- Returns   1; or, if the writer field is another, that field (empty for none), and changes nothing.
 local held = redis.call('HGET', KEYS[1], 'writer') or ''
 if held ~= ARGV[1] then return held end
 for first = 5, #ARGV, 1000 do

@@ -1,11 +1,11 @@
--- Hands a shard over to a new writer, and makes the intent of a batch that its last writer did not settle
--- part of the contacts' entries: those then name every identifier on which a contact may have a claim.
+-- Hands a shard over to a new writer. Adds the intent of a batch that the last writer did not settle to the contacts'
+-- entries: they then name every identifier on which a contact may have a claim.
 --
 -- KEYS[1]  the shard
 -- ARGV[1]  the id of the writer that held it, 16 bytes, empty for none
 -- ARGV[2]  the id of the new writer
--- Returns  {mark or nil, position or nil, stage} (8 bytes of stage), or the writer field found where
---          somebody else holds the shard, and nothing was done.
+-- Returns  {mark or nil, position or nil, stage} (8 bytes of stage); or, if another writer holds the shard, its
+--          writer field, and changes nothing.
 local held = redis.call('HGET', KEYS[1], 'writer') or ''
 if string.sub(held, 1, 16) ~= ARGV[1] then return held end
 local stage = string.sub(held, 17)
