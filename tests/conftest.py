@@ -71,6 +71,11 @@ def services():
 
 @pytest.fixture
 def settings(services):
+    """Give settings that no other test has."""
+    return own_settings(services)
+
+
+def own_settings(services):
     """Give settings with topics and a group that no other test has, and an identifier key."""
     unique = secrets.token_hex(4)
     return Settings(

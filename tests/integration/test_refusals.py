@@ -187,7 +187,8 @@ def test_facts_topic_that_is_not_exactly_compact(idle, policy):
     idle.create("facts", cleanup_policy=policy)
     line = refused_run(idle)
     assert line.startswith(f"the topic {idle.settings.facts_topic} has cleanup.policy=")
-    assert set(re.search(r"policy=(\S+);", line)[1].split(",")) == set(policy.split(","))
+    (found,) = re.findall(r"policy=(\S+);", line)
+    assert set(found.split(",")) == set(policy.split(","))
     assert line.endswith("set it to compact, and nothing else")
 
 

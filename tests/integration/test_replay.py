@@ -320,7 +320,7 @@ def test_what_kafka_may_have_forgotten_is_not_replayed_again(deployment):
     now_ms = int(time.time() * 1000)
     deployment.reject([(FOUND, {"rejected_ms": now_ms - 8 * DAY_MS}), (FOUND, {})], partitions=1)
     line = deployment.refused_replay()
-    since = re.search(r"With --since (\S+) what is older is left for good", line)[1]
+    (since,) = re.findall(r"With --since (\S+) what is older is left for good", line)
     assert f"--group {deployment.settings.group_id}-replay" in line
     assert deployment.replay("--since", since)[0] == {"replayed": 1, "selected": 1, "skipped": SKIPPED}
     assert deployment.replay()[0] == {"replayed": 0, "selected": 2, "skipped": {**SKIPPED, "already": 2}}

@@ -29,7 +29,8 @@ def text_of(file):
 
 def anchors(file):
     """Give the anchors of a document's headings, as GitHub makes them."""
-    seen, found = Counter(), set()
+    seen: Counter[str] = Counter()
+    found = set()
     for heading in HEADING.findall(text_of(file)):
         words = LINK.sub(lambda link: link[0][1 : link[0].index("]")], heading)
         anchor = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
