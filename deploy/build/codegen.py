@@ -1,9 +1,9 @@
 """Writes processor/codec/generated.py, the codec of the newest OrderEvent and OrderFact: `make codec`.
 
-One function for each direction, with every length, index and number read or written in place: a third of the
-time of fastavro's C, since nothing of the schema is left to look up. The functions take what writers usually
-make and raise at anything else, whereupon `avro` has it done the plain way; that the results are the same is
-tested. A schema that changes without `make codec` costs the speed, nothing else, and a test fails.
+The decoders are those that `codec.decoders` makes of these schemas, as a module, which can be compiled. The encoders
+are written here in the same manner. Each comes twice: with the lengths from a table, and for a text that is longer than
+the table with any length. Where a schema changes without `make codec`, a test fails; the program reads by what it makes
+of the new schema when it starts, and goes on writing facts in the former version.
 """
 
 import argparse
@@ -14,21 +14,19 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from processor.codec.avro import AMOUNTS, EVENT, FACT, ITEM_FIELDS, PLAIN_FIELDS, newest_headers, newest_schemas
+from processor.codec.decoders import AS_EVENT, AS_ITEMS, AS_ORDER, decoder_source
+from processor.codec.fields import STRUCTS, fields_of
+from processor.codec.schemas import EVENT, FACT, header_of, newest_schemas
+from processor.codec.source import Source, kind_of
 from processor.codec.varints import LENGTHS
-from processor.domain.records import Item, Order
 
 TARGET: Final = Path(__file__).parents[2] / "processor" / "codec" / "generated.py"
-FIELDS: Final = {
-    "OrderFact": PLAIN_FIELDS | AMOUNTS | {"items": "items"},
-    "OrderItem": ITEM_FIELDS | {"cost": "cost"},
-}
-STRUCTS: Final = {"OrderFact": Order, "OrderItem": Item}
 HEAD: Final = '''"""Made from the newest schemas by deploy/build/codegen.py; change that and run `make codec`, not this.
 
 Long on purpose: a call for each value would cost more than reading it.
 """
 
+import struct
 from typing import Any, Final
 
 from msgspec.structs import astuple
@@ -36,232 +34,72 @@ from msgspec.structs import astuple
 from processor.codec.varints import (
     LENGTHS,
     SOME_LENGTHS,
-    UnusualAvro,
     amount_bytes,
+    block_at,
     double_at,
     double_bytes,
+    index_at,
+    int_at,
     length_at,
     long_at,
     long_bytes,
+    malformed,
+    require_end,
+    too_many_elements,
 )
-from processor.domain.records import MAX_ELEMENTS, Event, Item, Order, PlainItems
+from processor.domain.records import MAX_ELEMENTS, Event, Item, Order, PlainItems, UndecodableError
 
 EVENT_HEADER: Final = {event_header!r}
 FACT_HEADER: Final = {fact_header!r}
+STATUSES: Final = {statuses!r}
 _ONE: Final = SOME_LENGTHS[1]
 _FOUR: Final = SOME_LENGTHS[4]
 '''
-
-
-class Code:
-    """Lines of one function, indented as they are added, and names that occur once."""
-
-    def __init__(self, *head: str) -> None:
-        self.lines = ["", "", *head]
-        self._depth = 1
-        self._names = 0
-
-    def add(self, *lines: str) -> None:
-        """Add lines at the present depth."""
-        self.lines += ["    " * self._depth + line for line in lines]
-
-    def within(self) -> "Code":
-        """Go one level deeper, for a `with`."""
-        return self
-
-    def __enter__(self) -> None:
-        self._depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-
-    def name(self, prefix: str) -> str:
-        """Return a new variable."""
-        self._names += 1
-        return f"{prefix}{self._names}"
-
-
-class Reading:
-    """Writes code that reads values from `b` at `p` on."""
-
-    def __init__(self, code: Code, *, bounded: bool) -> None:
-        self._code = code
-        self._named: dict[str, Any] = {}
-        self._bounded = bounded  # in how many elements a value has
-        if bounded:
-            code.add("left = MAX_ELEMENTS")
-
-    def value(self, schema: Any, target: str) -> None:
-        """Add code that reads a value of the schema into a variable."""
-        kind = kind_of(schema)
-        if isinstance(schema, list):
-            self._union(schema, target)
-        elif kind in self._named:
-            self.value(self._named[kind], target)
-        else:
-            getattr(self, f"_{kind}")(schema, target)
-
-    def _null(self, _schema: Any, target: str) -> None:
-        self._code.add(f"{target} = None")
-
-    def _boolean(self, _schema: Any, target: str) -> None:
-        self._code.add("if b[p] > 1:", "    raise UnusualAvro", f"{target} = b[p] == 1", "p += 1")
-
-    def _long(self, _schema: Any, target: str) -> None:
-        self._code.add(f"{target}, p = long_at(b, p)")
-
-    def _int(self, _schema: Any, target: str) -> None:
-        self._code.add(f"{target}, p = long_at(b, p)")
-        self._code.add(f"if not -2147483648 <= {target} <= 2147483647:", "    raise UnusualAvro")
-
-    def _double(self, _schema: Any, target: str) -> None:
-        self._code.add(f"{target} = double_at(b, p)[0]", "p += 8")
-
-    def _length(self, target: str) -> None:
-        self._code.add(f"{target} = b[p]", f"if {target} & 129:", f"    {target}, p = length_at(b, p)")
-        self._code.add("else:", f"    {target} >>= 1", "    p += 1")
-
-    def _string(self, _schema: Any, target: str) -> None:
-        self._code.add("n = b[p]", "if n & 129:", "    n, p = length_at(b, p)", "    q = p + n")
-        self._code.add("else:", "    p += 1", "    q = p + (n >> 1)")
-        self._code.add(f"{target} = b[p:q].decode()", "p = q")
-
-    def _bytes(self, schema: Any, target: str) -> None:
-        if not isinstance(schema, dict) or schema.get("logicalType") != "decimal":
-            raise ValueError("bytes that are no decimal")
-        self._length("n")
-        self._code.add(f'{target} = int.from_bytes(b[p : p + n], "big", signed=True)', "p += n")
-
-    def _enum(self, schema: Any, target: str) -> None:
-        self._code.add("if b[p] & 129:", "    raise UnusualAvro")
-        self._code.add(f"{target} = {tuple(schema['symbols'])!r}[b[p] >> 1]", "p += 1")
-
-    def _union(self, branches: list[Any], target: str) -> None:
-        if len(branches) > 2:
-            self._code.add(f"{target}: Any")
-        self._code.add("k = b[p]", "p += 1")
-        word = "if"
-        # the most frequent first: text
-        for index in sorted(range(len(branches)), key=lambda i: kind_of(branches[i]) != "string"):
-            self._code.add(f"{word} k == {index * 2}:")
-            with self._code.within():
-                self.value(branches[index], target)
-            word = "elif"
-        self._code.add("else:", "    raise UnusualAvro")
-
-    def _blocks(self, read_element: Any, total: str = "") -> None:
-        count = self._code.name("count")
-        self._length(count)
-        self._code.add(f"while {count}:")
-        with self._code.within():
-            if total:
-                self._code.add(f"{total} += {count}")
-            if self._bounded:
-                self._code.add(f"left -= {count}", "if left < 0:", "    raise UnusualAvro")
-            self._code.add(f"for _ in range({count}):")
-            with self._code.within():
-                read_element()
-            self._length(count)
-
-    def _array(self, schema: Any, target: str) -> None:
-        if isinstance(schema["items"], dict) and schema["items"].get("name") == "Param":
-            self._params(schema["items"], target)
-            return
-        elements, element = self._code.name("array"), self._code.name("element")
-        self._code.add(f"{elements}: list[Any] = []")
-
-        def read() -> None:
-            self.value(schema["items"], element)
-            self._code.add(f"{elements}.append({element})")
-
-        self._blocks(read)
-        self._code.add(f"{target} = {elements}")
-
-    def _params(self, schema: Any, target: str) -> None:
-        """Read the parameters into a map by name; a name that stands twice is unusual."""
-        name, value = (field["type"] for field in schema["fields"])
-        self._code.add(f"{target}: dict[str, Any] = {{}}", "total = 0")
-
-        def read() -> None:
-            self.value(name, "name")
-            self.value(value, "value")
-            self._code.add(f"{target}[name] = value")
-
-        self._blocks(read, "total")
-        self._code.add(f"if len({target}) != total:", "    raise UnusualAvro")
-
-    def _map(self, schema: Any, target: str) -> None:
-        pairs, name, value = self._code.name("map"), self._code.name("name"), self._code.name("value")
-        self._code.add(f"{pairs}: dict[str, Any] = {{}}")
-
-        def read() -> None:
-            self._string(None, name)
-            self.value(schema["values"], value)
-            self._code.add(f"{pairs}[{name}] = {value}")
-
-        self._blocks(read)
-        self._code.add(f"{target} = {pairs}")
-
-    def _record(self, schema: Any, target: str) -> None:
-        self._named[schema["name"]] = schema
-        fields = {field["name"]: self._code.name("field") for field in schema["fields"]}
-        for field in schema["fields"]:
-            self.value(field["type"], fields[field["name"]])
-        self._code.add(f"{target} = {_made(schema['name'], fields)}")
-
-
-def _made(name: str, variables: dict[str, str]) -> str:
-    """Return the expression that makes of a record what the domain takes."""
-    if name not in STRUCTS:
-        made = ", ".join(variables.values())
-        return f"Event({made})" if name == "OrderEvent" else f"({made})"
-    by_field = {FIELDS[name][avro]: variable for avro, variable in variables.items()}
-    arguments = [by_field[field] for field in STRUCTS[name].__struct_fields__]
-    if "items" in variables:
-        arguments[STRUCTS[name].__struct_fields__.index("items")] = f"PlainItems(tuple({variables['items']}))"
-    return f"{STRUCTS[name].__name__}({', '.join(arguments)})"
+_TABLES: Final = {1: "_ONE", 4: "_FOUR"}
+_PYTHON: Final = {"string": "str", "boolean": "bool", "long": "int", "double": "float"}  # the most frequent first
 
 
 class Writing:
-    """Writes expressions that give a value's bytes."""
+    """Writes functions that give a value's bytes; they raise IndexError at a length beyond the table."""
+
+    prefix = ""
+    longer: str | None = "long_"
 
     def __init__(self) -> None:
-        self.functions: list[str] = []
-        self._named: dict[str, Any] = {}
+        self.lines: list[str] = []
+
+    def length(self, count: str) -> str:
+        """Return the expression of the bytes of a length."""
+        return f"LENGTHS[{count}]"
+
+    def length_after(self, index: int, count: str) -> str:
+        """Return the same after a union's index."""
+        return f"{_TABLES[index]}[{count}]"
 
     def value(self, schema: Any, source: str) -> str:
         """Return the expression for a value of the schema that a variable holds."""
         if isinstance(schema, list):
             return self._optional(schema, source)
-        kind = kind_of(schema)
-        match kind:
-            case "string":
-                return f"LENGTHS[len(r := {source}.encode())], r"
-            case "bytes":
-                return f"amount_bytes({source})"
-            case "int" | "long":
-                plainly = f"long_bytes({source})"
-                is_small = f"0 <= {source} < {len(LENGTHS)}"  # as most of an int's values are
-                return plainly if kind == "long" else f"LENGTHS[{source}] if {is_small} else {plainly}"
-            case "double":
-                return f"double_bytes({source})"
-            case "enum":
-                symbols = {symbol: bytes([index * 2]) for index, symbol in enumerate(schema["symbols"])}
-                self.functions[:0] = ["", f"_{schema['name']}: Final = {symbols!r}"]
-                return f"_{schema['name']}[{source}]"
-            case "map":
-                self._map(schema)
-                return f"map_bytes({source}) if {source} else b'\\0'"
-            case "array":
-                self.record(schema["items"], "item_bytes", "item: Item")
-                code = Code("def packed_items(items: tuple[Item, ...]) -> bytes:")
-                code.add('"""Write the items of an OrderFact. Raises IndexError where a text is longer than usual."""')
-                code.add("items_bytes = b''.join([item_bytes(item) for item in items])")
-                code.add("return LENGTHS[len(items)] + items_bytes + b'\\0' if items else b'\\0'")
-                self.functions += code.lines
-                return f"{source} if isinstance({source}, bytes) else packed_items({source}.lines)"
-            case _:
-                raise ValueError(f"type {kind!r} is not written here")
+        expressions = {
+            "string": f"{self.length(f'len(r := {source}.encode())')}, r",
+            "bytes": f"amount_bytes({source})",
+            "int": f"LENGTHS[{source}] if 0 <= {source} < {len(LENGTHS)} else long_bytes({source})",  # most are small
+            "long": f"long_bytes({source})",
+            "double": f"double_bytes({source})",
+            "enum": f"STATUSES[{source}]",
+            "map": f"{self.prefix}map_bytes({source}) if {source} else b'\\0'",
+            "array": f"{source} if isinstance({source}, bytes) else {self.prefix}packed_items({source}.lines)",
+        }
+        return expressions[kind_of(schema)]
+
+    def _optional(self, branches: list[Any], source: str) -> str:
+        match [kind_of(branch) for branch in branches]:
+            case ["null", "string"]:
+                return f"b'\\0' if {source} is None else {self.length_after(1, f'len(r := {source}.encode())')} + r"
+            case ["null", "bytes"]:
+                return f"b'\\0' if {source} is None else b'\\2' + amount_bytes({source})"
+            case other:
+                raise ValueError(f"union {other} is not written here")
 
     def _longs(self, sources: list[str]) -> Iterator[str]:
         """Write longs that stand side by side; one that equals the one before it, as times often do, only once."""
@@ -270,93 +108,98 @@ class Writing:
             yield f"n if {source} == {before} else (n := long_bytes({source}))"
         yield f"n if {sources[-1]} == {sources[-2]} else long_bytes({sources[-1]})"
 
-    def _optional(self, branches: list[Any], source: str) -> str:
-        match [kind_of(branch) for branch in branches]:
-            case ["null", "string"]:
-                return f"b'\\0' if {source} is None else _ONE[len(r := {source}.encode())] + r"
-            case ["null", "bytes"]:
-                return f"b'\\0' if {source} is None else b'\\2' + amount_bytes({source})"
-            case other:
-                raise ValueError(f"union {other} is not written here")
-
-    def record(self, schema: Any, function: str, parameter: str, head: str = "") -> None:
+    def record(self, schema: Any, function: str, parameter: str, *head: str) -> None:
         """Add the function that gives a record's bytes."""
-        name, fields = schema["name"], {field["name"]: field["type"] for field in schema["fields"]}
+        fields = {field["name"]: field["type"] for field in schema["fields"]}
+        names = fields_of(STRUCTS[schema["name"]])
         source = parameter.split(":", maxsplit=1)[0]
-        code = Code(f"def {function}({parameter}) -> bytes:")
-        code.add(f'"""Write one {name}. Raises IndexError where a text is longer than usual."""')
-        names = [f"{field}_" for field in STRUCTS[name].__struct_fields__]
-        code.add(f"({', '.join(names)}) = astuple({source})")
-        code.add("return b''.join(", "    (", *([f"        {head},"] if head else []))
+        code = Source(f"def {self.prefix}{function}({parameter}) -> bytes:")
+        code.add(f'"""Write one {schema["name"]}."""')
+        code.add(f"({', '.join(f'{field}_' for field in names.values())}) = astuple({source})")
+        written = list(head)
         for kind, run in groupby(fields, key=lambda avro: kind_of(fields[avro])):
-            sources = {avro: FIELDS[name][avro] + "_" for avro in run}
+            sources = {avro: names[avro] + "_" for avro in run}
             if kind == "long" and len(sources) > 1:
-                written = self._longs(list(sources.values()))
+                written += self._longs(list(sources.values()))
             else:
-                written = (self.value(fields[avro], source) for avro, source in sources.items())
-            for expression in written:
-                code.add(f"        {expression},")
-        code.add("    )", ")")
-        self.functions += code.lines
+                written += [self.value(fields[avro], source) for avro, source in sources.items()]
+        self._returned(code, f"b''.join(({', '.join(written)}))", function if head else None, source)
 
-    def _map(self, schema: Any) -> None:
+    def items(self, schema: Any) -> None:
+        """Add the functions that give the bytes of an order's items."""
+        self.record(schema["items"], "item_bytes", "item: Item")
+        code = Source(f"def {self.prefix}packed_items(items: tuple[Item, ...]) -> bytes:")
+        code.add('"""Write the items of an OrderFact."""')
+        joined = f"b''.join([{self.prefix}item_bytes(item) for item in items])"
+        written = f"{self.length('len(items)')} + {joined} + b'\\0' if items else b'\\0'"
+        self._returned(code, written, "packed_items", "items")
+
+    def _returned(self, code: Source, expression: str, function: str | None, source: str) -> None:
+        if self.longer is not None and function is not None:
+            code.add("try:", f"    return {expression}", "except IndexError:")
+            code.add(f"    return {self.longer}{function}({source})")
+        else:
+            code.add(f"return {expression}")
+        self.lines += code.lines
+
+    def map(self, schema: Any) -> None:
+        """Add the function that gives a map's bytes."""
         kinds = [kind_of(branch) for branch in schema["values"]]
-        if "map_bytes" in self._named:
-            return
-        self._named["map_bytes"] = schema
-        if kinds.index("string") != 4:
-            raise ValueError("a map of other scalars is not written here")
-        code = Code("def map_bytes(scalars: dict[str, Any]) -> bytes:")
-        code.add('"""Write a map that is not empty."""', "parts = [LENGTHS[len(scalars)]]", "add = parts.append")
-        code.add("for name, value in scalars.items():")
-        with code.within():
-            code.add("raw = name.encode()", "add(LENGTHS[len(raw)])", "add(raw)", "kind = value.__class__")
-            code.add("if kind is str:", "    raw = value.encode()", "    add(_FOUR[len(raw)])", "    add(raw)")
-            for word, kind, written in (
-                ("elif", "boolean", "b'\\1' if value else b'\\0'"),
-                ("elif", "long", "long_bytes(value)"),
-                ("elif", "double", "double_bytes(value)"),
-            ):
-                python = {"boolean": "bool", "long": "int", "double": "float"}[kind]
-                prefix = bytes([kinds.index(kind) * 2])
-                code.add(f"{word} kind is {python}:", f"    add({prefix!r})", f"    add({written})")
-            code.add("else:", "    raise IndexError(kind)")
+        code = Source(f"def {self.prefix}map_bytes(scalars: dict[str, Any]) -> bytes:")
+        code.add('"""Write a map that is not empty."""', f"parts = [{self.length('len(scalars)')}]")
+        code.add("add = parts.append", "for name, value in scalars.items():")
+        with code.deeper():
+            code.add("raw = name.encode()", f"add({self.length('len(raw)')})", "add(raw)", "kind = value.__class__")
+            for kind, python in _PYTHON.items():
+                index = kinds.index(kind)
+                code.add(f"{'if' if python == 'str' else 'elif'} kind is {python}:")
+                with code.deeper():
+                    if kind == "string":
+                        code.add("raw = value.encode()", f"add({self.length_after(index, 'len(raw)')})", "add(raw)")
+                    else:
+                        code.add(f"add({bytes([index * 2])!r})")
+                        written = "b'\\1' if value else b'\\0'" if kind == "boolean" else f"{kind}_bytes(value)"
+                        code.add(f"add({written})")
+            code.add("elif value is None:", f"    add({bytes([kinds.index('null') * 2])!r})")
+            code.add("else:", "    raise TypeError(f'a value of type {kind}')")
         code.add("add(b'\\0')", "return b''.join(parts)")
-        self.functions += code.lines
+        self.lines += code.lines
 
 
-def kind_of(schema: Any) -> str:
-    """Return the name of a schema's type."""
-    if isinstance(schema, list):
-        return "union"
-    return str(schema["type"] if isinstance(schema, dict) else schema)
+class LongWriting(Writing):
+    """Writes the same functions for lengths of any size."""
 
+    prefix = "long_"
+    longer = None
 
-def reader(schema: Any, function: str, result: str, what: str) -> list[str]:
-    """Return the function that reads a value."""
-    code = Code(f"def {function}(b: bytes, p: int) -> tuple[{result}, int]:")
-    code.add(f'"""Read {what} at a position; return it and the position after it.')
-    code.add(
-        "", "Raises ValueError, IndexError or struct.error at anything unusual. A length beyond the end shows as a"
-    )
-    code.add("position beyond the end.", '"""')
-    Reading(code, bounded=result == "Event").value(schema, "record")
-    code.add("return record, p")
-    return code.lines
+    def length(self, count: str) -> str:
+        """Return the expression of the bytes of a length."""
+        return f"long_bytes({count})"
+
+    def length_after(self, index: int, count: str) -> str:
+        """Return the same after a union's index."""
+        return f"{bytes([index * 2])!r} + long_bytes({count})"
 
 
 def source() -> str:
     """Return the module's text."""
-    schemas, headers = newest_schemas(), newest_headers()
-    lines = HEAD.format(event_header=headers[EVENT], fact_header=headers[FACT]).splitlines()
-    writing = Writing()
-    writing.record(schemas[FACT], "fact_bytes", "order: Order", "FACT_HEADER")
-    (items,) = (field["type"] for field in schemas[FACT]["fields"] if field["name"] == "items")
-    lines += reader(schemas[EVENT], "event_at", "Event", "one OrderEvent")
-    lines += reader(items, "items_at", "list[Item]", "the items of an OrderFact")
-    lines += reader(schemas[FACT], "fact_at", "Order", "one OrderFact")
-    text = "\n".join(lines + writing.functions) + "\n"
+    schemas = newest_schemas()
+    event, fact = schemas[EVENT], schemas[FACT]
+    types = {field["name"]: field["type"] for field in fact["fields"]}
+    items = types["items"]
+    statuses = {symbol: bytes([index * 2]) for index, symbol in enumerate(types["status"]["symbols"])}
+    headers = {"event_header": header_of(event), "fact_header": header_of(fact)}
+    lines = HEAD.format(**headers, statuses=statuses).splitlines()
+    lines += decoder_source("event_at", event, event, AS_EVENT)
+    lines += decoder_source("items_at", items, items, AS_ITEMS)
+    lines += decoder_source("fact_at", fact, fact, AS_ORDER)
+    for writing in (Writing(), LongWriting()):
+        writing.map(types["custom"])
+        writing.items(items)
+        writing.record(fact, "fact_bytes", "order: Order", "FACT_HEADER")
+        lines += writing.lines
     command = (sys.executable, "-m", "ruff", "format", "--stdin-filename", str(TARGET), "-")
+    text = "\n".join(lines) + "\n"
     return subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 

@@ -6,20 +6,20 @@ instead of a dozen, which the garbage collector does not see either.
 
 from msgspec.structs import replace
 
-from processor.codec.avro import codec
+from processor.codec import generated
 from processor.domain.batch import Rules
 from processor.domain.records import Item, Items, Order, PlainItems
 
 
 class PackedItems(Items, bytes):
-    """Items as the bytes that a fact of the newest schema has for them."""
+    """Items as the bytes that a fact has for them."""
 
     __slots__ = ()  # a subclass of bytes without any is not tracked by the garbage collector
 
     @property
     def lines(self) -> tuple[Item, ...]:
         """The items one by one. Raises UndecodableError."""
-        return codec().unpack_items(self)
+        return generated.items_at(self, 0)
 
     def __eq__(self, other: object) -> bool:
         """Compare by value, most often without unpacking.
@@ -35,7 +35,7 @@ class PackedItems(Items, bytes):
 
 def pack(lines: tuple[Item, ...]) -> PackedItems:
     """Return an order's items, packed."""
-    return PackedItems(codec().pack_items(lines))
+    return PackedItems(generated.packed_items(lines))
 
 
 def with_packed_items(rules: Rules) -> Rules:

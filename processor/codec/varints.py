@@ -1,20 +1,106 @@
-"""What the generated codec is made of: the variable-length integers of Avro, and the values around them.
+"""What decoders and encoders made from schemas call: Avro's variable-length integers, and the errors in them.
 
-Reading is for what writers usually make. Anything else raises, ValueError or IndexError, and is then the
-strict decoder's to judge: a negative count with a block's size, a number written longer than it need be.
+A decoder reads the usual forms in place and leaves all others to the functions here: what takes several bytes, and what
+no writer makes. Their errors say what is wrong, without the value. The end of the bytes shows as an IndexError, which
+`malformed` explains.
 """
 
 import struct
 from typing import Final
 
+from processor.domain.records import MAX_ELEMENTS, UndecodableError
+
 _DOUBLE: Final = struct.Struct("<d")
+_FLOAT: Final = struct.Struct("<f")
 double_at: Final = _DOUBLE.unpack_from
 double_bytes: Final = _DOUBLE.pack
+float_at: Final = _FLOAT.unpack_from
 _LONGS: Final = range(-(1 << 63), 1 << 63)
+_BAD_LENGTH: Final = "a length is negative or beyond the end"
 
 
-class UnusualAvro(ValueError):  # noqa: N818
-    """Avro that the strict decoder must judge."""
+def long_at(buffer: bytes, position: int) -> tuple[int, int]:
+    """Read a long; return it and the position after it."""
+    number = shift = 0
+    while True:
+        byte = buffer[position]
+        position += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+        if shift > 63:
+            raise UndecodableError("an integer is longer than 10 bytes")
+    if number >> 64:
+        raise UndecodableError("an integer is beyond 64 bits")
+    return (number >> 1) ^ -(number & 1), position
+
+
+def int_at(buffer: bytes, position: int) -> tuple[int, int]:
+    """Read an int; return it and the position after it."""
+    number, position = long_at(buffer, position)
+    if not -(1 << 31) <= number < 1 << 31:
+        raise UndecodableError("an integer is beyond 32 bits")
+    return number, position
+
+
+def length_at(buffer: bytes, position: int) -> tuple[int, int]:
+    """Read a length; return it and the position after it."""
+    length, position = long_at(buffer, position)
+    if not 0 <= length <= len(buffer) - position:
+        raise UndecodableError(_BAD_LENGTH)
+    return length, position
+
+
+def index_at(buffer: bytes, position: int, count: int, of: str) -> tuple[int, int]:
+    """Read the index of a union or enum with so many choices; return twice the index and the position after it."""
+    index, position = long_at(buffer, position)
+    if not 0 <= index < count:
+        raise UndecodableError(f"{of} index is out of range")
+    return index * 2, position
+
+
+def block_at(buffer: bytes, position: int) -> tuple[int, int, int | None]:
+    """Read the head of an array's or map's block: element count, where they start, and end if it says so."""
+    count, position = long_at(buffer, position)
+    end = None
+    if count < 0:
+        size, position = long_at(buffer, position)
+        count, end = -count, position + size
+        if size < 0 or end > len(buffer):
+            raise UndecodableError("a block's size is negative or beyond the end")
+    if count > len(buffer) - position:
+        raise UndecodableError("a block has more elements than bytes")
+    return count, position, end
+
+
+def require_end(end: int, position: int) -> None:
+    """Require that a block ends where it said that it would."""
+    if position != end:
+        raise UndecodableError("a block's size is not that of its elements")
+
+
+def too_many_elements() -> UndecodableError:
+    """Return the error of a value with more elements than it may have."""
+    return UndecodableError(f"more than {MAX_ELEMENTS} elements in arrays and maps")
+
+
+def malformed(buffer: bytes, position: int, error: Exception | None = None) -> UndecodableError:
+    """Return the error of a value that does not end with the bytes, or of an error met within it.
+
+    `position` is the furthest that a length led to.
+    """
+    if position > len(buffer):
+        return UndecodableError(_BAD_LENGTH)
+    match error:
+        case None:
+            return UndecodableError(f"{len(buffer) - position} bytes are left over")
+        case UnicodeDecodeError():
+            return UndecodableError("a string is not UTF-8")
+        case struct.error():
+            return UndecodableError("ends within a double")
+        case _:
+            return UndecodableError("ends within an integer")
 
 
 def _varint(number: int) -> bytes:
@@ -57,29 +143,5 @@ def amount_bytes(units: int) -> bytes:
     """Write a decimal's unscaled bytes: two's complement, big-endian, as short as they can be, with their length."""
     size = units.bit_length() // 8 + 1
     # the size leaves room for a sign, and without the keyword it takes half the time
-    return LENGTHS[size] + (units.to_bytes(size) if units >= 0 else units.to_bytes(size, signed=True))
-
-
-def long_at(buffer: bytes, position: int) -> tuple[int, int]:
-    """Read a long; return it and the position after it. Raises UnusualAvro, or IndexError at the end."""
-    number = shift = 0
-    while True:
-        byte = buffer[position]
-        position += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            break
-        shift += 7
-        if shift > 63:
-            raise UnusualAvro
-    if number >> 64:
-        raise UnusualAvro
-    return (number >> 1) ^ -(number & 1), position
-
-
-def length_at(buffer: bytes, position: int) -> tuple[int, int]:
-    """Read a length or a count that is not in one byte; return it and the position after it."""
-    number, position = long_at(buffer, position)
-    if number < 0:
-        raise UnusualAvro
-    return number, position
+    length = LENGTHS[size] if size < len(LENGTHS) else long_bytes(size)
+    return length + (units.to_bytes(size) if units >= 0 else units.to_bytes(size, signed=True))

@@ -107,21 +107,10 @@ def _custom_types(lines: tuple[Item, ...]) -> list[dict[str, type]]:
     return [{name: type(value) for name, value in item.custom.items()} for item in lines]
 
 
-class PlainItems(Items):
+class PlainItems(Items, msgspec.Struct, frozen=True, eq=False, gc=False):
     """Items kept one by one."""
 
-    __slots__ = ("_lines",)
-
-    def __init__(self, lines: tuple[Item, ...] = ()) -> None:
-        self._lines = lines
-
-    @property
-    def lines(self) -> tuple[Item, ...]:
-        """The items one by one."""
-        return self._lines
-
-    def __repr__(self) -> str:
-        return f"PlainItems({self._lines!r})"
+    lines: tuple[Item, ...] = ()
 
 
 class Identifier(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from processor.codec.avro import FRAMING
+from processor.codec.schemas import FRAMING
 from processor.errors import RedisError, StopError
 from processor.kafka.clients import reader
 from processor.kafka.failures import classify, failures

@@ -21,12 +21,13 @@ from processor.codec.avro import Codec, codec
 from processor.codec.packed_items import with_packed_items
 from processor.domain.batch import OrderKey
 from processor.domain.pipeline import REPLAY_TIMESTAMP, fold, needs, read
-from processor.domain.records import Order, UndecodableError
+from processor.domain.records import MAX_ELEMENTS, Order, PlainItems, UndecodableError
 from processor.domain.rejections import Reason, Rejection
 from processor.settings.rules import rules_of
 from tests.fuzz.case import HEADER, NEWEST, OLDER, OLDER_HEADER, OLDER_SCHEMA
 from tests.reference import Input, Rejected, contact_lookup
 from tests.reference import fold as reference_fold
+from tests.support import strict_avro
 from tests.support.events import exact
 from tests.support.facts import fact_of, without_logical_types
 from tests.support.schemas import copy_schemas
@@ -39,6 +40,11 @@ DETAIL_CHARACTERS = 400
 COMPARED_BYTES = 20_000  # records up to this size are also read by fastavro and folded by the reference
 _RAW = {
     header: fastavro.parse_schema(without_logical_types(schema), named_schemas={})
+    for header, schema in ((HEADER, NEWEST), (OLDER_HEADER, OLDER))
+}
+
+_STRICT = {
+    header: strict_avro.compile_decoder(schema, MAX_ELEMENTS)
     for header, schema in ((HEADER, NEWEST), (OLDER_HEADER, OLDER))
 }
 
@@ -71,7 +77,7 @@ class Checker:
         self.records = self.compared = 0
         self.reasons: Counter[str] = Counter()
         self.slowest_ms, self.slowest_name = 0.0, ""
-        self._pack = msgspec.msgpack.Encoder(enc_hook=lambda items: items.lines).encode
+        self._pack = msgspec.msgpack.Encoder(enc_hook=lambda packed: PlainItems(packed.lines)).encode
 
     def check(self, case):
         """Check one case, told by its name where a record is slow; give each record's reason, or `fact`."""
@@ -186,6 +192,7 @@ def _input_of(record):
         event = decoder(record).decode_event(record.value or b"")
     except UndecodableError:
         event = None
+    _require((event is not None) == _is_strict(record.value or b""), "taken or refused, unlike the strict reference")
     by_fastavro, is_canonical = _fastavro_reads(record.value or b"")
     if event is not None:
         _require(exact(event) == exact(by_fastavro), "an event is not what fastavro reads")
@@ -194,6 +201,15 @@ def _input_of(record):
     first = dict(reversed(record.headers)).get(REPLAY_TIMESTAMP, b"") or b""
     timestamp_ms = int(first) if first.isdigit() and len(first) < 16 else record.timestamp_ms
     return Input(record.partition, record.offset, timestamp_ms, record.key, len(record.value or b""), event)
+
+
+def _is_strict(value):
+    """Tell whether the strict reference takes a value."""
+    decode = _STRICT.get(value[:10])
+    try:
+        return decode is not None and decode(value, 10)[1] == len(value)
+    except strict_avro.MalformedAvro:
+        return False
 
 
 def _fastavro_reads(value):

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.codec.avro import Codec, codec
-from processor.codec.strict_avro import compile_decoder
-from processor.domain.records import UndecodableError
+from processor.codec.decoders import AS_DICTIONARY, compile_decoder
+from processor.domain.records import MAX_ELEMENTS, UndecodableError
+from tests.support import strict_avro
 from tests.support.avro_writer import block, cuts, text, values, varint, write
 from tests.support.events import exact
 from tests.support.facts import raw_schema
@@ -34,6 +35,11 @@ ENCODE: dict[str, Callable[[Any], bytes]] = {
     "order-event": codec().encode_event,
     "contact": codec().encode_contact,
     "order-fact": codec().encode_fact,
+}
+RAW_DECODE = {subject: compile_decoder(schema, schema, AS_DICTIONARY) for subject, schema in SCHEMA.items()}
+STRICT = {
+    subject: strict_avro.compile_decoder(schema, MAX_ELEMENTS if subject == "order-event" else None)
+    for subject, schema in SCHEMA.items()
 }
 HEADER = {
     "order-event": bytes.fromhex("c301b4a67650bd41902c"),
@@ -110,9 +116,8 @@ def test_values_are_those_of_fastavro(record):
     """For all three schemas, in one block, several or sized ones: the same values, types, bits and order."""
     subject, value, encoded = record
     body = encoded[10:]
-    decoded, end = compile_decoder(SCHEMA[subject])(body, 0)
-    assert end == len(body)
-    assert exact(decoded) == exact(value)
+    decoded = RAW_DECODE[subject](body, 0)
+    assert exact(decoded) == exact(value) == exact(judged(subject, encoded))
     by_fastavro = fastavro.schemaless_reader(io.BytesIO(body), RAW[subject], None)
     assert exact(decoded) == exact(by_fastavro)
     assert repr(decoded) == repr(by_fastavro)  # the order of names too
@@ -325,15 +330,31 @@ def test_mutated_bytes_are_undecodable_or_whole_values(record, data):
 
 
 def decoded_or_none(subject, value):
-    """Decode a value, or check that its refusal is a line."""
+    """Decode a value, or check that its refusal is a line; the reference takes and refuses the same."""
     refusal = ""
+    expected = judged(subject, value)
     try:
-        return DECODE[subject](value)
+        decoded = DECODE[subject](value)
     except UndecodableError as error:
         refusal = str(error)
+    else:
+        assert expected is not None
+        assert subject == "order-fact" or exact(decoded) == exact(expected)  # test_generated has those of a fact
+        return decoded
+    assert expected is None
     assert refusal
     assert refusal.isprintable()
     return None
+
+
+def judged(subject, value):
+    """Give what the strict reference reads from a framed value, None where it refuses it."""
+    assert value.startswith(HEADER[subject])
+    try:
+        decoded, end = STRICT[subject](value, 10)
+    except strict_avro.MalformedAvro:
+        return None
+    return decoded if end == len(value) else None
 
 
 @st.composite

@@ -1,10 +1,8 @@
-"""Avro bodies read strictly: a decoder compiled from one known schema, which refuses what Avro does not allow.
+"""The reference for what is refused: Avro bodies read strictly, one small function a type.
 
-fastavro accepts union and enum indexes out of range, any boolean byte, and lengths that lie; a producer's
-bug would turn into a wrong fact. Here each of them is `MalformedAvro`. Logical types stay raw. What a
-value may cost is bounded by its size: a block never claims more elements than bytes are left, and the
-schemas known here have no element of no bytes and no recursion. What may come from anybody is bounded besides in
-how many elements its arrays and maps have together. A decoder is not for several threads at once.
+fastavro says what a value is, and this says whether it is one: it accepts union and enum indexes out of range, any
+boolean byte, and lengths that lie. Here each of them is `MalformedAvro`. Logical types stay raw. The program's decoders
+must take and refuse the same.
 """
 
 import struct
