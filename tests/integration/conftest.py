@@ -45,6 +45,12 @@ def single(settings, indexed, tmp_path):
 
 
 @pytest.fixture
+def soon_gone(services):
+    """Give the Kafka properties of a replica whose death is noticed in 3 s, not 6: only the tests' own broker does."""
+    return {"session.timeout.ms": 3_000} if services.disposable else {}
+
+
+@pytest.fixture
 def own_redis(tmp_path):
     """Give a Redis that a test may flush and kill."""
     redis = EmbeddedRedis(tmp_path / "redis")

@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
 from processor.kafka.clients import plain_producer
-from tests.support.deployment import deployed
+from tests.support.deployment import SOON_OVER, deployed
 from tests.support.facts import fact_of
 from tests.support.refusals import refusal
 from tests.support.replays import EXISTS, FOUND, OPEN, PARAMETER, Replays
@@ -228,7 +228,7 @@ def test_cut_and_foreign_records_are_reported_and_left(deployment):
 def test_killed_replay_goes_on_where_it_was(deployment, moment):
     """Killed at any moment of its second transaction and run again, it has replayed each record once, in order."""
     deployment.reject([(FOUND, {})] * 35)
-    killed = deployment.sabotaged_replay(moment, 2, "SIGKILL")
+    killed = deployment.sabotaged_replay(moment, 2, "SIGKILL", kafka=SOON_OVER)
     assert killed.await_end() == -signal.SIGKILL, killed.tail("exit code")
     assert killed.lines("test.sabotage", moment=moment)
     is_open = moment in {"after note", "after write"}
