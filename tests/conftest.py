@@ -23,7 +23,10 @@ from tests.support.shop import Shop
 
 CREATE_S = 30.0
 CHAOS_SEED = "ORDER_FACTS_TEST_CHAOS_SEED"
-hypothesis.settings.register_profile(FAST, max_examples=FAST_EXAMPLES)
+# Properties hold on a machine of any speed.
+hypothesis.settings.register_profile("full", deadline=None)
+hypothesis.settings.register_profile(FAST, deadline=None, max_examples=FAST_EXAMPLES)
+hypothesis.settings.load_profile("full")
 
 
 def pytest_configure():
@@ -71,6 +74,11 @@ def services():
 
 @pytest.fixture
 def settings(services):
+    """Give settings that no other test has."""
+    return own_settings(services)
+
+
+def own_settings(services):
     """Give settings with topics and a group that no other test has, and an identifier key."""
     unique = secrets.token_hex(4)
     return Settings(

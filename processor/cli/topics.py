@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import NewTopic
 
 from processor.cli.options import CONNECTION, with_settings
 from processor.kafka.clients import REQUEST_TIMEOUT_S

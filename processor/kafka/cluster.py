@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from processor.errors import StopError, UnreachableError
 from processor.kafka.clients import REQUEST_TIMEOUT_S, client_properties, made

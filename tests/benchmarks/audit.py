@@ -7,7 +7,6 @@ written, the words of a rejected record's detail, and headers besides the source
 
 import io
 
-import fastavro
 import msgspec
 
 from processor.kafka.messages import record_of
@@ -15,7 +14,7 @@ from processor.kafka.ranges import read_range
 from tests.benchmarks.stage import PARTITIONS
 from tests.reference import ContactRecord, Fact, Input, Rules, contact_lookup, fold
 from tests.support.deployment import CONTACT, EVENT, UNDECODABLE
-from tests.support.facts import fact_of
+from tests.support.facts import fact_of, read_raw
 
 HEADER_BYTES = 10
 
@@ -58,7 +57,7 @@ class Expected:
             _require(wanted == found, f"the event at {place} must be {wanted or 'a fact'}, not {found or 'a fact'}")
 
     def _check_facts(self, records):
-        seen, last = set(), {}
+        seen, last = set(), dict[str, tuple[int, int]]()
         for record in records:
             fact = fact_of(record.value)
             place = fact["sourcePartition"], fact["sourceOffset"]
@@ -119,10 +118,10 @@ def _records(stage, settings, role, partitions=range(PARTITIONS)):
 
 def _input_of(record):
     is_decodable = UNDECODABLE not in dict(record.headers)
-    event = fastavro.schemaless_reader(io.BytesIO(record.value[HEADER_BYTES:]), EVENT, EVENT) if is_decodable else None
+    event = read_raw(io.BytesIO(record.value[HEADER_BYTES:]), EVENT) if is_decodable else None
     return Input(record.partition, record.offset, record.timestamp_ms, record.key, len(record.value), event)
 
 
 def _contact_of(record):
-    contact = fastavro.schemaless_reader(io.BytesIO(record.value[HEADER_BYTES:]), CONTACT, CONTACT)
+    contact = read_raw(io.BytesIO(record.value[HEADER_BYTES:]), CONTACT)
     return ContactRecord(record.partition, record.offset, record.timestamp_ms, record.key.decode(), contact)

@@ -12,6 +12,7 @@ import json
 import signal
 import sys
 import threading
+from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -128,7 +129,8 @@ def loop(job, stop):
 def event_type(value, schema):
     """Decode an event and give its type."""
     try:
-        return schemaless_reader(io.BytesIO(value[HEADER_BYTES:]), schema, None)["eventTypeKey"]
+        event: Any = schemaless_reader(io.BytesIO(value[HEADER_BYTES:]), schema, None)
+        return event["eventTypeKey"]
     except EOFError:
         return "undecodable"
 

@@ -34,7 +34,7 @@ class Cores:
     @contextmanager
     def on(self, number):
         """Start what is started inside on a core: 0 is the program's, then the others', round and round."""
-        if self.program is None:
+        if self.services is None:
             yield
             return
         os.sched_setaffinity(0, {self._each[number % self.count]})  # of this thread, and inherited by what it starts

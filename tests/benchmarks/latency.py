@@ -15,7 +15,7 @@ from tests.benchmarks.figures import percentile
 from tests.benchmarks.programs import LATENCY_COMMIT_MS, PROGRAMS, Job
 from tests.benchmarks.stage import PARTITIONS, Progress
 from tests.benchmarks.throughput import summary, turns
-from tests.support.deployment import UNDECODABLE, await_condition
+from tests.support.deployment import await_condition, headers_of
 from tests.support.facts import fact_of
 
 RATE = 1_000
@@ -28,7 +28,7 @@ def measure(stage, options, say):
     """Measure the chosen programs in turns; give percentiles in ms by program."""
     contacts = stage.with_contacts(options.contacts).settings.contacts_topic
     stage.load_identifiers(options.contacts)
-    found = {name: [] for name in options.programs}
+    found: dict[str, list[dict]] = {name: [] for name in options.programs}
     consumer = reader(stage.settings(), **{"fetch.wait.max.ms": 10, "enable.partition.eof": False})
     for name in turns(options):
         settings = stage.settings(contacts_topic=contacts)
@@ -48,7 +48,7 @@ def _latencies(stage, program, settings, consumer, options):
     job = Job(deployment, deployment.folder, LATENCY_COMMIT_MS.get(program.name, 0))
     records = list(traffic.events(FIRST + RATE * (WARM_S + MEASURED_S)))
     consumer.assign([TopicPartition(settings.facts_topic, partition, 0) for partition in range(PARTITIONS)])
-    arrivals, stop = [], threading.Event()
+    arrivals, stop = list[tuple[bytes, float]](), threading.Event()
     watcher = threading.Thread(target=_read, args=(consumer, arrivals, stop), daemon=True)
     watcher.start()
     progress = Progress(settings)
@@ -96,8 +96,7 @@ def _pace(settings, records):
             latest_s = max(latest_s, -early_s)
         if number == RATE * WARM_S:
             since_ms = time.time_ns() // 1_000_000
-        headers = [(UNDECODABLE, b"1")] if record.is_undecodable else None
-        producer.produce(settings.events_topic, record.value, record.key, headers=headers)
+        producer.produce(settings.events_topic, record.value, record.key, headers=headers_of(record))
         producer.poll(0)
     assert producer.flush(60) == 0
     return since_ms, latest_s * 1000

@@ -8,6 +8,7 @@ parameters and one to three items. The same seed gives the same bytes.
 import json
 import random
 from array import array
+from typing import Any
 
 from processor.codec.avro import codec
 from tests.support.traffic import Sent
@@ -131,6 +132,7 @@ class Traffic:
     def _updated(self):
         source = self._random
         number = self._open[source.randrange(len(self._open))]
+        params: dict[str, Any]
         match source.randrange(4):
             case 0:
                 params = {"status": "IN_PROGRESS", "statusDescription": f"packed in box {source.randrange(10_000)}"}

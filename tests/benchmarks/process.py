@@ -66,6 +66,7 @@ class Measured:
         if self._popen.returncode not in {0, -signal.SIGTERM, 128 + signal.SIGTERM}:
             raise EndedError(f"ended with {self._popen.returncode}\n{self._tail()}")
         used = self._ended
+        assert used is not None
         most = used.ru_maxrss if sys.platform == "darwin" else used.ru_maxrss * 1024
         return Usage(used.ru_utime + used.ru_stime, peak if peak is not None else most)
 

@@ -10,7 +10,7 @@ from deploy.local.programs import java, kafka_version
 from tests.benchmarks.kafka_streams.build import classpath
 from tests.benchmarks.quix import environment as quix
 from tests.benchmarks.stage import IDENTIFIERS, project_environment
-from tests.support.deployment import PROJECT
+from tests.support.deployment import PROJECT, Deployment
 
 THROUGHPUT_COMMIT_MS = {"quix": 5_000, "kafka-streams": 100}  # their defaults
 LATENCY_COMMIT_MS = {"quix": 100, "kafka-streams": 100}
@@ -20,7 +20,7 @@ LATENCY_COMMIT_MS = {"quix": 100, "kafka-streams": 100}
 class Job:
     """What a program is to do: on which topics, as which group, with a folder of its own."""
 
-    deployment: object
+    deployment: Deployment
     folder: Path
     commit_ms: int = 0
     instance_id: str = "replica"

@@ -65,7 +65,7 @@ def measure(stage, options, say):
     inputs = {"events_topic": settings.events_topic, "contacts_topic": settings.contacts_topic}
     own = shares_of(stage.cores.count)
     compared = {"order-facts": own, CONTROL: [share for share in own if not share.in_turns]}
-    runs = {name: {str(share): [] for share in shares} for name, shares in compared.items()}
+    runs: dict[str, dict[str, list]] = {name: {str(share): [] for share in shares} for name, shares in compared.items()}
     for _ in range(options.repeat):
         for name, by_share in runs.items():
             for share in compared[name]:

@@ -109,7 +109,7 @@ def last_append_s(stage, settings):
 
 def _watch(progress, processes, count, before, turns):
     """Sample until everything is committed."""
-    samples = []
+    samples: list[Sample] = []
     deadline = time.monotonic() + PATIENCE_S + (count - before) / LEAST_RATE
     while not samples or samples[-1].committed < count:
         for process in processes:

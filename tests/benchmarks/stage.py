@@ -116,7 +116,12 @@ class Stage:
         Gives the index's own line about it.
         """
         process = deployment.start("contacts", "index", name="index")
-        await_condition(lambda: time.sleep(0.2) or process.lines("contacts.ready"), process.log_path, INDEX_S)
+
+        def lines_seldom():
+            time.sleep(0.2)
+            return process.lines("contacts.ready")
+
+        await_condition(lines_seldom, process.log_path, INDEX_S)
         process.stop()
         return process.lines("contacts.ready")[0]
 

@@ -25,7 +25,7 @@ def measure_orders(stage, options, say):
     """Give the figures by the number of orders."""
     contacts = stage.with_contacts(options.contacts).settings.contacts_topic
     sizes = [*ORDERS, LARGE] if options.large else ORDERS
-    runs = {str(size): [] for size in sizes}
+    runs: dict[str, list[dict]] = {str(size): [] for size in sizes}
     for _ in range(options.repeat):
         for size in sizes:
             figures = _with_orders(stage, options, stage.settings(contacts_topic=contacts), size)

@@ -14,7 +14,7 @@ def measure(stage, options, say):
     inputs, count = prepare(stage, options)
     expected = Expected(stage, stage.settings(**inputs))
     say(f"{count:,} events: {expected.counts['facts']:,} facts, {expected.counts['rejected']:,} rejected")
-    runs = {name: [] for name in options.programs}
+    runs: dict[str, list[dict]] = {name: [] for name in options.programs}
     for name in turns(options):
         figures = _run(stage, PROGRAMS[name], stage.settings(**inputs), count, expected)
         runs[name].append(figures)

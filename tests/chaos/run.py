@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from deploy.local.kafka_cluster import KafkaCluster
@@ -67,7 +68,7 @@ def chaos(seconds, seed, folder, least_events, kinds=faults.LONG, kafka=Embedded
 def _hit(world, seconds, kinds):
     """Play the schedule: every kind at least once if time allows, in seeded order, then again."""
     begun, hits = time.monotonic(), []
-    queue = []
+    queue: list[Callable[[World], None]] = []
     while time.monotonic() - begun < seconds:
         if not queue:
             queue = list(kinds)
@@ -126,7 +127,7 @@ def _longest(times):
 
 
 def _moments(world):
-    found = Counter()
+    found: Counter[str] = Counter()
     for log in world.deployment.folder.glob("*.log"):
         for text in log.read_text(encoding="utf-8").splitlines():
             if '"test.sabotage"' in text:

@@ -14,7 +14,7 @@ from redis import Redis
 from deploy.local.services import EmbeddedRedis
 from processor.codec.avro import codec
 from processor.kafka.clients import plain_producer, reader
-from tests.support.deployment import UNDECODABLE, Deployment
+from tests.support.deployment import Deployment, Process, headers_of
 from tests.support.facts import fact_of
 from tests.support.traffic import CONTACTS, contacts, traffic
 
@@ -35,8 +35,8 @@ class World:
         self.redis.start()
         settings = replace(settings, bootstrap_servers=self.kafka.bootstrap_servers, redis_url=self.redis.url)
         self.deployment = Deployment(settings, folder)
-        self.replicas = {}
-        self.index = None
+        self.replicas: dict[str, Process] = {}
+        self.index: Process
         self._stopping = threading.Event()
         self.client = Redis.from_url(self.redis.url, socket_timeout=5)
 
@@ -93,8 +93,8 @@ class World:
                 if record is None:
                     batch = iter(traffic(self._traffic.randrange(1 << 30), 5_000, orders=4_000))
                     record = next(batch)
-                headers = [(UNDECODABLE, b"1")] if record.is_undecodable else None
-                producer.produce(self.deployment.settings.events_topic, record.value, record.key, headers=headers)
+                topic = self.deployment.settings.events_topic
+                producer.produce(topic, record.value, record.key, headers=headers_of(record))
                 sent += 1
             producer.poll(0.02)
         assert producer.flush(120) == 0

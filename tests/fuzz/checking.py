@@ -12,14 +12,16 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import msgspec
 
 from processor.codec.avro import Codec, codec
 from processor.codec.packed_items import with_packed_items
+from processor.domain.batch import OrderKey
 from processor.domain.pipeline import REPLAY_TIMESTAMP, fold, needs, read
-from processor.domain.records import MAX_ELEMENTS, PlainItems, UndecodableError
+from processor.domain.records import MAX_ELEMENTS, Order, PlainItems, UndecodableError
 from processor.domain.rejections import Reason, Rejection
 from processor.settings.rules import rules_of
 from tests.fuzz.case import HEADER, NEWEST, OLDER, OLDER_HEADER, OLDER_SCHEMA
@@ -73,7 +75,7 @@ class Checker:
     def __init__(self, limit_ms=LIMIT_MS):
         self.limit_ms = limit_ms
         self.records = self.compared = 0
-        self.reasons = Counter()
+        self.reasons: Counter[str] = Counter()
         self.slowest_ms, self.slowest_name = 0.0, ""
         self._pack = msgspec.msgpack.Encoder(enc_hook=lambda packed: PlainItems(packed.lines)).encode
 
@@ -81,7 +83,7 @@ class Checker:
         """Check one case, told by its name where a record is slow; give each record's reason, or `fact`."""
         rules = with_packed_items(rules_of(settings_of(case.rules)))
         find = contact_lookup(case.contacts, case.rules.identification)
-        orders, outputs, too_slow_ms = {}, [], 0.0
+        orders, outputs, too_slow_ms = dict[OrderKey, Order](), [], 0.0
         for record in case.records:
             output, changed, cpu_ms = self._timed(case, record, orders, find, rules)
             self._require_one_result(record, output, changed)
@@ -217,7 +219,7 @@ def _fastavro_reads(value):
         return None, False
     body = io.BytesIO(value[10:])
     try:
-        written = fastavro.schemaless_reader(body, schema, None)
+        written: Any = fastavro.schemaless_reader(body, schema, None)
         again = io.BytesIO()
         fastavro.schemaless_writer(again, schema, written)
     except Exception:  # noqa: BLE001 - it raises whatever comes to hand

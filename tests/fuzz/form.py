@@ -33,7 +33,7 @@ MAX_RECORDS = 6
 def case_of(form):
     """Give the case that these bytes are."""
     rules = RULES[form[0] % len(RULES)] if form else RULES[0]
-    records, rest = [], form[1:]
+    records, rest = list[Record](), form[1:]
     while rest and len(records) < MAX_RECORDS:
         kind = rest[:1]
         if kind in RAW:

@@ -7,6 +7,7 @@ from a seed.
 
 import itertools
 import json
+from functools import partial
 
 from processor.domain.records import MAX_ELEMENTS
 from tests.fuzz.case import HEADER, KEY, MAX_EVENT_BYTES, OLDER_HEADER, Case, records_of, right, string, value_of
@@ -127,10 +128,10 @@ DECODING = {
     ),
 }
 READING = {
-    **{f"items of {element}": (lambda e=element: _elements(e)) for element in ("0", "{}", "[]", '""', "null", "1.5")},
-    **{f"an item's {element}": (lambda e=element: _nested(e)) for element in ("0", "{}", "[]", '""', "null", "1.5")},
+    **{f"items of {element}": partial(_elements, element) for element in ("0", "{}", "[]", '""', "null", "1.5")},
+    **{f"an item's {element}": partial(_nested, element) for element in ("0", "{}", "[]", '""', "null", "1.5")},
     **{
-        f"an item's {element}, and then {last[:6]}": (lambda e=element, last=last: _nested(e, last))
+        f"an item's {element}, and then {last[:6]}": partial(_nested, element, last)
         for element in ("1", "1.5", '"x"', "[]")
         for last in ("9" * 4_301, "1e400", '"\\ud800"', "x")
     },
@@ -182,9 +183,7 @@ AT_THE_BOUND = {
     "most native field of texts": lambda: _native("size", _map(a=""), _PARAMS // 2),
     "most native field of doubles": lambda: _native("size", _map(a=b"\x08" + b"\x11" * 8), _PARAMS // 2),
     **{
-        f"most of an item's {element[:6]}, and then {last[:6]}": (
-            lambda e=element, last=last: _nested(e, last, _VALUES)
-        )
+        f"most of an item's {element[:6]}, and then {last[:6]}": partial(_nested, element, last, _VALUES)
         for element in ("1", "1.5", '"' + "x" * 40 + '"', "9" * 40, "[]")
         for last in ("1", "9" * 4_301, "1e400")
     },

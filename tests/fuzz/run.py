@@ -39,7 +39,7 @@ GROWTH_MIB = {"large": 96.0, "structured": 24.0, "guided": 48.0}  # Hypothesis a
 
 def fuzz(seconds, seed, limit_ms, folder):
     """Run the engines and give the summary."""
-    engines = dict(MODULES)
+    engines: dict[str, tuple[str, ...]] = dict(MODULES)
     if has_atheris():
         engines["guided"] = ("tests.fuzz.guided",)
     whole = sum(SHARES[name] for name in engines)
@@ -146,7 +146,7 @@ def _libfuzzer(log):
 
 
 def _summary(seed, reports, *, guided):
-    reasons, failures, slow_ms = Counter(), {}, {}
+    reasons, failures, slow_ms = Counter[str](), dict[str, dict](), dict[str, float]()
     for report in reports.values():
         reasons.update(report.pop("reasons"))
         failures |= report.pop("failures")

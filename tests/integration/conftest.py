@@ -1,12 +1,10 @@
 """What several integration tests share: deployments of which little runs."""
 
-import secrets
-
 import pytest
 from msgspec.structs import replace
 
 from deploy.local.services import EmbeddedRedis
-from processor.settings import Settings
+from tests.conftest import own_settings
 from tests.support.audits import Copy, chain, send_in_transaction
 from tests.support.commands import Idle
 from tests.support.deployment import await_condition, deployed
@@ -24,16 +22,7 @@ def idle(settings, tmp_path, create_topic):
 @pytest.fixture(scope="module")
 def indexed(services, tmp_path_factory):
     """Give a deployment with contacts, whose index is complete and kept."""
-    unique = secrets.token_hex(4)
-    settings = Settings(
-        bootstrap_servers=services.bootstrap_servers,
-        redis_url=services.redis_url,
-        group_id=f"group-{unique}",
-        instance_id="test",
-        identifier_key="a secret of the tests",
-        **{f"{role}_topic": f"{role}-{unique}" for role in ("events", "contacts", "facts", "rejected")},
-    )
-    with deployed(settings, tmp_path_factory.mktemp("indexed"), partitions=2) as running:
+    with deployed(own_settings(services), tmp_path_factory.mktemp("indexed"), partitions=2) as running:
         running.send_contacts(contacts())
         running.index()
         yield running
@@ -53,6 +42,12 @@ def single(settings, indexed, tmp_path):
     """Give a deployment of one partition with a complete contact index."""
     with deployed(replace(settings, contacts_topic=indexed.settings.contacts_topic), tmp_path, partitions=1) as running:
         yield running
+
+
+@pytest.fixture
+def soon_gone(services):
+    """Give the Kafka properties of a replica whose death is noticed in 3 s, not 6: only the tests' own broker does."""
+    return {"session.timeout.ms": 3_000} if services.disposable else {}
 
 
 @pytest.fixture

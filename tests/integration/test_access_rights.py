@@ -122,7 +122,7 @@ def listed(column):
     found = []
     for row in table.splitlines()[2:]:
         cells = [cell.strip() for cell in row.strip("|").split("|")]
-        kind = re.match(r"[a-z ]+", re.sub(r"^(topic|group)s\b", r"\1", cells[0]))[0].strip()
+        (kind,) = re.findall(r"^[a-z ]*[a-z]", re.sub(r"^(topic|group)s\b", r"\1", cells[0]))
         names = re.findall(r"`([^`]+)`", cells[0].split(" (")[0])
         rights = [word.strip() for word in cells[1 + column].split(",") if word.strip()]
         assert names

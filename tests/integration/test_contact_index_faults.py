@@ -63,7 +63,8 @@ class World:
         self.faults = {}
         self.sent = []
         self.damages = 0  # how often a shard was put back to something else than it was
-        self.history = {key: [] for key in self.keys}  # of each shard: (number of the command before, dump)
+        # of each shard: (number of the command before, dump)
+        self.history: dict[str, list[tuple[int, bytes | None]]] = {key: [] for key in self.keys}
         self.is_recorded = False
 
     def writer(self):

@@ -1,6 +1,7 @@
 """Proves what `contacts import` sends and refuses, and whom `contacts find` finds."""
 
 import json
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -41,7 +42,8 @@ def test_contacts_import_of_csv(idle, tmp_path):
     assert few == f"order-facts: {file}, line 6: expected 5 columns, found 2"
     assert no_id == f"order-facts: {file}, line 7: contactId: expected a string that is not blank"
     assert quote.startswith(f"order-facts: {file}, line 8: ")
-    empty = {"externalCustomerId": None, "email": None, "phone": None, "contactKey": None, "pushTokens": []}
+    absent = dict.fromkeys(("externalCustomerId", "email", "phone", "contactKey"))
+    empty: dict[str, Any] = {**absent, "pushTokens": []}
     assert imported(idle) == {
         "1": empty
         | {"contactId": "1", "email": "ann@shop.example", "phone": "380501234567", "pushTokens": ["t1", "t2"]}

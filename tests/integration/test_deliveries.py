@@ -57,10 +57,11 @@ def write_until_refused(producer, topic, deliveries, reports, big_report):
 
 def test_reason_is_found_whatever_is_reported_before_it(producer, topic):
     """The client takes no more, and drops what waits; the one refusal is the reason, and soon told."""
-    deliveries, reports, refusals = Deliveries(), [], []
+    deliveries, reports, refusals = Deliveries(), list[KafkaError | None](), list[KafkaError]()
     write_until_refused(producer, topic, deliveries, reports, refusals.append)
     assert deliveries.is_given_up
     deliveries.await_reports(producer, TIMEOUT_S)
+    assert deliveries.reason is not None
     assert deliveries.reason.code() == KafkaError.MSG_SIZE_TOO_LARGE
     assert [error.code() for error in refusals] == [KafkaError.MSG_SIZE_TOO_LARGE]
     assert KafkaError._PURGE_QUEUE in {error.code() for error in reports if error is not None}

@@ -22,7 +22,12 @@ def joined(settings):
     group = Group(settings, partitions)
     group.join()
     try:
-        await_condition(lambda: group.stay(0.1) or len(partitions.assigned) == 1, "the partition is assigned")
+
+        def is_assigned():
+            group.stay(0.1)
+            return len(partitions.assigned) == 1
+
+        await_condition(is_assigned, "the partition is assigned")
         group.place(0, Placed(Watermark(0, 0), None))
         yield group
     finally:
@@ -31,7 +36,7 @@ def joined(settings):
 
 def taken(group, count):
     """Take so many records, and give their offsets."""
-    offsets = []
+    offsets: list[int] = []
 
     def has_all():
         offsets.extend(record.offset for record in group.take(1_000, 1 << 20, 0.1).records)

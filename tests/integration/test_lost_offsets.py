@@ -177,7 +177,8 @@ def test_aborted_transactions_are_no_past(single):
 
 def offset_to_restore(line):
     """Give the offset that a refusal names."""
-    return int(re.search(r"the offsets are lost; the offset to restore is (\d+)\b", line)[1])
+    (offset,) = re.findall(r"the offsets are lost; the offset to restore is (\d+)\b", line)
+    return int(offset)
 
 
 def _delete_facts(deployment, before):

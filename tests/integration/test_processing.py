@@ -32,7 +32,7 @@ SMALL_FETCHES = {"fetch.message.max.bytes": "2000", "queued.max.messages.kbytes"
 @pytest.mark.parametrize(("max_batch", "kafka"), [(50, {}), (5000, SMALL_FETCHES)])
 def test_a_batch_is_read_beside_a_commit_only_where_as_much_waits(deployment, monkeypatch, max_batch, kafka):
     """A backlog is read ahead of, full batches or not; with nothing behind it, what comes would wait for one more."""
-    commit, seen = Service.commit, []
+    commit, seen = Service.commit, list[tuple[int, int, bool]]()
 
     def noting(service, batch, folded, known, beside=None):
         waiting = deployment.sent - sum(count for count, *_ in seen)

@@ -1,6 +1,7 @@
 """Proves that commands sent without waiting are answered in turn, and what is left of them where one fails."""
 
 import time
+from typing import Any
 
 import pytest
 from redis.exceptions import ResponseError
@@ -27,7 +28,7 @@ def client(settings):
 
 def test_later_question_sees_what_was_sent_before(client, key):
     """A write is sent and not waited for; the question after it finds it, and each gets its own answers."""
-    line, written = Line(client), []
+    line, written = Line(client), list[Any]()
     line.execute_command("SET", key, "1")
     line.execute_command("INCR", key)
     line.send(written.append)
@@ -41,7 +42,7 @@ def test_later_question_sees_what_was_sent_before(client, key):
 
 def test_error_of_one_command_leaves_the_others_answers_in_their_place(client, key):
     """Whoever takes its own answers is given the error; among the answers returned it is raised; then all goes on."""
-    line, written = Line(client), []
+    line, written = Line(client), list[Any]()
     line.execute_command("SET", key, "text")
     line.execute_command("INCR", key)
     line.execute_command("STRLEN", key)
@@ -61,7 +62,7 @@ def test_error_of_one_command_leaves_the_others_answers_in_their_place(client, k
 
 def test_connection_that_is_lost_takes_its_answers_along(client, redis_client, key):
     """A server that goes away between question and answer is a RedisError; the next question has a new connection."""
-    line, written = Line(client), []
+    line, written = Line(client), list[Any]()
     line.execute_command("CLIENT", "ID")
     line.send()
     (number,) = line.answers()

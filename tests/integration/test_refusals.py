@@ -187,7 +187,8 @@ def test_facts_topic_that_is_not_exactly_compact(idle, policy):
     idle.create("facts", cleanup_policy=policy)
     line = refused_run(idle)
     assert line.startswith(f"the topic {idle.settings.facts_topic} has cleanup.policy=")
-    assert set(re.search(r"policy=(\S+);", line)[1].split(",")) == set(policy.split(","))
+    (found,) = re.findall(r"policy=(\S+);", line)
+    assert set(found.split(",")) == set(policy.split(","))
     assert line.endswith("set it to compact, and nothing else")
 
 
@@ -208,14 +209,14 @@ def test_facts_topic_that_takes_too_little(idle):
 
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
-def test_two_replicas_with_one_instance_id(single, is_busy):
+def test_two_replicas_with_one_instance_id(single, soon_gone, is_busy):
     """The earlier of two replicas under one name is fenced and stops, naming the setting; the later does the work."""
-    earlier = single.replica("a", max_batch=5)
+    earlier = single.replica("a", max_batch=5, kafka=soon_gone)
     earlier.await_line("partition.positioned")
     if is_busy:
         single.send(facts(700))
         earlier.await_line("batch.committed")
-    later = single.replica("a", max_batch=5)
+    later = single.replica("a", max_batch=5, kafka=soon_gone)
     line = failure(earlier)
     assert "another process runs with this instance_id" in line
     single.send(facts(5, first=700))

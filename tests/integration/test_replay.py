@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
 from processor.kafka.clients import plain_producer
-from tests.support.deployment import deployed
+from tests.support.deployment import SOON_OVER, deployed
 from tests.support.facts import fact_of
 from tests.support.refusals import refusal
 from tests.support.replays import EXISTS, FOUND, OPEN, PARAMETER, Replays
@@ -228,7 +228,7 @@ def test_cut_and_foreign_records_are_reported_and_left(deployment):
 def test_killed_replay_goes_on_where_it_was(deployment, moment):
     """Killed at any moment of its second transaction and run again, it has replayed each record once, in order."""
     deployment.reject([(FOUND, {})] * 35)
-    killed = deployment.sabotaged_replay(moment, 2, "SIGKILL")
+    killed = deployment.sabotaged_replay(moment, 2, "SIGKILL", kafka=SOON_OVER)
     assert killed.await_end() == -signal.SIGKILL, killed.tail("exit code")
     assert killed.lines("test.sabotage", moment=moment)
     is_open = moment in {"after note", "after write"}
@@ -320,7 +320,7 @@ def test_what_kafka_may_have_forgotten_is_not_replayed_again(deployment):
     now_ms = int(time.time() * 1000)
     deployment.reject([(FOUND, {"rejected_ms": now_ms - 8 * DAY_MS}), (FOUND, {})], partitions=1)
     line = deployment.refused_replay()
-    since = re.search(r"To leave them out for good, use --since (\S+)\. ", line)[1]
+    (since,) = re.findall(r"To leave them out for good, use --since (\S+)\. ", line)
     assert f"--group {deployment.settings.group_id}-replay" in line
     assert deployment.replay("--since", since)[0] == {"replayed": 1, "selected": 1, "skipped": SKIPPED}
     assert deployment.replay()[0] == {"replayed": 0, "selected": 2, "skipped": {**SKIPPED, "already": 2}}

@@ -14,7 +14,7 @@ def test_broker_killed_in_the_midst_of_a_start_delays_it(settings, tmp_path, mon
     """A broker that answered and is then killed is awaited, within startup_timeout_s, as one not yet there."""
     kafka = EmbeddedKafka(tmp_path / "kafka")
     kafka.start()
-    restarts = []
+    restarts: list[threading.Timer] = []
     describe = topics.describe_topics
 
     def restart():

@@ -1,6 +1,7 @@
 """The story of the vendor's page, by the commands alone: a contact, an order, a fact one can segment by."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ ITEM = {
     "cost": "990.0000",
     "custom": {},
 }
-FACT = {
+FACT: dict[str, Any] = {
     "externalOrderId": "12345679",
     "contactId": "101",
     "identifiedBy": "externalCustomerId",  # D12: tried before the phone, whatever the event's order

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from processor.codec.avro import codec
 from processor.kafka.clients import plain_producer
-from tests.support.deployment import UNDECODABLE
+from tests.support.deployment import headers_of
 from tests.support.traffic import CONTACTS, contacts, traffic
 
 ORDERS = 4_000
@@ -67,8 +67,7 @@ class Load:
                 if record is None:
                     batch = iter(traffic(self._random.randrange(1 << 30), CHUNK, orders=ORDERS))
                     record = next(batch)
-                headers = [(UNDECODABLE, b"1")] if record.is_undecodable else None
-                producer.produce(self._settings.events_topic, record.value, record.key, headers=headers)
+                producer.produce(self._settings.events_topic, record.value, record.key, headers=headers_of(record))
                 self.sent += 1
             producer.poll(0)
         assert producer.flush(FLUSH_S) == 0

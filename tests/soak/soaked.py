@@ -1,5 +1,6 @@
 """A deployment whose outputs are compared partition by partition: a long run's whole topics would need gigabytes."""
 
+from processor.domain.records import Record
 from processor.kafka.clients import reader
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
@@ -24,7 +25,8 @@ class Soaked(Deployment):
 
     def compare(self):
         """Compare all partitions in turn, then the mirror."""
-        comparison, self._latest = Comparison(), {}
+        comparison = Comparison()
+        self._latest: dict[tuple[int, bytes], Record] = {}
         topic = self.settings.events_topic
         for partition in range(self.cluster.topics([topic])[topic].partitions):
             self._partition = partition

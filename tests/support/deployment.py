@@ -34,6 +34,7 @@ PATIENCE_S = 60.0
 POLL_S = 0.02
 REQUEST_S = 30.0
 UNDECODABLE = "test.undecodable"
+SOON_OVER = {"transaction.timeout.ms": 3_000}  # Kafka properties of one who dies with a transaction open
 EVENT = raw_schema("order-event")
 CONTACT = raw_schema("contact")
 

@@ -88,7 +88,7 @@ class Replays(Deployment):
             found.setdefault(record.partition, []).append(int(dict(record.headers)["n"]))
         return found
 
-    def sabotaged_replay(self, moment, transaction, signal_name, records=10):
+    def sabotaged_replay(self, moment, transaction, signal_name, records=10, **changes):
         """Start a replay that signals itself at a moment of its n-th transaction."""
         plan = {"moment": moment, "transaction": transaction, "records": records, "signal": signal_name}
         return self.start(
@@ -96,6 +96,7 @@ class Replays(Deployment):
             name="replaying",
             module="tests.support.replay_saboteur",
             extra={"TEST_SABOTAGE": json.dumps(plan)},
+            **changes,
         )
 
     def await_replay(self):

@@ -44,7 +44,9 @@ def folded(records):
     for contact in load.contacts(CONTACTS):
         for name in load.identifiers(contact):
             field, _, value = name.partition(":")
-            contacts[comparable(field, value)] = contact["contactId"]
+            identifier = comparable(field, value)
+            assert identifier is not None
+            contacts[identifier] = contact["contactId"]
     inputs = [Record(0, number, number, sent.key, sent.value) for number, sent in enumerate(records)]
     return fold(read(inputs, codec().read_event, Rules()), {}, contacts, codec().encode_fact, Rules())
 
@@ -207,7 +209,7 @@ def test_the_plot_is_a_drawing_with_a_bar_a_row():
     name = "{http://www.w3.org/2000/svg}"
     boxes = drawing.findall(f"{name}rect")[1:]
     assert len(boxes) == len(rows)
-    assert float(boxes[1].get("x")) + float(boxes[1].get("width")) < int(drawing.get("width"))
+    assert float(boxes[1].attrib["x"]) + float(boxes[1].attrib["width"]) < int(drawing.attrib["width"])
     assert "a & b" in [text.text for text in drawing.findall(f"{name}text")]
 
 

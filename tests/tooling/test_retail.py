@@ -35,7 +35,7 @@ def events(invoices):
 @pytest.fixture(scope="module")
 def by_order(events):
     """Give the real file's events by the order they name."""
-    orders = {}
+    orders: dict[str, list[retail.OrderEvent]] = {}
     for event in events:
         orders.setdefault(event.order_id, []).append(event)
     return orders
@@ -139,7 +139,8 @@ def test_orders_name_their_customer_in_many_ways(invoices, events):
     """Several kinds of identifier occur, one an event; of orders without a customer some carry a guest's address."""
     by_number = {invoice.number: invoice for invoice in invoices}
     names = {name for name, _ in retail.IDENTIFIERS}
-    used, guests = Counter(), Counter()
+    used: Counter[str] = Counter()
+    guests: Counter[bool] = Counter()
     for event in events:
         if event.type_key != "orderCreated":
             continue

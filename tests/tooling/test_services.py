@@ -85,6 +85,7 @@ def eventually(condition, what):
 def processes():
     """Return {process id: parent's process id} of all processes that are not zombies."""
     with subprocess.Popen(["ps", "-A", "-o", "pid=,ppid=,state="], stdout=subprocess.PIPE, text=True) as ps:
+        assert ps.stdout is not None
         fields = [line.split() for line in ps.stdout]
     running = {int(pid): int(parent) for pid, parent, state in fields if not state.startswith("Z")}
     return {pid: parent for pid, parent in running.items() if pid != ps.pid}
@@ -93,7 +94,7 @@ def processes():
 def descendants(pid):
     """Return the ids of all processes below one."""
     parents = processes()
-    found, last = {pid}, set()
+    found, last = {pid}, set[int]()
     while found != last:
         last = found
         found = found | {child for child, parent in parents.items() if parent in found}
@@ -242,6 +243,7 @@ def test_nothing_outlives_the_owner(tmp_path, number):
         start_new_session=True,
     )
     try:
+        assert owner.stdout is not None
         with owner.stdout:
             assert owner.stdout.readline() == b"started\n"
             children = descendants(owner.pid)
@@ -264,6 +266,7 @@ def test_no_command_of_a_test_outlives_the_test_run(tmp_path):
         stdout=subprocess.PIPE,
     )
     try:
+        assert tester.stdout is not None
         with tester.stdout:
             assert tester.stdout.readline() == b"started\n"
         children = descendants(tester.pid)

@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import suppress
+from typing import Any
 
 import fastavro
 import pytest
@@ -301,10 +302,11 @@ def test_the_topics_own_schemas_have_no_other_types(kind):
 def test_names_of_a_foreign_schema_are_not_run():
     """A schema comes from a registry: whatever stands in its names is text."""
     evil = "x'] + __import__('os').abort() + ['\"\"\"\n"
-    schema = {"type": "record", "name": "W", "fields": [{"name": evil, "type": "long", "default": 1}]}
-    reader = {"type": "record", "name": "W", "fields": [{"name": "n", "type": "long", "aliases": [evil], "default": 2}]}
-    for writer in (schema, reader):
-        for wanted in (schema, reader):
+    named: Any = {"type": "record", "name": "W", "fields": [{"name": evil, "type": "long", "default": 1}]}
+    aliased: Any = {"name": "n", "type": "long", "aliases": [evil], "default": 2}
+    reader: Any = {"type": "record", "name": "W", "fields": [aliased]}
+    for writer in (named, reader):
+        for wanted in (named, reader):
             try:
                 decode = compile_decoder(writer, wanted, AS_DICTIONARY)
             except ValueError:

@@ -8,6 +8,7 @@ one function call, one state transaction and one look-up an event, where order-f
 
 import json
 import sys
+from typing import Any
 
 from quixstreams import Application, message_context
 from redis import Redis
@@ -58,7 +59,7 @@ class Processor:
         wanted = [candidate.identifier for candidate in command.candidates if candidate.identifier is not None]
         if not wanted:
             return None
-        found = self._redis.hmget(self._identifiers, [f"{field}:{value}" for field, value in wanted])
+        found: list[Any] = self._redis.hmget(self._identifiers, [f"{field}:{value}" for field, value in wanted])
         contacts = {name: contact.decode() for name, contact in zip(wanted, found, strict=True) if contact is not None}
         return find_owner(command.candidates, contacts)
 

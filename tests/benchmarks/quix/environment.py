@@ -26,7 +26,7 @@ def python():
         if not done.exists():
             print("installing Quix Streams into an environment of its own, once", file=sys.stderr, flush=True)
             subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            pip = [interpreter, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+            pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
             subprocess.run([*pip, "--require-hashes", "--requirement", LOCK], check=True)
             done.touch()
     return str(interpreter)
@@ -34,4 +34,5 @@ def python():
 
 def version():
     """Give the version of Quix Streams that is pinned."""
-    return re.search(r"^quixstreams==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)[1]
+    (found,) = re.findall(r"^quixstreams==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    return found
