@@ -315,7 +315,8 @@ class PartitionAudit:
             self._findings.add(Kind.MISSING, f"{place} offset {source}: no fact, no rejected record, {order_name(key)}")
         for source, where, is_only_one in self._orders.strays():
             kind = Kind.OUT_OF_ORDER if is_only_one else Kind.DOUBLED
-            self._findings.add(kind, f"{where} is {'late' if is_only_one else 'once more'} of source offset {source}")
+            what = "a late" if is_only_one else "another"
+            self._findings.add(kind, f"{where} is {what} output of source offset {source}")
 
     def _judge_sum(self) -> None:
         """Compare the sums, if nothing has expired: events = facts ever written + rejected records (D24)."""

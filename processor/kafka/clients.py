@@ -29,7 +29,7 @@ REQUEST_TIMEOUT_S: Final = 10.0
 Client = TypeVar("Client")
 
 
-def made(client: Callable[[dict[str, Any]], Client], properties: dict[str, Any]) -> Client:
+def new_client(client: Callable[[dict[str, Any]], Client], properties: dict[str, Any]) -> Client:
     """Return a client. Raises UsageError for a property of `kafka` that it refuses, without the value."""
     try:
         return client(properties)
@@ -54,7 +54,7 @@ def client_properties(settings: Settings) -> dict[str, Any]:
 
 def reader(settings: Settings, **properties: Any) -> Consumer:
     """Return a consumer outside any group, for explicitly assigned partitions; it reports each partition's end."""
-    return made(
+    return new_client(
         Consumer,
         {
             "fetch.wait.max.ms": 50,
@@ -73,7 +73,7 @@ def reader(settings: Settings, **properties: Any) -> Consumer:
 
 def plain_producer(settings: Settings) -> Producer:
     """Return an idempotent producer without transactions, with Java's partitioner, for the commands that send."""
-    return made(
+    return new_client(
         Producer,
         {
             "linger.ms": 20,
@@ -93,7 +93,7 @@ def transactional_producer(settings: Settings, batch_bytes: int) -> Producer:
     `batch_bytes` is at most what the output topics take in one request: if a broker refuses a batch for a large
     record, the small ones in it fail too.
     """
-    return made(
+    return new_client(
         Producer,
         {
             "linger.ms": 5,
@@ -125,7 +125,7 @@ def session_timeout_s(settings: Settings) -> float:
 
 def group_consumer(settings: Settings) -> Consumer:
     """Return this replica's consumer: cooperative rebalancing, static membership, no automatic commits."""
-    return made(
+    return new_client(
         Consumer,
         {
             "session.timeout.ms": SESSION_TIMEOUT_MS,

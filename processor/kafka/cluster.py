@@ -11,7 +11,7 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCol
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from processor.errors import StopError, UnreachableError
-from processor.kafka.clients import REQUEST_TIMEOUT_S, client_properties, made
+from processor.kafka.clients import REQUEST_TIMEOUT_S, client_properties, new_client
 from processor.kafka.failures import classify
 from processor.logs import SERVICE
 from processor.settings import Settings
@@ -36,7 +36,7 @@ class Cluster:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.admin = made(AdminClient, client_properties(settings))
+        self.admin = new_client(AdminClient, client_properties(settings))
         self._refreshed_s = float("-inf")
 
     def wait(self) -> str:

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
 from processor.kafka.bounded import BoundedCalls, Call
-from processor.kafka.clients import TRANSACTION_TIMEOUT_MS, client_properties, made
+from processor.kafka.clients import TRANSACTION_TIMEOUT_MS, client_properties, new_client
 from processor.kafka.failures import classify, fatal_errors
 from processor.settings import Settings
 
@@ -116,7 +116,7 @@ def end_transaction(settings: Settings, claim: str) -> None:
 
     Raises RetryError or StopError.
     """
-    producer = made(
+    producer = new_client(
         Producer,
         {
             **client_properties(settings),

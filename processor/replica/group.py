@@ -62,7 +62,7 @@ class Group:
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
-    def mend(self, cluster: Cluster) -> None:
+    def replace_if_fenced(self, cluster: Cluster) -> None:
         """Replace a consumer that was fenced by its instance id, unless another process runs with that id.
 
         If the answer to a join is lost with a broker, the member is fenced by its own second attempt. That ghost sends

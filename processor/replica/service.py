@@ -109,7 +109,7 @@ class Service:
             while not stop.is_set():
                 self._timing, self._in_hand = Timing(), 0
                 try:
-                    self._group.mend(self._cluster)
+                    self._group.replace_if_fenced(self._cluster)
                     self._ledger.ready()
                     if self._partitions.owed:
                         self._line.answers()  # finish this replica's writes before it reads the mirror's marks
