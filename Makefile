@@ -42,10 +42,11 @@ bench: install ## measure it beside other programs for the same job (EVENTS=, RE
 		$(if $(ONLY),--only $(ONLY)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(if $(OUTPUT),--output $(OUTPUT)) \
 		$(if $(filter-out 0 no,$(LARGE)),--large)
 
-WORKERS ?= 2
+test: WORKERS ?= 3
 test: install ## run all tests on real services (ARGS= for pytest, WORKERS= processes at once)
 	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+test-fast: WORKERS ?= auto
 test-fast: install ## run the tests that need no services and are not long by design (also ARGS=, WORKERS=)
 	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal -m 'not services and not slow' \
 		--hypothesis-profile fast --timeout 15 $(ARGS)
