@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 
 from processor.codec.avro import codec
 from processor.contacts.lookup import ContactIndex, IndexNotReadyError
-from processor.contacts.shards import HASH_BYTES, MARK, Hashes, read_mark
+from processor.contacts.shards import HASH_BYTES, MARK, Hashes, Mark, read_as
 from processor.domain.records import Identifier
 from processor.settings import IdentificationRule
 from tests.reference import ContactRecord, contact_lookup
@@ -113,7 +113,7 @@ def test_c4_orders_wait_until_the_index_is_whole(shop):
     with shop.writer():
         shop.await_found("phone", "1", None)
         shop.await_logged("contacts.ready")
-    mark = read_mark(shop.client.hget(shop.keys[0], MARK))
+    mark = read_as(Mark, shop.client.hget(shop.keys[0], MARK))
     for key in shop.keys:
         shop.client.hset(key, MARK, msgspec.msgpack.encode(msgspec.structs.replace(mark, is_ready=False)))
     with pytest.raises(IndexNotReadyError, match="is being built"):
@@ -131,7 +131,7 @@ def test_c4_an_index_of_another_make_is_not_ready(shop):
     other = msgspec.structs.replace(shop.topic(), topic_id="other")
     with pytest.raises(IndexNotReadyError, match="another topic"):
         ContactIndex(shop.client, shop.settings, shop.lineage, other).find(Identifier("phone", "1"))
-    mark = read_mark(shop.client.hget(shop.keys[0], MARK))
+    mark = read_as(Mark, shop.client.hget(shop.keys[0], MARK))
     for key in shop.keys:
         shop.client.hset(key, MARK, msgspec.msgpack.encode(msgspec.structs.replace(mark, format=99)))
     with pytest.raises(IndexNotReadyError, match="another format"):
