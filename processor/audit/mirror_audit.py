@@ -15,7 +15,7 @@ from processor.audit.reading import Reading
 from processor.codec.avro import codec
 from processor.codec.order_state import order_of
 from processor.codec.packed_items import unpacked
-from processor.domain.records import Order, UndecodableError
+from processor.domain.records import UndecodableError
 from processor.state.mirror import Mirror
 from processor.state.watermark import Watermark
 
@@ -69,21 +69,21 @@ class MirrorAudit:
         if value is None:
             self._add(Kind.MIRROR_MISSING, key, "is not in the mirror")
         elif fact is not None and value != fact:
-            held, order = _order(value), codec().decode_fact(fact)
-            if held is None:
+            try:
+                held = unpacked(order_of(value))
+            except UndecodableError:
                 self._add(Kind.MIRROR_ALTERED, key, "is not a valid order in the mirror")
-            elif not same_order(held, order):
+                return
+            order = codec().decode_fact(fact)
+            if not same_order(held, order):
                 self._add(Kind.MIRROR_ALTERED, key, f"has another {differing_fields(held, order)}")
 
     def _look_for_extra(self) -> None:
         """Look for orders in the mirror that have no fact."""
         for found in self._mirror.names(self._partition, self._chunk):
             unknown = [name for name in found if self._orders.latest(name) is None]
-            if not unknown:
-                continue
-            held = zip(unknown, self._read(unknown), strict=True)
-            for name in [name for name, value in held if value is not None]:
-                if self._orders.latest(name) is None:
+            for name, value in zip(unknown, self._read(unknown) if unknown else (), strict=True):
+                if value is not None and self._orders.latest(name) is None:
                     self._add(Kind.MIRROR_EXTRA, name, "is in the mirror and has no fact")
 
     def _read(self, names: Sequence[bytes]) -> list[bytes | None]:
@@ -116,11 +116,3 @@ class MirrorAudit:
 
     def _add(self, kind: Kind, key: bytes, text: str) -> None:
         self._findings.add(kind, f"partition {self._partition}, {order_name(key)} {text}")
-
-
-def _order(value: bytes) -> Order | None:
-    """Return the order that a mirror's value holds, None if the value is not an order."""
-    try:
-        return unpacked(order_of(value))
-    except UndecodableError:
-        return None

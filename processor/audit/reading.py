@@ -53,9 +53,9 @@ class Reading:
         if topic not in self._consumers:
             self._consumers[topic] = reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
         count = 0
-        for message in read_range(self._consumers[topic], topic, {partition: start}, {partition: end}):
+        messages = read_range(self._consumers[topic], topic, {partition: start}, {partition: end})
+        for count, message in enumerate(messages, start=1):
             yield record_of(message)
-            count += 1
             if count % _ADVANCE_EVERY == 0:
                 self.advance(_ADVANCE_EVERY)
         self.advance(count % _ADVANCE_EVERY)
