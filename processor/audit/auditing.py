@@ -43,14 +43,13 @@ class Audited(msgspec.Struct, frozen=True):
 
 
 class Audit:
-    """One audit. Creating it takes the cut; `run` does the work."""
+    """One audit. Creating it takes the cut; `run` does the work.
+
+    Creating it raises UnreachableError or RetryError if a service does not answer, StopError if the topics and the
+    committed offsets are not those of one deployment.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        """Connect, and take the cut.
-
-        Raises UnreachableError or RetryError if a service does not answer, StopError if the topics and the committed
-        offsets are not those of one deployment.
-        """
         codec()
         self._settings = settings
         self._cluster = Cluster(settings)

@@ -44,7 +44,7 @@ def fits(parsed: Parsed, fact: Order, rules: Rules) -> bool:
         return False
     if isinstance(parsed.result, Create) and not rules.policy.update_on_duplicate_create:
         return fact.revision == 1
-    again = _applied(parsed, fact, _contacts_of(parsed, fact, fact), rules)
+    again = derived(parsed, fact, fact, rules)
     return isinstance(again, Rejection) and again.reason is Reason.NO_CHANGE
 
 

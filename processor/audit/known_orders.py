@@ -44,12 +44,6 @@ class Known(msgspec.Struct):
             self.decoded = codec().decode_fact(self.value)
         return [self.decoded] if self.derived is None else [self.decoded, codec().decode_fact(self.derived)]
 
-    def settle(self) -> None:
-        """Forget the events without an output: the new fact explains them, or they were reported."""
-        self.compacted = self.expired = 0
-        self.first = -1
-        self.doubtful = False
-
 
 _COLUMNS: Final = Known.__struct_fields__[:-1]  # all but `decoded`
 _SCHEMA: Final = f"""

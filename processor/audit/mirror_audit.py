@@ -87,32 +87,27 @@ class MirrorAudit:
                     self._add(Kind.MIRROR_EXTRA, name, "is in the mirror and has no fact")
 
     def _read(self, names: Sequence[bytes]) -> list[bytes | None]:
-        """Return orders as the mirror holds them, and read the facts up to the mirror's watermark."""
+        """Return orders as the mirror holds them; read the facts up to its watermark, if that was committed."""
         mark, states = self._mirror.look(self._partition, names)
         if mark is None:
             raise _NotComparableError("missing" if self._orders.names(0, 1) else "empty")
-        self._follow(mark)
-        return states
-
-    def _follow(self, mark: Watermark) -> None:
-        """Read facts until the audited orders are at the mirror's watermark, if that was committed."""
         if mark.facts < self._reached.facts:
             raise _NotComparableError("behind")
         if mark.source <= self._reached.source and mark.facts == self._reached.facts:
-            return
+            return states
         committed = self._reading.committed(self._partition)
         if committed is None or mark.source > committed.source or mark.facts > committed.facts:
-            self._findings.add(
-                Kind.MIRROR_AHEAD,
-                f"partition {self._partition}: the mirror is at {mark.source} {mark.facts}, committed is "
-                + ("nothing" if committed is None else f"{committed.source} {committed.facts}"),
-            )
+            ledger = "nothing" if committed is None else f"{committed.source} {committed.facts}"
+            text = f"the mirror is at {mark.source} {mark.facts}, committed is {ledger}"
+            self._findings.add(Kind.MIRROR_AHEAD, f"partition {self._partition}: {text}")
             raise _NotComparableError("ahead")
-        for record in self._reading.facts(self._partition, self._reached.facts, mark.facts):
+        facts = self._reading.records(self._reading.facts_topic, self._partition, self._reached.facts, mark.facts)
+        for record in facts:
             if record.key is not None and record.value is not None:
                 self._orders.note(self._orders.get(record.key), record.value, None)
         self._orders.flush()
         self._reached = mark
+        return states
 
     def _add(self, kind: Kind, key: bytes, text: str) -> None:
         self._findings.add(kind, f"partition {self._partition}, {order_name(key)} {text}")

@@ -204,13 +204,14 @@ class PartitionAudit:
         self.tally.facts_made += fact.revision - known.revision
         known.revision, known.source, known.written_ms = fact.revision, fact.source_offset, record.timestamp_ms
         known.derived = None if right is None else codec().encode_fact(right)
-        known.settle()
+        # The events without an output so far are explained by this fact, or were reported.
+        known.compacted, known.expired, known.first, known.doubtful = 0, 0, -1, False
         self._orders.note(known, record.value or b"", fact)
 
     def _check_revision(self, record: Record, fact: Order, known: Known) -> None:
         """Require revision + 1, or a gap that compaction explains."""
         gap = fact.revision - known.revision - 1
-        explained: float = known.compacted + known.expired
+        explained = known.compacted + known.expired
         events_expired = known.source + 1 < self._window.events_start
         if events_expired and known.written_ms < self._standards.kept_since_ms:
             explained = gap  # the missing facts' events have expired

@@ -51,29 +51,26 @@ class ContactReader:
         """Decode messages, and move the offsets past them.
 
         Records and end-of-partition messages move them: compaction leaves gaps, and transactions leave markers that
-        no record shows. Raises what a consumer's error asks for.
+        no record shows. A contact's newer change replaces its older one; a record that cannot be read is skipped (C1).
+        Raises what a consumer's error asks for.
         """
         batch = Batch({})
         for message in messages:
             error, partition, offset = message.error(), cast("int", message.partition()), cast("int", message.offset())
             if error is None:
-                self._add(batch, record_of(message))
+                batch.records += 1
+                try:
+                    change = change_of(record_of(message), self._custom_fields)
+                except UndecodableError as problem:
+                    batch.skipped += 1
+                    log.warning("contacts.skipped", partition=partition, offset=offset, problem=str(problem))
+                else:
+                    batch.changes[change.contact_id] = change
             elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 raise classify(error, f"reading {self._topic.name}")
             # An end-of-partition message has the next offset.
             self.offsets[partition] = offset + (error is None)
         return batch
-
-    def _add(self, batch: Batch, record: Record) -> None:
-        """Replace a contact's older change with a record's, or skip the record (C1)."""
-        batch.records += 1
-        try:
-            change = change_of(record, self._custom_fields)
-        except UndecodableError as error:
-            batch.skipped += 1
-            log.warning("contacts.skipped", partition=record.partition, offset=record.offset, problem=str(error))
-        else:
-            batch.changes[change.contact_id] = change
 
 
 def change_of(record: Record, custom_fields: Collection[str]) -> ContactChange:

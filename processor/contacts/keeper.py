@@ -39,19 +39,13 @@ _MIN_AGE_MS: Final = 1_000  # with less, every index would be too old
 _READER_PROPERTIES: Final = {"queued.max.messages.kbytes": 32 << 10}
 
 
-def keep_index(settings: Settings, stop: threading.Event, *, accept_new_topic: bool = False) -> None:
-    """Keep the contact index until `stop` is set. With `accept_new_topic`, build it from a recreated topic.
+class IndexKeeper:
+    """Keeps the index: runs session after session, with waits between them. Raises UsageError without identifier_key.
 
-    Raises UsageError without identifier_key, UnreachableError if a service does not answer at the start, and StopError
-    if the topic is missing, not compacted or recreated, or if another writer took over.
+    With `accept_new_topic` it builds the index from a recreated topic.
     """
-    _Indexer(settings, stop, accept_new_topic=accept_new_topic).run()
 
-
-class _Indexer:
-    """Runs session after session, with waits between them."""
-
-    def __init__(self, settings: Settings, stop: threading.Event, *, accept_new_topic: bool) -> None:
+    def __init__(self, settings: Settings, stop: threading.Event, *, accept_new_topic: bool = False) -> None:
         self._settings = settings
         self._stop = stop
         self._accept_new_topic = accept_new_topic
@@ -65,7 +59,11 @@ class _Indexer:
         self._has_started = False
 
     def run(self) -> None:
-        """Keep the index until `stop` is set."""
+        """Keep the index until `stop` is set.
+
+        Raises UnreachableError if a service does not answer at the start, and StopError if the topic is missing, not
+        compacted or recreated, or if another writer took over.
+        """
         lineage = lineage_of(self._cluster.wait(), self._settings.contacts_topic)
         with closing(redis_adapter.connect(self._settings)) as client:
             redis_adapter.wait(client, self._settings)
@@ -120,7 +118,16 @@ class _Indexer:
         starts = self._cluster.starts(topic.name, partitions)
         log_ends = self._cluster.ends(topic.name, partitions, committed=False)
         held = [(starts[partition], log_ends[partition]) for partition in partitions]
-        wanted = self._wanted(topic)
+        ends = self._cluster.ends(topic.name, partitions)
+        wanted = Mark(
+            format=FORMAT,
+            build=secrets.token_hex(8),
+            topic_id=topic.topic_id,
+            key_fingerprint=self._hashes.fingerprint,
+            fields=tuple(sorted(identification_of(self._settings).custom_fields)),
+            ends=tuple(ends[partition] for partition in partitions),
+            is_ready=False,
+        )
         cause = why_build(writer.shards, wanted, held, int(now_ms - max_age_ms))
         if cause is None:
             mark, position = standing(writer.shards)
@@ -132,19 +139,6 @@ class _Indexer:
             writer.build(mark, position)
         self._accept_new_topic = False
         return Opened(topic, max_age_ms, mark, position)
-
-    def _wanted(self, topic: Topic) -> Mark:
-        """Return the mark of an index whose build begins now."""
-        ends = self._cluster.ends(topic.name, range(topic.partitions))
-        return Mark(
-            format=FORMAT,
-            build=secrets.token_hex(8),
-            topic_id=topic.topic_id,
-            key_fingerprint=self._hashes.fingerprint,
-            fields=tuple(sorted(identification_of(self._settings).custom_fields)),
-            ends=tuple(ends[partition] for partition in range(topic.partitions)),
-            is_ready=False,
-        )
 
     def _wait(self, error: OrderFactsError) -> None:
         """Log the error, and wait, longer each time."""

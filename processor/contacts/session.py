@@ -1,8 +1,4 @@
-"""One session of the contact index's keeper: reads on from the index's position, and writes batch after batch.
-
-It writes idle positions too. Every few seconds the topic's ends show whether the index is complete, and since when.
-Any failure raises and ends the session.
-"""
+"""Step 4 of a session of the contact index's keeper (see `contacts.keeper`): reads on, and writes batch after batch."""
 
 import time
 from collections.abc import Sequence
@@ -41,7 +37,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """Step 4 of a keeper's session (see `contacts.keeper`)."""
+    """The reading and writing of one session. Any failure raises and ends it."""
 
     def __init__(
         self, cluster: Cluster, consumer: Consumer, writer: IndexWriter, opened: Opened, totals: Totals
@@ -53,7 +49,6 @@ class Session:
         self._mark, self._position = opened.mark, opened.position
         # A time in ms, and the topic's ends then. Once they are reached, the index was complete at that time.
         self._goal: tuple[int, list[int]] | None = None
-        self._lag_records = 0
         self._totals = totals
         self._records_before = self._records_at_stats = totals.records  # at the start; at the last statistics
         self._began_s = self._stats_s = time.monotonic()
@@ -116,23 +111,20 @@ class Session:
             raise RetryError(f"the topic {self._topic.name} {problem}")
         found = self._cluster.ends(self._topic.name, range(self._topic.partitions))
         ends = [found[partition] for partition in range(self._topic.partitions)]
-        self._lag_records = sum(max(0, end - offset) for end, offset in zip(ends, self._reader.offsets, strict=True))
+        lag_records = sum(max(0, end - offset) for end, offset in zip(ends, self._reader.offsets, strict=True))
         if self._goal is None:
             self._goal = now_ms, ends
         if now_s - self._stats_s >= _STATS_S:
-            self._log_stats(now_s)
-
-    def _log_stats(self, now_s: float) -> None:
-        rate = (self._totals.records - self._records_at_stats) / (now_s - self._stats_s)
-        self._stats_s, self._records_at_stats = now_s, self._totals.records
-        log.info(
-            "contacts.stats",
-            records=self._totals.records,
-            skipped=self._totals.skipped,
-            records_per_s=round(rate, 1),
-            lag_records=self._lag_records,
-            ready=self._mark.is_ready,
-        )
+            rate = (self._totals.records - self._records_at_stats) / (now_s - self._stats_s)
+            self._stats_s, self._records_at_stats = now_s, self._totals.records
+            log.info(
+                "contacts.stats",
+                records=self._totals.records,
+                skipped=self._totals.skipped,
+                records_per_s=round(rate, 1),
+                lag_records=lag_records,
+                ready=self._mark.is_ready,
+            )
 
 
 def _ms_since(began_s: float) -> int:

@@ -39,7 +39,6 @@ _SCRIPTS: Final = {
 _DIGESTS: Final = {
     name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in _SCRIPTS.items()
 }
-_WRITER: Final = "writer"
 TOKEN_BYTES: Final = 8
 _GENERATION_BYTES: Final = 8
 _ID_BYTES: Final = _GENERATION_BYTES + TOKEN_BYTES
@@ -64,12 +63,11 @@ def why_build(
     `held` has each partition's first offset and end. The index must have been complete at `oldest_ms` or later, or it
     may have missed a deletion.
     """
-    marks = [shard.mark for shard in shards if shard.mark is not None]
-    positions = [shard.position for shard in shards if shard.position is not None]
+    builds = {None if shard.mark is None else shard.mark.build for shard in shards}
     stages = [shard.stage for shard in shards]
-    if not marks:
+    if builds == {None}:
         return "none is there"
-    if len(marks) < SHARDS or len(positions) < SHARDS or len({mark.build for mark in marks}) > 1:
+    if len(builds) > 1 or any(shard.position is None for shard in shards):
         return "a shard is missing"
     if max(stages) - min(stages) > 1:
         return "a shard lost writes"
@@ -121,7 +119,7 @@ class IndexWriter:
         for text in _SCRIPTS.values():
             pipeline.execute_command("SCRIPT LOAD", text)
         for key in self._keys:
-            pipeline.hget(key, _WRITER)
+            pipeline.hget(key, "writer")
         owners = [_id_of(field) for field in self._execute(pipeline)[len(_SCRIPTS) :]]
         if last_id and any(owner > last_id and not owner.endswith(self._token) for owner in owners):
             raise _taken_over()

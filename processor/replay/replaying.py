@@ -19,7 +19,7 @@ from typing import Final, Self
 from processor.domain.instants import instant_text
 from processor.domain.records import Record
 from processor.errors import StopError
-from processor.kafka.cluster import Cluster, Topic
+from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
 from processor.replay.judging import Copy, Partition, Selection, Summary, Verdict, entry_of
@@ -45,7 +45,11 @@ class Replay:
         self._is_dry = is_dry
         self._cluster = Cluster(settings)
         self._cluster.wait()
-        self._events, self._rejected = self._topics()
+        names = (settings.events_topic, settings.rejected_topic)
+        topics = self._cluster.topics(names)
+        if missing := [name for name in names if name not in topics]:
+            raise StopError(f"the topic {missing[0]} is missing; create it with: order-facts topics create")
+        self._events, self._rejected = (topics[name] for name in names)
         self._ledger = ReplayLedger(settings, self._cluster, self._rejected)
         self.summary = Summary()
 
@@ -119,20 +123,12 @@ class Replay:
         """Note for every partition that it was read to its end; this also keeps Kafka from forgetting its offset."""
         if self._is_dry:
             return
-        numbers = sorted(self._partitions)
-        for number in numbers:
-            self._partitions[number].end = self._ends[number]
+        for number, partition in self._partitions.items():
+            partition.end = self._ends[number]
+        numbers = range(self._rejected.partitions)
         for first in range(0, len(numbers), PARTITIONS_AT_ONCE):
             self._commit((), numbers[first : first + PARTITIONS_AT_ONCE])
         self._ledger.settle()
-
-    def _topics(self) -> tuple[Topic, Topic]:
-        names = (self._settings.events_topic, self._settings.rejected_topic)
-        found = self._cluster.topics(names)
-        for name in names:
-            if name not in found:
-                raise StopError(f"the topic {name} is missing; create it with: order-facts topics create")
-        return found[names[0]], found[names[1]]
 
     def _forgotten(self, unknown: Collection[int]) -> dict[int, Sweeps]:
         """Return, for partitions without an offset of the replay's group, what a forgotten run may have replayed.
