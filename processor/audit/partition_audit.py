@@ -100,8 +100,9 @@ class PartitionAudit:
             first = next(rejections, None)
             self.tally.from_rejected = self._window.cut.source if first is None else first.source
             rejections = chain(() if first is None else (first,), rejections)
-        streams = (Found(event.offset, event) for event in events), self._in_order(self._read_facts(facts), self._facts)
-        for _, found in groupby(heapq.merge(*streams, rejections, key=_SOURCE), key=_SOURCE):
+        sources = (Found(event.offset, event) for event in events)
+        outputs = self._in_order(self._read_facts(facts), self._facts)
+        for _, found in groupby(heapq.merge(sources, outputs, rejections, key=_SOURCE), key=_SOURCE):
             self._compare(found)
         self._orders.flush()
         self._judge_rest()

@@ -239,8 +239,8 @@ class _Work:
         """Return the arguments of `claim`, given the contacts' present entries."""
         touched: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
         coming: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
-        for contacts, known in zip(self._contacts, entries.values(), strict=True):
-            for (change, _, identifiers), entry in zip(contacts, known, strict=True):
+        for shard, contacts in enumerate(self._contacts):
+            for (change, _, identifiers), entry in zip(contacts, entries[shard], strict=True):
                 claim = index.claim_bytes(change.timestamp_ms, change.contact_id)
                 for identifier in identifiers:
                     coming[shard_of(identifier)][identifier].append(claim)
