@@ -6,7 +6,6 @@ partition by partition. It ignores newer records, writes nothing and joins no gr
 
 import sqlite3
 import time
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -30,8 +29,6 @@ from processor.state.watermark import Lineage, Watermark
 
 _CLOCKS_MS: Final = 60_000  # how far apart clocks may be
 
-__all__ = ["Audit", "Audited", "Findings", "Kind"]
-
 
 class Audited(msgspec.Struct, frozen=True):
     """What was audited of one partition; without a window it has no committed offset.
@@ -46,14 +43,13 @@ class Audited(msgspec.Struct, frozen=True):
 
 
 class Audit:
-    """One audit. Creating it takes the cut; `run` does the work."""
+    """One audit. Creating it takes the cut; `run` does the work.
+
+    Creating it raises UnreachableError or RetryError if a service does not answer, StopError if the topics and the
+    committed offsets are not those of one deployment.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        """Connect, and take the cut.
-
-        Raises UnreachableError or RetryError if a service does not answer, StopError if the topics and the committed
-        offsets are not those of one deployment.
-        """
         codec()
         self._settings = settings
         self._cluster = Cluster(settings)
@@ -69,22 +65,26 @@ class Audit:
         self._mirrors = MirrorAudit(self._mirror, self._reading, self._orders, self._findings)
         self._partitions = range(topics.events.partitions)
         self._cuts = {partition: self._reading.committed(partition) for partition in self._partitions}
+        self._ends = {
+            settings.events_topic: {partition: cut.source for partition, cut in self._cuts.items() if cut is not None}
+        }
         with failures("asking for the topics' ends"):
             # Take the log ends after the cut: everything that committed transactions wrote is below them.
-            self._facts_ends = self._cluster.ends(settings.facts_topic, self._partitions, committed=False)
-            self._rejected_ends = self._cluster.ends(settings.rejected_topic, self._partitions, committed=False)
-            self._standards = self._standards_now()
+            for topic in (settings.facts_topic, settings.rejected_topic):
+                self._ends[topic] = self._cluster.ends(topic, self._partitions, committed=False)
+            lag_ms = int(self._cluster.topic_settings(settings.facts_topic).get("min.compaction.lag.ms", 0))
+        now_ms = int(time.time() * 1000)
+        self._standards = Standards(settings, rules_of(settings), now_ms, now_ms - lag_ms + _CLOCKS_MS)
 
     @property
     def offsets(self) -> int:
         """How many offsets there are to read: about the number of records."""
-        settings = self._settings
-        cuts = {partition: cut.source for partition, cut in self._cuts.items() if cut is not None}
-        return (
-            self._distance(settings.events_topic, cuts)
-            + self._distance(settings.facts_topic, self._facts_ends)
-            + self._distance(settings.rejected_topic, self._rejected_ends)
-        )
+        count = 0
+        with failures("asking where the topics begin"):
+            for topic, ends in self._ends.items():
+                starts = self._cluster.starts(topic, ends)
+                count += sum(max(0, end - starts[partition]) for partition, end in ends.items())
+        return count
 
     def run(self, advance: Advance) -> tuple[list[Audited], Findings]:
         """Return what was audited and what was found; `advance` is called with the number of records read.
@@ -97,9 +97,8 @@ class Audit:
             for key, partitions in self._orders.in_several_partitions():
                 self._findings.add(Kind.TWO_PARTITIONS, f"{order_name(key)} has facts in partitions {partitions}")
         except sqlite3.Error as error:
-            raise StopError(
-                f"the temporary database: {error}; name a folder with more room in SQLITE_TMPDIR"
-            ) from error
+            problem = f"the temporary database: {error}; name a folder with more room in SQLITE_TMPDIR"
+            raise StopError(problem) from error
         finally:
             self._orders.close()
             self._reading.close()
@@ -110,25 +109,22 @@ class Audit:
         if cut is None:
             self._judge_uncommitted(partition)
             return Audited(partition, None, Tally(), "empty")
-        settings, reading = self._settings, self._reading
-        window = self._window(partition, cut)
-        tally = PartitionAudit(self._standards, window, self._orders, self._findings).run(
-            reading.records(settings.events_topic, partition, window.events_start, cut.source),
-            reading.records(settings.facts_topic, partition, window.facts_start, self._facts_ends[partition]),
-            reading.records(settings.rejected_topic, partition, window.rejected_start, self._rejected_ends[partition]),
+        settings = self._settings
+        topics = (settings.events_topic, settings.facts_topic, settings.rejected_topic)
+        with failures("asking where the topics begin"):
+            starts = [self._cluster.starts(topic, [partition])[partition] for topic in topics]
+        window = Window(partition, cut, *starts)
+        records = (
+            self._reading.records(topic, partition, start, self._ends[topic][partition])
+            for topic, start in zip(topics, starts, strict=True)
         )
+        tally = PartitionAudit(self._standards, window, self._orders, self._findings).run(*records)
         if window.facts_start > 0:
             place = f"{settings.facts_topic}[{partition}]"
             self._findings.add(Kind.FACTS_DELETED, f"{place}: facts below offset {window.facts_start} were deleted")
         self._judge_last(partition, tally, cut)
         state = self._mirrors.compare(partition, cut, tally.facts_bytes // max(1, tally.facts))
         return Audited(partition, window, tally, state)
-
-    def _window(self, partition: int, cut: Watermark) -> Window:
-        topics = (self._settings.events_topic, self._settings.facts_topic, self._settings.rejected_topic)
-        with failures("asking where the topics begin"):
-            events, facts, rejected = (self._cluster.starts(topic, [partition])[partition] for topic in topics)
-        return Window(partition, events, facts, rejected, cut)
 
     def _judge_uncommitted(self, partition: int) -> None:
         """Require that a partition without a committed offset has no output."""
@@ -147,20 +143,3 @@ class Audit:
             now = "none" if committed is None else committed.source
             text = f"has outputs up to source offset {tally.last_source}, yet the committed offset is {now}"
             self._findings.add(Kind.WATERMARK, f"{self._settings.events_topic}[{partition}] {text}")
-
-    def _standards_now(self) -> Standards:
-        settings, now_ms = self._settings, int(time.time() * 1000)
-        lag_ms = int(self._cluster.topic_settings(settings.facts_topic).get("min.compaction.lag.ms", 0))
-        return Standards(
-            rules=rules_of(settings),
-            events_topic=settings.events_topic,
-            facts_topic=settings.facts_topic,
-            rejected_topic=settings.rejected_topic,
-            now_ms=now_ms,
-            kept_since_ms=now_ms - lag_ms + _CLOCKS_MS,
-        )
-
-    def _distance(self, topic: str, ends: Mapping[int, int]) -> int:
-        with failures("asking where the topics begin"):
-            starts = self._cluster.starts(topic, ends)
-        return sum(max(0, end - starts[partition]) for partition, end in ends.items())

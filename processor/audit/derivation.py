@@ -19,9 +19,9 @@ from processor.domain.values import same_values
 _STRANGER: Final = "\0"  # stands for any contact that is not the order's; no contact has this id
 
 
-def same_order(one: Order, other: Order) -> bool:
+def same_order(one: Order, other: Order | Rejection) -> bool:
     """Compare whole orders with their types: 1, 1.0 and true differ (D22)."""
-    return one == other and same_values(one.custom, other.custom)
+    return isinstance(other, Order) and one == other and same_values(one.custom, other.custom)
 
 
 def differing_fields(one: Order, other: Order) -> str:
@@ -44,7 +44,7 @@ def fits(parsed: Parsed, fact: Order, rules: Rules) -> bool:
         return False
     if isinstance(parsed.result, Create) and not rules.policy.update_on_duplicate_create:
         return fact.revision == 1
-    again = _applied(parsed, fact, _contacts_of(parsed, fact, fact), rules)
+    again = derived(parsed, fact, fact, rules)
     return isinstance(again, Rejection) and again.reason is Reason.NO_CHANGE
 
 

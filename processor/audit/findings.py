@@ -1,6 +1,6 @@
 """What an audit found: differences by kind, each counted, with the first few examples."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from enum import StrEnum
 from typing import Final
 
@@ -34,7 +34,7 @@ class Findings:
 
     def __init__(self) -> None:
         self.counts: Counter[Kind] = Counter()
-        self.examples: dict[Kind, list[str]] = {}
+        self.examples: defaultdict[Kind, list[str]] = defaultdict(list)
 
     @property
     def total(self) -> int:
@@ -44,9 +44,8 @@ class Findings:
     def add(self, kind: Kind, example: str) -> None:
         """Count a difference; `example` says where it is and what it is."""
         self.counts[kind] += 1
-        examples = self.examples.setdefault(kind, [])
-        if len(examples) < EXAMPLES:
-            examples.append(example)
+        if len(self.examples[kind]) < EXAMPLES:
+            self.examples[kind].append(example)
 
 
 def order_name(key: bytes | None) -> str:

@@ -16,28 +16,6 @@ from processor.domain.records import Order
 _CACHE_KBYTES: Final = 64 << 10
 _HELD_BYTES: Final = 16 << 20  # of facts not yet written to the database
 _HELD_ORDERS: Final = 20_000
-_SCHEMA: Final = f"""
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-PRAGMA locking_mode = EXCLUSIVE;
-PRAGMA cache_size = -{_CACHE_KBYTES};
-CREATE TABLE orders (
-  id BLOB, partition INTEGER, revision INTEGER, source INTEGER, written_ms INTEGER, value BLOB, derived BLOB,
-  compacted INTEGER, expired INTEGER, first INTEGER, doubtful INTEGER, PRIMARY KEY (id, partition)
-);
-CREATE TABLE missing (source INTEGER PRIMARY KEY, id BLOB);
-CREATE TABLE strays (source INTEGER, place TEXT);
-"""
-_READ: Final = """
-SELECT revision, source, written_ms, value, derived, compacted, expired, first, doubtful
-FROM orders WHERE id = ? AND partition = ?
-"""
-_WRITE: Final = """
-INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-  revision = excluded.revision, source = excluded.source, written_ms = excluded.written_ms,
-  value = excluded.value, derived = excluded.derived, compacted = excluded.compacted,
-  expired = excluded.expired, first = excluded.first, doubtful = excluded.doubtful
-"""
 
 
 class Known(msgspec.Struct):
@@ -60,18 +38,26 @@ class Known(msgspec.Struct):
     doubtful: bool = False
     decoded: Order | None = None  # of `value`
 
-    @property
-    def order(self) -> Order | None:
-        """The latest fact."""
+    def orders(self) -> list[Order | None]:
+        """Return what the next event may be applied to: the latest fact, and what that should be if it differs."""
         if self.decoded is None and self.value is not None:
             self.decoded = codec().decode_fact(self.value)
-        return self.decoded
+        return [self.decoded] if self.derived is None else [self.decoded, codec().decode_fact(self.derived)]
 
-    def settle(self) -> None:
-        """Forget the events without an output: the new fact explains them, or they were reported."""
-        self.compacted = self.expired = 0
-        self.first = -1
-        self.doubtful = False
+
+_COLUMNS: Final = Known.__struct_fields__[:-1]  # all but `decoded`
+_SCHEMA: Final = f"""
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA locking_mode = EXCLUSIVE;
+PRAGMA cache_size = -{_CACHE_KBYTES};
+CREATE TABLE orders (id, partition, {", ".join(_COLUMNS)}, PRIMARY KEY (id, partition));
+CREATE TABLE missing (source INTEGER PRIMARY KEY, id);
+CREATE TABLE strays (source, place);
+"""
+_READ: Final = "SELECT * FROM orders WHERE id = ? AND partition = ?"
+_UPDATE: Final = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)
+_WRITE: Final = f"INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET {_UPDATE}"  # noqa: S608 - constants
 
 
 class Orders:
@@ -104,8 +90,7 @@ class Orders:
             if len(self._held) >= _HELD_ORDERS or self._held_bytes >= _HELD_BYTES:
                 self.flush()
             row = self._database.execute(_READ, (key, self._partition)).fetchone()
-            known = Known() if row is None else Known(*row)
-            self._held[key] = known
+            known = self._held[key] = Known() if row is None else Known(*row[2:])
             self._held_bytes += len(known.value or b"")
         return known
 
@@ -116,14 +101,13 @@ class Orders:
 
     def latest(self, key: bytes) -> bytes | None:
         """Return an order's latest fact, None if there is none. Call `flush` first."""
-        row = self._database.execute("SELECT value FROM orders WHERE id = ? AND partition = ?", (key, self._partition))
-        found = row.fetchone()
-        return None if found is None else found[0]
+        row = self._database.execute(_READ, (key, self._partition)).fetchone()
+        return None if row is None else Known(*row[2:]).value
 
     def flush(self) -> None:
         """Write what is held to the database."""
         rows = [
-            (key, self._partition, *(getattr(known, name) for name in Known.__struct_fields__[:-1]))
+            (key, self._partition, *(getattr(known, column) for column in _COLUMNS))
             for key, known in self._held.items()
             if known.value is not None or known.doubtful
         ]
@@ -140,8 +124,8 @@ class Orders:
 
     def waiting(self) -> Iterator[tuple[bytes, Known]]:
         """Yield the orders of this partition with events that no fact explains."""
-        query = f"{_READ.split('FROM', maxsplit=1)[0]}, id FROM orders WHERE rowid > ? AND compacted > 0"
-        for *fields, key in self._database.execute(query, (self._first_row,)):
+        query = "SELECT * FROM orders WHERE rowid > ? AND compacted > 0"
+        for key, _, *fields in self._database.execute(query, (self._first_row,)):
             yield key, Known(*fields)
 
     def in_several_partitions(self) -> Iterator[tuple[bytes, str]]:
@@ -163,8 +147,7 @@ class Orders:
         query = "SELECT source, id FROM missing WHERE source NOT IN (SELECT source FROM strays) ORDER BY source"
         yield from self._database.execute(query)
 
-    def strays(self) -> Iterator[tuple[int, str, bool]]:
-        """Yield the stray outputs, and whether each is the only one of its event."""
+    def strays(self) -> Iterator[tuple[int, str, int]]:
+        """Yield the stray outputs, and whether (1 or 0) each is the only one of its event."""
         query = "SELECT source, place, source IN (SELECT source FROM missing) FROM strays ORDER BY rowid"
-        for source, place, is_only_one in self._database.execute(query):
-            yield source, place, bool(is_only_one)
+        yield from self._database.execute(query)

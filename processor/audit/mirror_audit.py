@@ -15,7 +15,7 @@ from processor.audit.reading import Reading
 from processor.codec.avro import codec
 from processor.codec.order_state import order_of
 from processor.codec.packed_items import unpacked
-from processor.domain.records import Order, UndecodableError
+from processor.domain.records import UndecodableError
 from processor.state.mirror import Mirror
 from processor.state.watermark import Watermark
 
@@ -69,58 +69,45 @@ class MirrorAudit:
         if value is None:
             self._add(Kind.MIRROR_MISSING, key, "is not in the mirror")
         elif fact is not None and value != fact:
-            held, order = _order(value), codec().decode_fact(fact)
-            if held is None:
+            try:
+                held = unpacked(order_of(value))
+            except UndecodableError:
                 self._add(Kind.MIRROR_ALTERED, key, "is not a valid order in the mirror")
-            elif not same_order(held, order):
+                return
+            order = codec().decode_fact(fact)
+            if not same_order(held, order):
                 self._add(Kind.MIRROR_ALTERED, key, f"has another {differing_fields(held, order)}")
 
     def _look_for_extra(self) -> None:
         """Look for orders in the mirror that have no fact."""
         for found in self._mirror.names(self._partition, self._chunk):
             unknown = [name for name in found if self._orders.latest(name) is None]
-            if not unknown:
-                continue
-            held = zip(unknown, self._read(unknown), strict=True)
-            for name in [name for name, value in held if value is not None]:
-                if self._orders.latest(name) is None:
+            for name, value in zip(unknown, self._read(unknown) if unknown else (), strict=True):
+                if value is not None and self._orders.latest(name) is None:
                     self._add(Kind.MIRROR_EXTRA, name, "is in the mirror and has no fact")
 
     def _read(self, names: Sequence[bytes]) -> list[bytes | None]:
-        """Return orders as the mirror holds them, and read the facts up to the mirror's watermark."""
+        """Return orders as the mirror holds them; read the facts up to its watermark, if that was committed."""
         mark, states = self._mirror.look(self._partition, names)
         if mark is None:
             raise _NotComparableError("missing" if self._orders.names(0, 1) else "empty")
-        self._follow(mark)
-        return states
-
-    def _follow(self, mark: Watermark) -> None:
-        """Read facts until the audited orders are at the mirror's watermark, if that was committed."""
         if mark.facts < self._reached.facts:
             raise _NotComparableError("behind")
         if mark.source <= self._reached.source and mark.facts == self._reached.facts:
-            return
+            return states
         committed = self._reading.committed(self._partition)
         if committed is None or mark.source > committed.source or mark.facts > committed.facts:
-            self._findings.add(
-                Kind.MIRROR_AHEAD,
-                f"partition {self._partition}: the mirror is at {mark.source} {mark.facts}, committed is "
-                + ("nothing" if committed is None else f"{committed.source} {committed.facts}"),
-            )
+            ledger = "nothing" if committed is None else f"{committed.source} {committed.facts}"
+            text = f"the mirror is at {mark.source} {mark.facts}, committed is {ledger}"
+            self._findings.add(Kind.MIRROR_AHEAD, f"partition {self._partition}: {text}")
             raise _NotComparableError("ahead")
-        for record in self._reading.facts(self._partition, self._reached.facts, mark.facts):
+        facts = self._reading.records(self._reading.facts_topic, self._partition, self._reached.facts, mark.facts)
+        for record in facts:
             if record.key is not None and record.value is not None:
                 self._orders.note(self._orders.get(record.key), record.value, None)
         self._orders.flush()
         self._reached = mark
+        return states
 
     def _add(self, kind: Kind, key: bytes, text: str) -> None:
         self._findings.add(kind, f"partition {self._partition}, {order_name(key)} {text}")
-
-
-def _order(value: bytes) -> Order | None:
-    """Return the order that a mirror's value holds, None if the value is not an order."""
-    try:
-        return unpacked(order_of(value))
-    except UndecodableError:
-        return None

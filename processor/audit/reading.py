@@ -28,6 +28,7 @@ class Reading:
 
     def __init__(self, settings: Settings, lineage: Lineage) -> None:
         self._settings = settings
+        self.facts_topic = settings.facts_topic
         self._lineage = lineage
         self._consumers: dict[str, Consumer] = {}
         self._offsets = reader(settings, **{"group.id": settings.group_id})  # asks for offsets only
@@ -53,13 +54,9 @@ class Reading:
         if topic not in self._consumers:
             self._consumers[topic] = reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
         count = 0
-        for message in read_range(self._consumers[topic], topic, {partition: start}, {partition: end}):
+        messages = read_range(self._consumers[topic], topic, {partition: start}, {partition: end})
+        for count, message in enumerate(messages, start=1):
             yield record_of(message)
-            count += 1
             if count % _ADVANCE_EVERY == 0:
                 self.advance(_ADVANCE_EVERY)
         self.advance(count % _ADVANCE_EVERY)
-
-    def facts(self, partition: int, start: int, end: int) -> Iterator[Record]:
-        """Yield a partition's facts in a range of offsets."""
-        return self.records(self._settings.facts_topic, partition, start, end)

@@ -11,7 +11,7 @@ from processor.cli.options import CONNECTION, REDIS, print_line, with_settings
 from processor.cli.sending import RefusedError, Sender, json_entries, lines_of
 from processor.cli.serving import Stop, serve
 from processor.codec.avro import codec
-from processor.contacts.keeper import keep_index
+from processor.contacts.keeper import IndexKeeper
 from processor.domain.identifiers import BUILT_IN_FIELDS, candidates
 from processor.errors import UsageError
 from processor.replica import startup
@@ -53,7 +53,7 @@ def index(settings: Settings, *, accept_new_topic: bool) -> None:
 
     def work(stop: Stop) -> None:
         stop.is_working = True
-        keep_index(settings, stop, accept_new_topic=accept_new_topic)
+        IndexKeeper(settings, stop, accept_new_topic=accept_new_topic).run()
 
     serve(work)
 

@@ -5,7 +5,8 @@ from typing import Final
 
 import click
 
-from processor.audit.auditing import Audit, Audited, Findings, Kind
+from processor.audit.auditing import Audit, Audited
+from processor.audit.findings import Findings, Kind
 from processor.cli.options import CONNECTION, print_line, progress, with_settings
 from processor.settings import Settings
 

@@ -1,7 +1,7 @@
 """Reads the contacts topic: batches of changes, and the offsets after them."""
 
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -14,6 +14,7 @@ from processor.kafka.failures import classify
 from processor.kafka.messages import record_of
 from processor.logs import get_logger
 
+log = get_logger()
 MAX_BATCH_RECORDS: Final = 5_000
 MAX_CONTACT_ID_BYTES: Final = 65_535
 
@@ -39,7 +40,6 @@ class ContactReader:
         self._topic = topic
         self._custom_fields = custom_fields
         self.offsets = list(offsets)
-        self._log = get_logger()
         consumer.assign([TopicPartition(topic.name, *entry) for entry in enumerate(offsets)])
 
     def poll(self, timeout_s: float) -> list[Message]:
@@ -51,34 +51,26 @@ class ContactReader:
         """Decode messages, and move the offsets past them.
 
         Records and end-of-partition messages move them: compaction leaves gaps, and transactions leave markers that
-        no record shows. Raises what a consumer's error asks for.
+        no record shows. A contact's newer change replaces its older one; a record that cannot be read is skipped (C1).
+        Raises what a consumer's error asks for.
         """
         batch = Batch({})
         for message in messages:
-            error = message.error()
+            error, partition, offset = message.error(), cast("int", message.partition()), cast("int", message.offset())
             if error is None:
-                record = record_of(message)
-                self._add(batch, record)
-                self.offsets[record.partition] = record.offset + 1
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                partition, offset = message.partition(), message.offset()
-                assert partition is not None
-                assert offset is not None
-                self.offsets[partition] = offset
-            else:
+                batch.records += 1
+                try:
+                    change = change_of(record_of(message), self._custom_fields)
+                except UndecodableError as problem:
+                    batch.skipped += 1
+                    log.warning("contacts.skipped", partition=partition, offset=offset, problem=str(problem))
+                else:
+                    batch.changes[change.contact_id] = change
+            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 raise classify(error, f"reading {self._topic.name}")
+            # An end-of-partition message has the next offset.
+            self.offsets[partition] = offset + (error is None)
         return batch
-
-    def _add(self, batch: Batch, record: Record) -> None:
-        """Replace a contact's older change with a record's, or skip the record (C1)."""
-        batch.records += 1
-        try:
-            change = change_of(record, self._custom_fields)
-        except UndecodableError as error:
-            batch.skipped += 1
-            self._log.warning("contacts.skipped", partition=record.partition, offset=record.offset, problem=str(error))
-        else:
-            batch.changes[change.contact_id] = change
 
 
 def change_of(record: Record, custom_fields: Collection[str]) -> ContactChange:

@@ -15,30 +15,22 @@ no retry can fix (StopError) ends the keeper.
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Final
 
-from confluent_kafka import KafkaException
-
-from processor.contacts.session import Opened, Session, Totals, wall_clock_ms
+from processor.contacts.session import Opened, Session, Totals
 from processor.contacts.shards import FORMAT, SHARDS, Hashes, Mark, Position, lineage_of
-from processor.contacts.writer import (
-    TOKEN_BYTES,
-    IndexWriter,
-    ShardState,
-    standing,
-    why_build,
-)
+from processor.contacts.writer import TOKEN_BYTES, IndexWriter, standing, why_build
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster, Topic
-from processor.kafka.failures import classify
+from processor.kafka.failures import failures
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.settings.rules import identification_of
 from processor.state import connection as redis_adapter
 
+log = get_logger()
 _FIRST_BACKOFF_S: Final = 0.1
 _MAX_BACKOFF_S: Final = 5.0
 # An index that was last complete longer ago than this part of delete.retention.ms may have missed a deletion.
@@ -47,19 +39,13 @@ _MIN_AGE_MS: Final = 1_000  # with less, every index would be too old
 _READER_PROPERTIES: Final = {"queued.max.messages.kbytes": 32 << 10}
 
 
-def keep_index(settings: Settings, stop: threading.Event, *, accept_new_topic: bool = False) -> None:
-    """Keep the contact index until `stop` is set. With `accept_new_topic`, build it from a recreated topic.
+class IndexKeeper:
+    """Keeps the index: runs session after session, with waits between them. Raises UsageError without identifier_key.
 
-    Raises UsageError without identifier_key, UnreachableError if a service does not answer at the start, and StopError
-    if the topic is missing, not compacted or recreated, or if another writer took over.
+    With `accept_new_topic` it builds the index from a recreated topic.
     """
-    _Indexer(settings, stop, accept_new_topic=accept_new_topic).run()
 
-
-class _Indexer:
-    """Runs session after session, with waits between them."""
-
-    def __init__(self, settings: Settings, stop: threading.Event, *, accept_new_topic: bool) -> None:
+    def __init__(self, settings: Settings, stop: threading.Event, *, accept_new_topic: bool = False) -> None:
         self._settings = settings
         self._stop = stop
         self._accept_new_topic = accept_new_topic
@@ -71,20 +57,23 @@ class _Indexer:
         self._attempt = 0
         self._waiting_since = 0.0
         self._has_started = False
-        self._log = get_logger()
 
     def run(self) -> None:
-        """Keep the index until `stop` is set."""
+        """Keep the index until `stop` is set.
+
+        Raises UnreachableError if a service does not answer at the start, and StopError if the topic is missing, not
+        compacted or recreated, or if another writer took over.
+        """
         lineage = lineage_of(self._cluster.wait(), self._settings.contacts_topic)
         with closing(redis_adapter.connect(self._settings)) as client:
             redis_adapter.wait(client, self._settings)
         while not self._stop.is_set():
             try:
-                with _kafka_errors(self._settings.contacts_topic):
+                with failures(f"topic {self._settings.contacts_topic}"):
                     self._session(lineage)
             except (RetryError, ProducerLostError) as error:  # a session creates its own clients
                 self._wait(error)
-        self._log.info("contacts.stopped", records=self._totals.records)
+        log.info("contacts.stopped", records=self._totals.records)
 
     def _session(self, lineage: str) -> None:
         """Run one session; return when `stop` is set."""
@@ -114,52 +103,42 @@ class _Indexer:
             )
         if not self._has_started:
             self._has_started = True
-            self._log.info("contacts.started", topic=name, partitions=topic.partitions, shards=SHARDS)
+            log.info("contacts.started", topic=name, partitions=topic.partitions, shards=SHARDS)
         return topic, max(_MIN_AGE_MS, int(settings["delete.retention.ms"]) * _RETENTION_MARGIN)
 
     def _open(self, writer: IndexWriter, topic: Topic, max_age_ms: float) -> Opened:
-        """Resume the index, or begin to build it."""
-        self._check_topic(writer.shards, topic)
-        now_ms = wall_clock_ms()
-        partitions = range(topic.partitions)
-        starts = self._cluster.starts(topic.name, partitions)
-        log_ends = self._cluster.ends(topic.name, partitions, committed=False)
-        held = tuple((starts[partition], log_ends[partition]) for partition in partitions)
-        wanted = self._wanted(topic)
-        cause = why_build(writer.shards, wanted, held, int(now_ms - max_age_ms))
-        if cause is None:
-            mark, position = standing(writer.shards)
-            writer.level()
-            self._log.info("contacts.resumed", build=mark.build, from_offsets=position.offsets)
-        else:
-            mark, position = wanted, Position(tuple(start for start, _ in held), now_ms)
-            self._log.info("contacts.build_started", cause=cause, build=mark.build, to_offsets=mark.ends)
-            writer.build(mark, position)
-        self._accept_new_topic = False
-        return Opened(topic, max_age_ms, mark, position)
-
-    def _wanted(self, topic: Topic) -> Mark:
-        """Return the mark of an index whose build begins now."""
-        rules = identification_of(self._settings)
-        ends = self._cluster.ends(topic.name, range(topic.partitions))
-        return Mark(
-            format=FORMAT,
-            build=secrets.token_hex(8),
-            topic_id=topic.topic_id,
-            key_fingerprint=self._hashes.fingerprint,
-            fields=tuple(sorted(rules.custom_fields)),
-            ends=tuple(ends[partition] for partition in range(topic.partitions)),
-            is_ready=False,
-        )
-
-    def _check_topic(self, shards: Sequence[ShardState], topic: Topic) -> None:
-        """Refuse a recreated topic, unless that is accepted: it may hold other contacts, or none yet."""
-        marks = [shard.mark for shard in shards if shard.mark is not None]
-        if any(mark.topic_id != topic.topic_id for mark in marks) and not self._accept_new_topic:
+        """Resume the index, or begin to build it. Raises StopError for a recreated topic, unless that is accepted."""
+        topic_ids = {shard.mark.topic_id for shard in writer.shards if shard.mark is not None}
+        if topic_ids - {topic.topic_id} and not self._accept_new_topic:  # it may hold other contacts, or none yet
             raise StopError(
                 f"the topic {topic.name} was recreated since its contacts were indexed; once it holds them all, "
                 "build the index from it with: order-facts contacts index --accept-new-topic"
             )
+        now_ms, partitions = int(time.time() * 1000), range(topic.partitions)
+        starts = self._cluster.starts(topic.name, partitions)
+        log_ends = self._cluster.ends(topic.name, partitions, committed=False)
+        held = [(starts[partition], log_ends[partition]) for partition in partitions]
+        ends = self._cluster.ends(topic.name, partitions)
+        wanted = Mark(
+            format=FORMAT,
+            build=secrets.token_hex(8),
+            topic_id=topic.topic_id,
+            key_fingerprint=self._hashes.fingerprint,
+            fields=tuple(sorted(identification_of(self._settings).custom_fields)),
+            ends=tuple(ends[partition] for partition in partitions),
+            is_ready=False,
+        )
+        cause = why_build(writer.shards, wanted, held, int(now_ms - max_age_ms))
+        if cause is None:
+            mark, position = standing(writer.shards)
+            writer.level()
+            log.info("contacts.resumed", build=mark.build, from_offsets=position.offsets)
+        else:
+            mark, position = wanted, Position(tuple(start for start, _ in held), now_ms)
+            log.info("contacts.build_started", cause=cause, build=mark.build, to_offsets=mark.ends)
+            writer.build(mark, position)
+        self._accept_new_topic = False
+        return Opened(topic, max_age_ms, mark, position)
 
     def _wait(self, error: OrderFactsError) -> None:
         """Log the error, and wait, longer each time."""
@@ -167,22 +146,12 @@ class _Indexer:
             self._waiting_since = time.monotonic()
         backoff_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(self._attempt, 10))
         self._attempt += 1
-        self._log.warning(
-            "contacts.waiting", error=str(error), attempt=self._attempt, backoff_ms=round(backoff_s * 1000)
-        )
+        backoff_ms = round(backoff_s * 1000)
+        log.warning("contacts.waiting", error=str(error), attempt=self._attempt, backoff_ms=backoff_ms)
         self._stop.wait(backoff_s)
 
     def _end_wait(self) -> None:
         if self._attempt:
             self._attempt = 0
-            waited_s = time.monotonic() - self._waiting_since
-            self._log.info("contacts.resumed_after_wait", waited_ms=round(waited_s * 1000))
-
-
-@contextmanager
-def _kafka_errors(topic: str) -> Iterator[None]:
-    """Turn what the Kafka client raises into the error whose class is the action it asks for."""
-    try:
-        yield
-    except KafkaException as error:
-        raise classify(error.args[0], f"topic {topic}") from error
+            waited_ms = round((time.monotonic() - self._waiting_since) * 1000)
+            log.info("contacts.resumed_after_wait", waited_ms=waited_ms)

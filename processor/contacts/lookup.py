@@ -9,18 +9,8 @@ from typing import Any
 
 import msgspec
 
-from processor.contacts.shards import (
-    MARK,
-    POSITION,
-    SHARDS,
-    Hashes,
-    Mark,
-    read_mark,
-    read_position,
-    shard_keys,
-    shard_of,
-    winner_of,
-)
+from processor.contacts import shards
+from processor.contacts.shards import MARK, POSITION, SHARDS, Hashes, Mark, Position, shard_of, winner_of
 from processor.domain.records import Identifier
 from processor.errors import RetryError
 from processor.kafka.cluster import Topic
@@ -36,15 +26,7 @@ class IndexNotReadyError(RetryError):
     waiting_for = "contact_index"
 
 
-class LookupPlan(msgspec.Struct, frozen=True):
-    """What `add_lookups` asked for: each shard's identifiers, in the order of its reply."""
-
-    shards: tuple[tuple[Identifier, ...], ...]
-
-    @property
-    def commands(self) -> int:
-        """How many commands were added, and so how many replies `read` takes."""
-        return len(self.shards)
+LookupPlan = Sequence[Sequence[Identifier]]  # each shard's identifiers, in the order of its reply
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -60,11 +42,11 @@ class ContactIndex:
     def __init__(self, client: Client, settings: Settings, lineage: str, topic: Topic) -> None:
         self._client = client
         self._topic = topic
-        self._keys = shard_keys(lineage)
+        self._keys = shards.shard_keys(lineage)
         self._hashes = Hashes(settings)
         self._needed_fields = identification_of(settings).custom_fields
         self._good_mark: bytes | None = None  # the last good mark: a batch compares it and decodes nothing
-        self._positions: dict[bytes, tuple[int, ...]] = {}
+        self._positions: dict[bytes | None, tuple[int, ...]] = {}
         self._used: ContactsPosition | None = None  # the greatest position of any index used so far (C4)
 
     def add_lookups(self, pipeline: Any, identifiers: Collection[Identifier]) -> LookupPlan:
@@ -81,7 +63,7 @@ class ContactIndex:
             hashes[shard].append(digest)
         for key, fields in zip(self._keys, hashes, strict=True):
             pipeline.execute_command("HMGET", key, MARK, POSITION, *fields)
-        return LookupPlan(tuple(map(tuple, asked)))
+        return asked
 
     def read(self, plan: LookupPlan, replies: Sequence[list[bytes | None]]) -> Reading:
         """Return what the replies to a plan's commands say. Raises IndexNotReadyError (C4).
@@ -92,7 +74,7 @@ class ContactIndex:
         contacts: dict[Identifier, str] = {}
         positions = set()
         self._check_marks([reply[0] for reply in replies])
-        for identifiers, (_, position, *values) in zip(plan.shards, replies, strict=True):
+        for identifiers, (_, position, *values) in zip(plan, replies, strict=True):
             positions.add(position)
             for identifier, value in zip(identifiers, values, strict=True):
                 if value is not None:
@@ -123,23 +105,17 @@ class ContactIndex:
     def _check_marks(self, marks: Sequence[bytes | None]) -> None:
         """Raise IndexNotReadyError unless all shards are of one build that is complete and fits."""
         first = marks[0]
-        if first is None or marks.count(first) != len(marks):
-            raise IndexNotReadyError(self._disagreement(marks))
-        if first != self._good_mark:
-            problem = self._problem(read_mark(first))
-            if problem is not None:
-                raise IndexNotReadyError(f"the contact index {problem}")
-            self._good_mark = first
-
-    def _disagreement(self, marks: Sequence[bytes | None]) -> str:
-        """Return why shards whose marks are missing or differ are not a ready index."""
+        is_one_build = marks.count(first) == len(marks)
+        if is_one_build and first is not None and first == self._good_mark:
+            return
         if not any(marks):
-            return "the contact index is empty; `order-facts contacts index` builds it"
-        problems = [self._problem(read_mark(mark)) for mark in marks]
-        for shard, problem in enumerate(problems):
-            if problem is not None:
-                return f"shard {shard} of the contact index {problem}"
-        return "the shards of the contact index are of different builds"
+            raise IndexNotReadyError("the contact index is empty; `order-facts contacts index` builds it")
+        for shard, mark in enumerate(marks):
+            if problem := self._problem(shards.read_as(Mark, mark)):
+                raise IndexNotReadyError(f"{'' if is_one_build else f'shard {shard} of '}the contact index {problem}")
+        if not is_one_build:
+            raise IndexNotReadyError("the shards of the contact index are of different builds")
+        self._good_mark = first
 
     def _problem(self, mark: Mark | None) -> str | None:
         """Return what is wrong with a mark, None if it is good."""
@@ -155,14 +131,14 @@ class ContactIndex:
 
     def _least(self, positions: set[bytes | None]) -> tuple[int, ...]:
         """Return the least position, partition by partition. Nearly always all equal the last one."""
-        known: dict[bytes, tuple[int, ...]] = {}
+        known: dict[bytes | None, tuple[int, ...]] = {}
         for raw in positions:
-            position = None if raw is None else self._positions.get(raw)
-            if raw is None or position is None:
-                read = read_position(raw)
-                if raw is None or read is None:
+            offsets = self._positions.get(raw)
+            if offsets is None:
+                position = shards.read_as(Position, raw)
+                if position is None:
                     raise IndexNotReadyError("a shard of the contact index has no position")
-                position = read.offsets
-            known[raw] = position
+                offsets = position.offsets
+            known[raw] = offsets
         self._positions = known
         return tuple(map(min, zip(*known.values(), strict=True)))

@@ -1,8 +1,4 @@
-"""One session of the contact index's keeper: reads on from the index's position, and writes batch after batch.
-
-It writes idle positions too. Every few seconds the topic's ends show whether the index is complete, and since when.
-Any failure raises and ends the session.
-"""
+"""Step 4 of a session of the contact index's keeper (see `contacts.keeper`): reads on, and writes batch after batch."""
 
 import time
 from collections.abc import Sequence
@@ -18,6 +14,7 @@ from processor.errors import RetryError
 from processor.kafka.cluster import Cluster, Topic
 from processor.logs import get_logger
 
+log = get_logger()
 _POLL_S: Final = 0.2
 _STATS_S: Final = 10.0
 _CHECK_S: Final = 10.0
@@ -40,7 +37,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """Step 4 of a keeper's session (see `contacts.keeper`)."""
+    """The reading and writing of one session. Any failure raises and ends it."""
 
     def __init__(
         self, cluster: Cluster, consumer: Consumer, writer: IndexWriter, opened: Opened, totals: Totals
@@ -48,19 +45,14 @@ class Session:
         self._cluster = cluster
         self._reader = ContactReader(consumer, opened.topic, opened.position.offsets, opened.mark.fields)
         self._writer = writer
-        self._topic = opened.topic
-        self._max_age_ms = opened.max_age_ms
-        self._mark = opened.mark
-        self._position = opened.position
+        self._topic, self._max_age_ms = opened.topic, opened.max_age_ms
+        self._mark, self._position = opened.mark, opened.position
         # A time in ms, and the topic's ends then. Once they are reached, the index was complete at that time.
         self._goal: tuple[int, list[int]] | None = None
-        self._lag_records = 0
         self._totals = totals
-        self._records_before = totals.records  # at the start; below, at the last line of statistics
-        self._records_at_stats = totals.records
+        self._records_before = self._records_at_stats = totals.records  # at the start; at the last statistics
         self._began_s = self._stats_s = time.monotonic()
         self._checked_s = -_CHECK_S
-        self._log = get_logger()
 
     def step(self) -> None:
         """Read what is there, waiting at most _POLL_S if nothing is, and write it."""
@@ -69,7 +61,7 @@ class Session:
         batch = self._reader.read(messages)
         if began_s - self._checked_s >= min(_CHECK_S, self._max_age_ms / 4000):
             self._check(began_s)
-        self._write(batch, round((time.monotonic() - began_s) * 1000))
+        self._write(batch, _ms_since(began_s))
 
     def _write(self, batch: Batch, read_ms: int) -> None:
         """Write a batch, even if it only moves the position: an idle partition moves over markers too."""
@@ -88,23 +80,20 @@ class Session:
         self._totals.records += batch.records
         self._totals.skipped += batch.skipped
         if batch.records:
-            self._log_batch(batch, read_ms, began_s)
+            deleted = sum(change.identifiers is None for change in batch.changes.values())
+            log.info(
+                "contacts.committed",
+                records=batch.records,
+                changed=len(batch.changes) - deleted,
+                deleted=deleted,
+                skipped=batch.skipped,
+                read_ms=read_ms,
+                write_ms=_ms_since(began_s),
+            )
         if mark != self._mark:
-            took_s, records = time.monotonic() - self._began_s, self._totals.records - self._records_before
-            self._log.info("contacts.ready", build=mark.build, records=records, took_ms=round(took_s * 1000))
+            records = self._totals.records - self._records_before
+            log.info("contacts.ready", build=mark.build, records=records, took_ms=_ms_since(self._began_s))
         self._mark = mark
-
-    def _log_batch(self, batch: Batch, read_ms: int, began_s: float) -> None:
-        deleted = sum(change.identifiers is None for change in batch.changes.values())
-        self._log.info(
-            "contacts.committed",
-            records=batch.records,
-            changed=len(batch.changes) - deleted,
-            deleted=deleted,
-            skipped=batch.skipped,
-            read_ms=read_ms,
-            write_ms=round((time.monotonic() - began_s) * 1000),
-        )
 
     def _has_reached(self, ends: Sequence[int]) -> bool:
         return all(offset >= end for offset, end in zip(self._reader.offsets, ends, strict=True))
@@ -114,34 +103,29 @@ class Session:
 
         Asking Kafka also shows whether it is away: a consumer without brokers just reads nothing.
         """
-        self._checked_s, now_ms = now_s, wall_clock_ms()
+        self._checked_s, now_ms = now_s, int(time.time() * 1000)
         if self._cluster.topics([self._topic.name]).get(self._topic.name) != self._topic:
             raise RetryError(f"the topic {self._topic.name} was deleted, recreated or given more partitions")
         if now_ms - self._position.complete_at_ms > self._max_age_ms:
-            raise RetryError(
-                f"the topic {self._topic.name} was not read to its end for too long: deletions may be lost"
-            )
+            problem = "was not read to its end for too long: deletions may be lost"
+            raise RetryError(f"the topic {self._topic.name} {problem}")
         found = self._cluster.ends(self._topic.name, range(self._topic.partitions))
         ends = [found[partition] for partition in range(self._topic.partitions)]
-        self._lag_records = sum(max(0, end - offset) for end, offset in zip(ends, self._reader.offsets, strict=True))
+        lag_records = sum(max(0, end - offset) for end, offset in zip(ends, self._reader.offsets, strict=True))
         if self._goal is None:
             self._goal = now_ms, ends
         if now_s - self._stats_s >= _STATS_S:
-            self._log_stats(now_s)
-
-    def _log_stats(self, now_s: float) -> None:
-        rate = (self._totals.records - self._records_at_stats) / (now_s - self._stats_s)
-        self._stats_s, self._records_at_stats = now_s, self._totals.records
-        self._log.info(
-            "contacts.stats",
-            records=self._totals.records,
-            skipped=self._totals.skipped,
-            records_per_s=round(rate, 1),
-            lag_records=self._lag_records,
-            ready=self._mark.is_ready,
-        )
+            rate = (self._totals.records - self._records_at_stats) / (now_s - self._stats_s)
+            self._stats_s, self._records_at_stats = now_s, self._totals.records
+            log.info(
+                "contacts.stats",
+                records=self._totals.records,
+                skipped=self._totals.skipped,
+                records_per_s=round(rate, 1),
+                lag_records=lag_records,
+                ready=self._mark.is_ready,
+            )
 
 
-def wall_clock_ms() -> int:
-    """Return the time by the wall clock, in ms since the epoch."""
-    return time.time_ns() // 1_000_000
+def _ms_since(began_s: float) -> int:
+    return round((time.monotonic() - began_s) * 1000)

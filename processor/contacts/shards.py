@@ -14,8 +14,9 @@ phone number; contact ids are in the claims.
 """
 
 import hashlib
+import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -30,8 +31,8 @@ FORMAT: Final = 1  # of everything described above; an index of another format i
 HASH_BYTES: Final = 16
 MARK: Final = b"mark"
 POSITION: Final = b"position"
-_TIMESTAMP_BYTES: Final = 8
-_CLAIM_HEAD_BYTES: Final = _TIMESTAMP_BYTES + 2
+_CLAIM_HEAD: Final = struct.Struct(">QH")
+_CLAIM_HEAD_BYTES: Final = _CLAIM_HEAD.size
 _TIMESTAMP_BIAS: Final = 1 << 63
 _CONTACT_KIND: Final = b"\0"  # an identifier's kind is a digit or a built-in's number, never this
 
@@ -43,7 +44,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
     `key_fingerprint` identifies the key of the hashes.
     """
 
-    format: int
+    format: Literal[1]  # FORMAT
     build: str
     topic_id: str
     key_fingerprint: bytes
@@ -59,23 +60,13 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
     complete_at_ms: int
 
 
-_MARKS: Final = msgspec.msgpack.Decoder(Mark)
-_POSITIONS: Final = msgspec.msgpack.Decoder(Position)
+_Kind = TypeVar("_Kind", Mark, Position)
 
 
-def read_mark(raw: bytes | None) -> Mark | None:
-    """Return a shard's mark; None if there is none, or it has another format."""
+def read_as(kind: type[_Kind], raw: bytes | None) -> _Kind | None:
+    """Return a shard's Mark or Position; None if there is none that can be read, or it is of another format."""
     try:
-        mark = None if raw is None else _MARKS.decode(raw)
-    except msgspec.MsgspecError:
-        return None
-    return mark if mark is not None and mark.format == FORMAT else None
-
-
-def read_position(raw: bytes | None) -> Position | None:
-    """Return a shard's position, None if there is none that can be read."""
-    try:
-        return None if raw is None else _POSITIONS.decode(raw)
+        return None if raw is None else msgspec.msgpack.decode(raw, type=kind)
     except msgspec.MsgspecError:
         return None
 
@@ -136,26 +127,21 @@ class Hashes:
 
 def claim_bytes(timestamp_ms: int, contact_id: bytes) -> bytes:
     """Return a claim's bytes; `contact_id` has at most 65,535 bytes."""
-    return b"%b%b%b" % (
-        (timestamp_ms + _TIMESTAMP_BIAS).to_bytes(_TIMESTAMP_BYTES, "big"),
-        len(contact_id).to_bytes(2, "big"),
-        contact_id,
-    )
+    return _CLAIM_HEAD.pack(timestamp_ms + _TIMESTAMP_BIAS, len(contact_id)) + contact_id
 
 
 def read_claims(value: bytes) -> Iterator[Claim]:
     """Yield the claims that an identifier's field holds."""
     at = 0
     while at < len(value):
-        head = at + _CLAIM_HEAD_BYTES
-        end = head + int.from_bytes(value[head - 2 : head], "big")
-        timestamp_ms = int.from_bytes(value[at : at + _TIMESTAMP_BYTES], "big") - _TIMESTAMP_BIAS
-        yield Claim(timestamp_ms, value[head:end].decode())
-        at = end
+        biased_ms, length = _CLAIM_HEAD.unpack_from(value, at)
+        start = at + _CLAIM_HEAD_BYTES
+        at = start + length
+        yield Claim(biased_ms - _TIMESTAMP_BIAS, value[start:at].decode())
 
 
 def winner_of(value: bytes) -> str:
     """Return the contact that wins among an identifier's claims (C3); nearly always there is only one."""
-    if int.from_bytes(value[_TIMESTAMP_BYTES:_CLAIM_HEAD_BYTES], "big") == len(value) - _CLAIM_HEAD_BYTES:
+    if int.from_bytes(value[8:_CLAIM_HEAD_BYTES], "big") == len(value) - _CLAIM_HEAD_BYTES:
         return value[_CLAIM_HEAD_BYTES:].decode()
     return winner(read_claims(value))

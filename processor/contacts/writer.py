@@ -21,22 +21,13 @@ import hashlib
 import importlib.resources
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from processor.contacts.shards import (
-    SHARDS,
-    Hashes,
-    Mark,
-    Position,
-    claim_bytes,
-    read_mark,
-    read_position,
-    shard_keys,
-    shard_of,
-)
+from processor.contacts import shards as index
+from processor.contacts.shards import HASH_BYTES, SHARDS, Hashes, Mark, Position, read_as, shard_of
 from processor.domain.claims import ContactChange
 from processor.errors import OrderFactsError, RetryError, StopError
 from processor.state.connection import Client, execute
@@ -48,12 +39,12 @@ _SCRIPTS: Final = {
 _DIGESTS: Final = {
     name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in _SCRIPTS.items()
 }
-_WRITER: Final = "writer"
 TOKEN_BYTES: Final = 8
 _GENERATION_BYTES: Final = 8
 _ID_BYTES: Final = _GENERATION_BYTES + TOKEN_BYTES
 _PHASES: Final = 3
 _TAKE_ATTEMPTS: Final = 100
+_Calls = Mapping[int, tuple[Any, ...]]  # a script's arguments, by shard
 
 
 class ShardState(msgspec.Struct):
@@ -72,12 +63,11 @@ def why_build(
     `held` has each partition's first offset and end. The index must have been complete at `oldest_ms` or later, or it
     may have missed a deletion.
     """
-    marks = [shard.mark for shard in shards if shard.mark is not None]
-    positions = [shard.position for shard in shards if shard.position is not None]
+    builds = {None if shard.mark is None else shard.mark.build for shard in shards}
     stages = [shard.stage for shard in shards]
-    if not marks:
+    if builds == {None}:
         return "none is there"
-    if len(marks) < SHARDS or len(positions) < SHARDS or len({mark.build for mark in marks}) > 1:
+    if len(builds) > 1 or any(shard.position is None for shard in shards):
         return "a shard is missing"
     if max(stages) - min(stages) > 1:
         return "a shard lost writes"
@@ -113,7 +103,7 @@ class IndexWriter:
 
     def __init__(self, client: Client, lineage: str, hashes: Hashes, token: bytes) -> None:
         self._client = client
-        self._keys = shard_keys(lineage)
+        self._keys = index.shard_keys(lineage)
         self._hashes = hashes
         self._token = token
         self._id = b""
@@ -125,23 +115,24 @@ class IndexWriter:
         `last_id` is the id of this process's last hold. Raises StopError if another process took over since then,
         RetryError if Redis does not answer.
         """
-        pipeline = self._pipeline()
+        pipeline: Any = self._client.pipeline(transaction=False)
         for text in _SCRIPTS.values():
             pipeline.execute_command("SCRIPT LOAD", text)
         for key in self._keys:
-            pipeline.hget(key, _WRITER)
-        held = [_id_of(field) for field in self._execute(pipeline)[len(_SCRIPTS) :]]
-        if last_id and any(owner > last_id and not owner.endswith(self._token) for owner in held):
+            pipeline.hget(key, "writer")
+        owners = [_id_of(field) for field in self._execute(pipeline)[len(_SCRIPTS) :]]
+        if last_id and any(owner > last_id and not owner.endswith(self._token) for owner in owners):
             raise _taken_over()
         # At least the time in us, so that an index restored from an older copy has a lesser generation.
-        generation = max(time.time_ns() // 1000, int.from_bytes(max(*held, last_id)[:_GENERATION_BYTES], "big") + 1)
+        generation = max(time.time_ns() // 1000, int.from_bytes(max(*owners, last_id)[:_GENERATION_BYTES], "big") + 1)
         self._id = generation.to_bytes(_GENERATION_BYTES, "big") + self._token
-        self.shards = self._take_from(held)
+        self.shards = self._take_from(owners)
         return self._id
 
     def build(self, mark: Mark, position: Position) -> None:
         """Remove the whole index and begin a new one, incomplete, at a position."""
-        self._call("build", [(msgspec.msgpack.encode(mark), msgspec.msgpack.encode(position))] * SHARDS, stage=0)
+        arguments = (msgspec.msgpack.encode(mark), msgspec.msgpack.encode(position))
+        self._call("build", dict.fromkeys(range(SHARDS), arguments), stage=0)
         for shard in self.shards:
             shard.mark, shard.position = mark, position
 
@@ -152,75 +143,62 @@ class IndexWriter:
         """
         while True:
             stages = [shard.stage for shard in self.shards]
-            least, greatest = min(stages), max(stages)
-            if least == greatest and least % _PHASES == 0:
+            least = min(stages)
+            if least == max(stages) and least % _PHASES == 0:
                 return
-            for number, shard in enumerate(self.shards):
-                if shard.stage == least:
-                    self._call("claim", [()], only=number)
+            for number, stage in enumerate(stages):
+                if stage == least:
+                    self._call("claim", {number: ()})
 
     def write(self, changes: Iterable[ContactChange], position: Position, mark: Mark) -> int:
         """Write one batch: at most one change for each contact. Return how many were not settled before.
 
         `position` and `mark` are those of the index after the batch; a shard that is ahead stays there.
         """
-        work = _Work(self._hashes, changes, [shard.position for shard in self.shards])
-        entries = self._call("intend", work.intents())
-        self._call("claim", work.claims(entries))
-        encoded_mark = msgspec.msgpack.encode(mark)
+        work = _Work(self._hashes, changes, self.shards)
+        self._call("claim", work.claims(self._call("intend", work.intents())))
         positions = [_later(shard.position, position) for shard in self.shards]
-        encoded = {moved: msgspec.msgpack.encode(moved) for moved in set(positions)}
-        settled = zip(positions, work.entries(), strict=True)
-        self._call("settle", [(encoded_mark, encoded[moved], *pairs) for moved, pairs in settled])
+        encoded_mark, encoded = msgspec.msgpack.encode(mark), list(map(msgspec.msgpack.encode, positions))
+        self._call("settle", {n: (encoded_mark, encoded[n], *pairs) for n, pairs in work.entries().items()})
         for shard, moved in zip(self.shards, positions, strict=True):
             shard.mark, shard.position = mark, moved
         return work.count
 
-    def _take_from(self, held: Sequence[bytes]) -> list[ShardState]:
+    def _take_from(self, owners: list[bytes]) -> list[ShardState]:
         """Take each shard from its present writer; of two writers that start at once, the greater id wins."""
-        found: list[ShardState | None] = [None] * SHARDS
-        owners = list(held)
+        taken: dict[int, ShardState] = {}
         for _ in range(_TAKE_ATTEMPTS):
-            missing = [number for number, state in enumerate(found) if state is None]
-            if not missing:
-                break
-            pipeline = self._pipeline()
-            for number in missing:
-                arguments = (owners[number], self._id)
-                pipeline.execute_command("EVALSHA", _DIGESTS["take"], 1, self._keys[number], *arguments)
-            for number, reply in zip(missing, self._execute(pipeline), strict=True):
-                if isinstance(reply, bytes):
-                    owners[number] = _id_of(reply)
-                    if owners[number] > self._id:
-                        raise _taken_over()
+            missing = [number for number in range(SHARDS) if number not in taken]
+            for number, reply in self._run("take", {number: (owners[number], self._id) for number in missing}).items():
+                if not isinstance(reply, bytes):
+                    mark, position, stage = reply
+                    state = ShardState(read_as(Mark, mark), read_as(Position, position), int.from_bytes(stage, "big"))
+                    taken[number] = state
+                elif (owner := _id_of(reply)) > self._id:
+                    raise _taken_over()
                 else:
-                    found[number] = ShardState(
-                        read_mark(reply[0]), read_position(reply[1]), int.from_bytes(reply[2], "big")
-                    )
-        states = [state for state in found if state is not None]
-        if len(states) < SHARDS:
-            raise RetryError("the contact index could not be taken over: other writers keep taking it")
-        return states
+                    owners[number] = owner
+            if len(taken) == SHARDS:
+                return [taken[number] for number in range(SHARDS)]
+        raise RetryError("the contact index could not be taken over: other writers keep taking it")
 
-    def _call(
-        self, script: str, arguments: Sequence[tuple[Any, ...]], *, stage: int | None = None, only: int | None = None
-    ) -> list[Any]:
-        """Call a script for all shards (or `only` one) in one round trip, each with the next stage."""
-        numbers = range(SHARDS) if only is None else (only,)
-        after = {number: self.shards[number].stage + 1 if stage is None else stage for number in numbers}
-        pipeline = self._pipeline()
-        for number, rest in zip(numbers, arguments, strict=True):
-            fields = (self._field(self.shards[number].stage), self._field(after[number]))
-            pipeline.execute_command("EVALSHA", _DIGESTS[script], 1, self._keys[number], *fields, *rest)
-        replies = self._execute(pipeline)
-        for number, reply in zip(numbers, replies, strict=True):
+    def _call(self, script: str, calls: _Calls, *, stage: int | None = None) -> dict[int, Any]:
+        """Call a script as this writer, each shard with the next stage, or with `stage`; return the replies."""
+        stages = {n: (self.shards[n].stage, self.shards[n].stage + 1 if stage is None else stage) for n in calls}
+        fields = {n: [self._id + number.to_bytes(8, "big") for number in pair] for n, pair in stages.items()}
+        replies = self._run(script, {n: (*fields[n], *arguments) for n, arguments in calls.items()})
+        for n, reply in replies.items():
             if isinstance(reply, bytes):
                 raise self._displaced(reply)
-            self.shards[number].stage = after[number]
+            self.shards[n].stage = stages[n][1]
         return replies
 
-    def _field(self, stage: int) -> bytes:
-        return self._id + stage.to_bytes(8, "big")
+    def _run(self, script: str, calls: _Calls) -> dict[int, Any]:
+        """Call a script for some shards in one round trip; return the replies."""
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for number, arguments in calls.items():
+            pipeline.execute_command("EVALSHA", _DIGESTS[script], 1, self._keys[number], *arguments)
+        return dict(zip(calls, self._execute(pipeline), strict=True))
 
     def _displaced(self, found: bytes) -> OrderFactsError:
         """Return the error for a shard whose writer field is not as this writer left it."""
@@ -230,75 +208,64 @@ class IndexWriter:
             return _taken_over()
         return RetryError("the contact index in Redis is not as it was written: it was restored from an older copy")
 
-    def _pipeline(self) -> Any:
-        return self._client.pipeline(transaction=False)
-
     def _execute(self, pipeline: Any) -> list[Any]:
         # A method, so that the tests' writer can crash before any round trip.
         return execute(pipeline)
 
 
 class _Work:
-    """The arguments of one batch for each shard, phase by phase."""
+    """The arguments of one batch, phase by phase."""
 
-    def __init__(self, hashes: Hashes, changes: Iterable[ContactChange], positions: Sequence[Position | None]) -> None:
+    def __init__(self, hashes: Hashes, changes: Iterable[ContactChange], shards: Sequence[ShardState]) -> None:
         self._contacts: list[list[tuple[ContactChange, bytes, list[bytes]]]] = [[] for _ in range(SHARDS)]
-        self.count = 0
         for change in changes:
             digest = hashes.contact(change.contact_id)
             shard = shard_of(digest)
-            position = positions[shard]
-            if position is not None and change.offset < position.offsets[change.partition]:
-                continue
-            self.count += 1
-            identifiers = [hashes.identifier(identifier) for identifier in change.identifiers or ()]
-            self._contacts[shard].append((change, digest, identifiers))
+            position = shards[shard].position
+            if position is None or change.offset >= position.offsets[change.partition]:
+                identifiers = [hashes.identifier(identifier) for identifier in change.identifiers or ()]
+                self._contacts[shard].append((change, digest, identifiers))
+        self.count = sum(map(len, self._contacts))
 
-    def intents(self) -> list[tuple[bytes, ...]]:
-        """Return the arguments of `intend` for each shard."""
-        return [
-            (
-                b"".join(
-                    part
-                    for _, digest, identifiers in contacts
-                    for part in (digest, len(identifiers).to_bytes(4, "big"), *identifiers)
-                ),
-                *(digest for _, digest, _ in contacts),
-            )
-            for contacts in self._contacts
-        ]
+    def intents(self) -> _Calls:
+        """Return the arguments of `intend`."""
+        calls = {}
+        for shard, contacts in enumerate(self._contacts):
+            sized = (digest + len(own).to_bytes(4, "big") + b"".join(own) for _, digest, own in contacts)
+            calls[shard] = (b"".join(sized), *(digest for _, digest, _ in contacts))
+        return calls
 
-    def claims(self, entries: Sequence[Sequence[bytes | None]]) -> list[tuple[bytes, ...]]:
-        """Return the arguments of `claim` for each shard, given the contacts' present entries."""
+    def claims(self, entries: Mapping[int, Sequence[bytes | None]]) -> _Calls:
+        """Return the arguments of `claim`, given the contacts' present entries."""
         touched: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
         coming: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
-        for contacts, known in zip(self._contacts, entries, strict=True):
-            for (change, _, identifiers), entry in zip(contacts, known, strict=True):
-                claim = claim_bytes(change.timestamp_ms, change.contact_id)
+        for shard, contacts in enumerate(self._contacts):
+            for (change, _, identifiers), entry in zip(contacts, entries[shard], strict=True):
+                claim = index.claim_bytes(change.timestamp_ms, change.contact_id)
                 for identifier in identifiers:
                     coming[shard_of(identifier)][identifier].append(claim)
                 # The script takes the id with its length: claim[8:].
-                for identifier in {*identifiers, *_split(entry)}:
+                for identifier in {*identifiers, *_split(entry or b"")}:
                     touched[shard_of(identifier)][identifier].append(claim[8:])
-        return [
-            tuple(
+        return {
+            shard: tuple(
                 part
                 for identifier, ids in touched[shard].items()
                 for part in (identifier, b"".join(ids), b"".join(coming[shard].get(identifier, ())))
             )
             for shard in range(SHARDS)
-        ]
+        }
 
-    def entries(self) -> list[tuple[bytes, ...]]:
-        """Return the contacts' new entries for `settle`, for each shard."""
-        return [
-            tuple(part for _, digest, identifiers in contacts for part in (digest, b"".join(identifiers)))
-            for contacts in self._contacts
-        ]
+    def entries(self) -> _Calls:
+        """Return the contacts' new entries for `settle`."""
+        return {
+            shard: tuple(part for _, digest, identifiers in contacts for part in (digest, b"".join(identifiers)))
+            for shard, contacts in enumerate(self._contacts)
+        }
 
 
-def _split(entry: bytes | None) -> list[bytes]:
-    return [] if entry is None else [entry[at : at + 16] for at in range(0, len(entry), 16)]
+def _split(entry: bytes) -> list[bytes]:
+    return [entry[at : at + HASH_BYTES] for at in range(0, len(entry), HASH_BYTES)]
 
 
 def _later(position: Position | None, moved: Position) -> Position:

@@ -61,10 +61,8 @@ class Entry(msgspec.Struct, frozen=True):
     def copy(self) -> Copy:
         """Return the event unchanged, marked as replayed once more, with its first timestamp (D23)."""
         kept = tuple(header for header in rejected.kept(self.record) if header[0] not in _MARKS)
-        marks = {REPLAY_ROUND: self.rounds + 1, REPLAY_TIMESTAMP: self.timestamp_ms}
-        return Copy(
-            self.record, self.partition, (*kept, *((name, str(number).encode()) for name, number in marks.items()))
-        )
+        marks = ((REPLAY_ROUND, b"%d" % (self.rounds + 1)), (REPLAY_TIMESTAMP, b"%d" % self.timestamp_ms))
+        return Copy(self.record, self.partition, (*kept, *marks))
 
 
 def entry_of(record: Record) -> Entry | None:

@@ -4,8 +4,8 @@ That note is the committed offsets of a group of its own (see `sweeps`). Nothing
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from processor.kafka.bounded import Call
 from processor.kafka.clients import REQUEST_TIMEOUT_S, reader, transactional_producer
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.deliveries import Deliveries
-from processor.kafka.failures import classify
+from processor.kafka.failures import classify, failures
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.replay.judging import Copy
 from processor.replay.sweeps import Sweeps, offset_of, sweeps_of
@@ -85,9 +85,11 @@ class ReplayLedger:
         try:
             with self._transactions.writing("replaying"):
                 # The offsets come first, so that whoever asks for them sees the open transaction.
-                self._note(swept)
+                self._transactions.call(
+                    Call(lambda: self._note(swept), TRANSACTION_TIMEOUT_S, "noting what is replayed")
+                )
                 self._write(copies, swept)
-            self._end()
+            self._transactions.commit("replaying")
         except ProducerLostError as lost:
             raise RetryError(f"{lost}; run it again, it continues after what was replayed") from lost
 
@@ -97,13 +99,11 @@ class ReplayLedger:
 
     def kept_ms(self) -> int:
         """Return how long the brokers keep the offsets of a group without members, in ms."""
-        try:
+        with failures("reading the brokers' offsets.retention.minutes"):
             broker = str(min(self._cluster.admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
             asked = [ConfigResource(ResourceType.BROKER, broker)]
             (future,) = self._cluster.admin.describe_configs(asked, request_timeout=REQUEST_TIMEOUT_S).values()
             return int(future.result()["offsets.retention.minutes"].value) * 60_000
-        except KafkaException as error:
-            raise classify(error.args[0], "reading the brokers' offsets.retention.minutes") from error
 
     def first_since(self, partitions: Iterable[int], time_ms: int) -> dict[int, int]:
         """Return by partition the offset of the first record rejected at `time_ms` or later, if there is one."""
@@ -119,17 +119,13 @@ class ReplayLedger:
             self._transactions.abort("aborting a replay")
 
     def _note(self, swept: Mapping[int, Sweeps]) -> None:
-        self._bounded(lambda: self._send_offsets(swept), "noting what is replayed")
-
-    def _send_offsets(self, swept: Mapping[int, Sweeps]) -> None:
         offsets = [offset_of(partition, sweeps, self._topic) for partition, sweeps in swept.items()]
         metadata = self.consumer.consumer_group_metadata()
         self._transactions.send_offsets(offsets, metadata, TRANSACTION_TIMEOUT_S)
 
     def _write(self, copies: Iterable[Copy], swept: Mapping[int, Sweeps]) -> None:
-        deliveries = Deliveries()
+        deliveries, producer = Deliveries(), self._transactions.producer
         refused: list[Record] = []
-        producer = self._transactions.producer
 
         def reported(rejected: Record, error: KafkaError | None, _message: Message) -> None:
             if error is not None and deliveries.failed(error):
@@ -155,25 +151,17 @@ class ReplayLedger:
                 )
             if deliveries.reason is not None:
                 raise _failure(deliveries.reason, "replaying")
-            deliveries.require_open(lambda: self._send_offsets(swept))
+            deliveries.require_open(lambda: self._note(swept))
             if left:
                 raise RetryError(f"Kafka did not take {left} records within {TRANSACTION_TIMEOUT_S:g} s")
 
-        self._bounded(await_reports, "writing events")
-
-    def _end(self) -> None:
-        self._transactions.commit("replaying")
-
-    def _bounded(self, work: Callable[[], None], doing: str) -> None:
-        self._transactions.call(Call(work, TRANSACTION_TIMEOUT_S, doing))
+        self._transactions.call(Call(await_reports, TRANSACTION_TIMEOUT_S, "writing events"))
 
     def _producer(self) -> Producer:
-        return transactional_producer(replace(self._settings, instance_id=REPLAY), self._batch_bytes())
-
-    def _batch_bytes(self) -> int:
-        """Return how large a produce batch may be so that the events topic takes it uncompressed."""
+        """Return a producer whose batches the events topic takes uncompressed."""
         limit = self._cluster.topic_settings(self._settings.events_topic).get("max.message.bytes", _BATCH_BYTES)
-        return min(_BATCH_BYTES, int(limit) - _BATCH_OVERHEAD_BYTES)
+        batch_bytes = min(_BATCH_BYTES, int(limit) - _BATCH_OVERHEAD_BYTES)
+        return transactional_producer(replace(self._settings, instance_id=REPLAY), batch_bytes)
 
     def _committed(self, timeout_s: float, **properties: Any) -> list[TopicPartition] | None:
         """Return the committed offsets, -1001 for none; None if no answer comes (yet).
@@ -182,24 +170,21 @@ class ReplayLedger:
         the group's coordinator is not there yet (librdkafka issue 5040).
         """
         asked = [TopicPartition(self._topic.name, partition) for partition in range(self._topic.partitions)]
-        client = reader(self._settings, **{"group.id": self.group_id, **properties})
-        try:
-            return client.committed(asked, timeout_s)
-        except KafkaException as error:
-            if error.args[0].code() in _NOT_YET:
-                return None
-            raise _failure(error.args[0], "asking what was replayed") from error
-        finally:
-            client.close()
+        with closing(reader(self._settings, **{"group.id": self.group_id, **properties})) as client:
+            try:
+                return client.committed(asked, timeout_s)
+            except KafkaException as error:
+                if error.args[0].code() in _NOT_YET:
+                    return None
+                raise _failure(error.args[0], "asking what was replayed") from error
 
     def _await_coordinator(self) -> None:
         """Return once Kafka answers a request for the group's offsets. Raises RetryError after REQUEST_TIMEOUT_S."""
         deadline = time.monotonic() + REQUEST_TIMEOUT_S
         while self._committed(REQUEST_TIMEOUT_S, **{"isolation.level": "read_uncommitted"}) is None:
             if time.monotonic() >= deadline:
-                raise RetryError(
-                    f"Kafka did not return the offsets of group {self.group_id} in {REQUEST_TIMEOUT_S:g} s"
-                )
+                problem = f"did not return the offsets of group {self.group_id} in {REQUEST_TIMEOUT_S:g} s"
+                raise RetryError(f"Kafka {problem}")
             time.sleep(_POLL_S)
 
 

@@ -13,19 +13,18 @@ setting an offset by hand (which says: replay nothing below, everything above).
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from types import TracebackType
+from collections.abc import Collection, Iterator
 from typing import Final, Self
 
 from processor.domain.instants import instant_text
 from processor.domain.records import Record
 from processor.errors import StopError
-from processor.kafka.cluster import Cluster, Topic
+from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
 from processor.replay.judging import Copy, Partition, Selection, Summary, Verdict, entry_of
 from processor.replay.replay_ledger import PARTITIONS_AT_ONCE, ReplayLedger
-from processor.replay.sweeps import ANY_REASON, ANY_ROUNDS, EVER, Sweep
+from processor.replay.sweeps import Sweeps, all_below
 from processor.settings import Settings
 
 CHUNK_RECORDS: Final = 1_000  # at most, in one transaction
@@ -46,9 +45,12 @@ class Replay:
         self._is_dry = is_dry
         self._cluster = Cluster(settings)
         self._cluster.wait()
-        self._events, self._rejected = self._topics()
+        names = (settings.events_topic, settings.rejected_topic)
+        topics = self._cluster.topics(names)
+        if missing := [name for name in names if name not in topics]:
+            raise StopError(f"the topic {missing[0]} is missing; create it with: order-facts topics create")
+        self._events, self._rejected = (topics[name] for name in names)
         self._ledger = ReplayLedger(settings, self._cluster, self._rejected)
-        self._chunk: list[Copy] = []
         self.summary = Summary()
 
     def __enter__(self) -> Self:
@@ -59,17 +61,12 @@ class Replay:
         name, numbers = self._rejected.name, range(self._rejected.partitions)
         self._ends = self._cluster.ends(name, numbers)
         self._starts = self._cluster.starts(name, numbers)
-        horizons = self._horizons([p for p in numbers if p not in swept and self._starts[p] < self._ends[p]])
-        self._partitions = {}
-        for number in numbers:
-            forgotten = {ANY_REASON: (Sweep(horizons[number], EVER, ANY_ROUNDS),)} if number in horizons else {}
-            before = swept.get(number, forgotten)
-            self._partitions[number] = Partition(self._selection, self._settings.replay_max_rounds, before)
+        before = swept | self._forgotten([p for p in numbers if p not in swept and self._starts[p] < self._ends[p]])
+        rounds = self._settings.replay_max_rounds
+        self._partitions = {number: Partition(self._selection, rounds, before.get(number, {})) for number in numbers}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ledger.close()
 
     @property
@@ -79,19 +76,21 @@ class Replay:
 
     def steps(self) -> Iterator[None]:
         """Read, judge and replay; yield after each record read. Raises StopError, RetryError, ProducerLostError."""
-        size_bytes, touched = 0, set()
+        chunk: list[Copy] = []
+        touched: set[int] = set()
+        size_bytes = 0
         for message in read_range(self._ledger.consumer, self._rejected.name, self._starts, self._ends):
             record = record_of(message)
             copy = self._take(record)
             if copy is not None:
-                self._chunk.append(copy)
+                chunk.append(copy)
                 touched.add(record.partition)
                 size_bytes += record.size_bytes
-            if len(self._chunk) >= CHUNK_RECORDS or size_bytes >= CHUNK_BYTES or len(touched) >= PARTITIONS_AT_ONCE:
-                self._commit(touched)
-                size_bytes, touched = 0, set()
+            if len(chunk) >= CHUNK_RECORDS or size_bytes >= CHUNK_BYTES or len(touched) >= PARTITIONS_AT_ONCE:
+                self._commit(chunk, touched)
+                chunk, touched, size_bytes = [], set(), 0
             yield
-        self._commit(touched)
+        self._commit(chunk, touched)
         self._finish()
 
     def _take(self, record: Record) -> Copy | None:
@@ -115,36 +114,26 @@ class Replay:
             )
         return entry.copy()
 
-    def _commit(self, touched: set[int]) -> None:
+    def _commit(self, chunk: Collection[Copy], touched: Collection[int]) -> None:
         """Commit one chunk in one transaction."""
         if touched and not self._is_dry:
-            self._ledger.commit(self._chunk, {number: self._partitions[number].swept() for number in sorted(touched)})
-        self._chunk = []
+            self._ledger.commit(chunk, {number: self._partitions[number].swept() for number in sorted(touched)})
 
     def _finish(self) -> None:
         """Note for every partition that it was read to its end; this also keeps Kafka from forgetting its offset."""
         if self._is_dry:
             return
-        numbers = sorted(self._partitions)
-        for number in numbers:
-            self._partitions[number].end = self._ends[number]
+        for number, partition in self._partitions.items():
+            partition.end = self._ends[number]
+        numbers = range(self._rejected.partitions)
         for first in range(0, len(numbers), PARTITIONS_AT_ONCE):
-            self._commit(set(numbers[first : first + PARTITIONS_AT_ONCE]))
+            self._commit((), numbers[first : first + PARTITIONS_AT_ONCE])
         self._ledger.settle()
 
-    def _topics(self) -> tuple[Topic, Topic]:
-        names = (self._settings.events_topic, self._settings.rejected_topic)
-        found = self._cluster.topics(names)
-        for name in names:
-            if name not in found:
-                raise StopError(f"the topic {name} is missing; create it with: order-facts topics create")
-        return found[names[0]], found[names[1]]
+    def _forgotten(self, unknown: Collection[int]) -> dict[int, Sweeps]:
+        """Return, for partitions without an offset of the replay's group, what a forgotten run may have replayed.
 
-    def _horizons(self, unknown: list[int]) -> Mapping[int, int]:
-        """Return, for partitions without an offset of the replay's group, where certainty begins.
-
-        Records below these offsets were rejected longer ago than Kafka keeps offsets: a forgotten run may have replayed
-        them. Raises StopError if the selection holds such records.
+        Those are the records rejected longer ago than Kafka keeps offsets. Raises StopError if the selection holds any.
         """
         if not unknown:
             return {}
@@ -163,4 +152,4 @@ class Replay:
                 f"kafka-consumer-groups: --group {self._ledger.group_id} --topic {name} --reset-offsets --to-earliest "
                 "--execute"
             )
-        return {number: below[number] for number in old}
+        return {number: all_below(below[number]) for number in old}

@@ -53,6 +53,11 @@ class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     swept: dict[str, tuple[Sweep, ...]]
 
 
+def all_below(offset: int) -> Sweeps:
+    """Return what says that every record below an offset was dealt with, whatever its reason."""
+    return {ANY_REASON: (Sweep(offset, EVER, ANY_ROUNDS),)}
+
+
 def with_sweep(sweeps: tuple[Sweep, ...], new: Sweep) -> tuple[Sweep, ...]:
     """Return the sweeps with a new one, without those that another one includes."""
     if any(sweep.includes(new) for sweep in sweeps):
@@ -76,7 +81,7 @@ def sweeps_of(committed: TopicPartition, topic: Topic) -> Sweeps:
     """Return the sweeps that a committed offset holds. Raises StopError if it is not this topic's."""
     place = f"the committed offset of {topic.name}[{committed.partition}] in the replay's group"
     if not committed.metadata:
-        return {ANY_REASON: (Sweep(committed.offset, EVER, ANY_ROUNDS),)}
+        return all_below(committed.offset)
     try:
         metadata = msgspec.json.decode(committed.metadata, type=_Metadata)
     except msgspec.MsgspecError as error:

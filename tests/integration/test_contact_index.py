@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 
 from processor.codec.avro import codec
 from processor.contacts.lookup import ContactIndex, IndexNotReadyError
-from processor.contacts.shards import HASH_BYTES, MARK, Hashes, read_mark
+from processor.contacts.shards import HASH_BYTES, MARK, Hashes, Mark, read_as
 from processor.domain.records import Identifier
 from processor.settings import IdentificationRule
 from tests.reference import ContactRecord, contact_lookup
@@ -134,7 +134,7 @@ def test_c4_an_index_of_another_make_is_not_ready(shop):
 
 def change_marks(shop, **changes):
     """Write another mark to all shards."""
-    mark = read_mark(shop.client.hget(shop.keys[0], MARK))
+    mark = read_as(Mark, shop.client.hget(shop.keys[0], MARK))
     assert mark is not None
     for key in shop.keys:
         shop.client.hset(key, MARK, msgspec.msgpack.encode(msgspec.structs.replace(mark, **changes)))

@@ -13,11 +13,17 @@ import os
 import signal
 
 from processor.cli import main
+from processor.kafka.transactions import Transactions
 from processor.logs import get_logger
 from processor.replay import replaying
 from processor.replay.replay_ledger import ReplayLedger
 
-STEPS = {"take over": "take_over", "note": "_note", "write": "_write", "end": "_end"}
+STEPS = {
+    "take over": (ReplayLedger, "take_over"),
+    "note": (ReplayLedger, "_note"),
+    "write": (ReplayLedger, "_write"),
+    "end": (Transactions, "commit"),
+}
 
 
 class Sabotage:
@@ -35,25 +41,25 @@ class Sabotage:
             self.due = -1
             os.kill(os.getpid(), self.number)
 
-    def wrap(self, method, step):
-        """Have a method of the ledger tell before and after itself."""
-        original = getattr(ReplayLedger, method)
+    def wrap(self, owner, method, step):
+        """Have a method of the ledger, or of its transactions, tell before and after itself."""
+        original = getattr(owner, method)
 
-        def wrapped(ledger, *args):
+        def wrapped(one, *args):
             self.reached(f"before {step}")
-            result = original(ledger, *args)
+            result = original(one, *args)
             self.reached(f"after {step}")
             return result
 
-        setattr(ReplayLedger, method, wrapped)
+        setattr(owner, method, wrapped)
 
 
 def install(plan):
     """Put the moments in place."""
     vars(replaying)["CHUNK_RECORDS"] = plan["records"]
     sabotage = Sabotage(plan["moment"], plan["transaction"], plan["signal"])
-    for step, method in STEPS.items():
-        sabotage.wrap(method, step)
+    for step, (owner, method) in STEPS.items():
+        sabotage.wrap(owner, method, step)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException, Producer
 from structlog.testing import capture_logs
 
 from processor.codec.avro import codec
-from processor.contacts.keeper import keep_index
+from processor.contacts.keeper import IndexKeeper
 from processor.contacts.lookup import ContactIndex, IndexNotReadyError
 from processor.contacts.shards import lineage_of, shard_keys
 from processor.domain.records import Identifier
@@ -145,7 +145,7 @@ class Writer:
 
     def _run(self, settings, arguments):
         try:
-            keep_index(settings, self.stop, **arguments)
+            IndexKeeper(settings, self.stop, **arguments).run()
         except Exception as error:  # noqa: BLE001 - raised again by the test's thread
             self.error = error
 
