@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from processor.cli import cli
-from processor.domain.rejections import WHAT_TO_DO, Reason
+from processor.domain.rejections import Reason
 from processor.logs import EVENTS, MEANINGS
 from processor.replica.metrics import REGISTRY
 from processor.replica.partitions import TRANSITIONS, Happening
@@ -70,7 +70,7 @@ def reasons() -> Rows:
     """Yield each reason, in the order of precedence: its outcome, and what to do."""
     yield "reason", "outcome", "what to do"
     for reason in Reason:
-        yield _code(reason.value), reason.outcome.value, WHAT_TO_DO[reason]
+        yield _code(reason.value), reason.outcome.value, reason.what_to_do
 
 
 def reserved() -> Rows:

@@ -13,7 +13,7 @@ import click
 from confluent_kafka import KafkaException
 
 from processor import __version__
-from processor.errors import OrderFactsError, RetryError, StopError
+from processor.errors import OrderFactsError, RetryError
 from processor.kafka.failures import classify
 
 _UNREACHABLE = 3
@@ -77,15 +77,9 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except OrderFactsError as error:
-        _fail(error)
-    except KafkaException as error:
-        _fail(classify(error.args[0], "Kafka"))
+    except (OrderFactsError, KafkaException) as raised:
+        failure = raised if isinstance(raised, OrderFactsError) else classify(raised.args[0], "Kafka")
+        click.echo(f"order-facts: {failure}", err=True)
+        # A service retries a RetryError. A single command reports that a service could not be reached.
+        sys.exit(_UNREACHABLE if isinstance(failure, RetryError) else failure.exit_code)
     sys.exit(exit_code or 0)
-
-
-def _fail(error: OrderFactsError) -> NoReturn:
-    click.echo(f"order-facts: {error}", err=True)
-    # A service retries a RetryError. A single command reports that a service could not be reached.
-    unreachable = isinstance(error, RetryError) and not isinstance(error, StopError)
-    sys.exit(_UNREACHABLE if unreachable else error.exit_code)

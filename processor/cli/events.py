@@ -33,30 +33,15 @@ def send(settings: Settings, file: str) -> None:
     The record's key is the parameter externalOrderId. This command refuses only what Avro cannot hold; the
     processor decides whether an event is valid.
     """
-    sender = Sender(settings, settings.events_topic, file)
-    for place, entry in json_entries(file, "Sending events"):
-        try:
-            key, value = record_of(entry)
-        except RefusedError as error:
-            sender.refuse(place, error)
-        else:
-            sender.send(place, key, value)
-            if file == "-":
-                sender.settle()  # somebody may be typing: deliver each line before the next
-    sender.finish()
+    entries = json_entries(file, "Sending events")
+    # Somebody may be typing: deliver each line before the next.
+    Sender(settings, settings.events_topic, file).send_all(entries, record_of, "an OrderEvent", at_once=file == "-")
 
 
 def record_of(entry: Any) -> tuple[bytes | None, bytes]:
-    """Return the key and value of an event in the vendor's shape. Raises RefusedError."""
-    if isinstance(entry, RefusedError):
-        raise entry
+    """Return the key and value of an event in the vendor's shape. Raises as `RecordOf` may."""
     event = _event_of(entry)
-    try:
-        return _key_of(event), codec().encode_event(event)
-    except UnicodeEncodeError as error:
-        raise RefusedError("holds half a surrogate pair, which is not valid text") from error
-    except (ValueError, TypeError) as error:
-        raise RefusedError(f"cannot be written as an OrderEvent: {error}") from error
+    return _key_of(event), codec().encode_event(event)
 
 
 def _event_of(entry: Any) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """What the commands that send records share: input files, refusals, delivery."""
 
 import functools
-import io
+import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +20,10 @@ from processor.kafka.failures import classify
 from processor.settings import Settings
 
 _FLUSH_S = 60.0
+Entries = Iterator[tuple[str, Any]]
+"""Values of a file with their places; a RefusedError instead of one that cannot be read."""
+RecordOf = Callable[[Any], tuple[bytes | None, bytes | None]]
+"""Gives the key and value of an entry's record."""
 
 
 class RefusedError(ValueError):
@@ -40,8 +44,34 @@ class Sender:
         self._failure: KafkaError | None = None
         self._sent = self._refused = 0
 
-    def send(self, place: str, key: bytes | None, value: bytes | None) -> None:
-        """Queue the record of the entry at a place; wait while the queue is full."""
+    def send_all(self, entries: Entries, record_of: RecordOf, kind: str, *, at_once: bool = False) -> None:
+        """Send the record of each entry, print the counts, and exit with 1 if something was refused.
+
+        `record_of` raises RefusedError for an entry that is wrong, ValueError or TypeError where Avro cannot hold it.
+        With `at_once` each record is delivered before the next entry is read.
+        """
+        for place, entry in entries:
+            try:
+                if isinstance(entry, RefusedError):
+                    raise entry
+                key, value = record_of(entry)
+            except RefusedError as error:
+                self._refuse(place, str(error))
+            except UnicodeEncodeError:
+                self._refuse(place, "holds half a surrogate pair, which is not valid text")
+            except (ValueError, TypeError) as error:
+                self._refuse(place, f"cannot be written as {kind}: {error}")
+            else:
+                self._send(place, key, value)
+                if at_once:
+                    self._settle()
+        self._settle()
+        print_line(json.dumps({"sent": self._sent, "refused": self._refused}).encode())
+        if self._refused:
+            raise click.exceptions.Exit(1)
+
+    def _send(self, place: str, key: bytes | None, value: bytes | None) -> None:
+        """Queue a record; wait while the queue is full."""
         while True:
             try:
                 self._producer.produce(self._topic, value, key, on_delivery=functools.partial(self._delivered, place))
@@ -50,34 +80,28 @@ class Sender:
             else:
                 break
         self._producer.poll(0)
-        if self._failure is not None:
-            raise classify(self._failure, f"sending to {self._topic}")
+        self._check()
 
-    def refuse(self, place: str, problem: object) -> None:
-        """Report that an entry cannot be sent. The others are sent."""
-        self._refused += 1
-        click.echo(f"order-facts: {place}: {problem}", err=True)
-
-    def settle(self) -> None:
-        """Wait until everything queued is delivered. Raises the error of a failed delivery."""
+    def _settle(self) -> None:
+        """Wait until everything queued is delivered."""
         left = self._producer.flush(_FLUSH_S)
-        if self._failure is not None:
-            raise classify(self._failure, f"sending to {self._topic}")
+        self._check()
         if left:
             raise UnreachableError(f"Kafka did not take {left} records within {_FLUSH_S:g} s")
 
-    def finish(self) -> None:
-        """Settle, print the counts, and exit with 1 if something was refused."""
-        self.settle()
-        print_line(json.dumps({"sent": self._sent, "refused": self._refused}).encode())
-        if self._refused:
-            raise click.exceptions.Exit(1)
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise classify(self._failure, f"sending to {self._topic}")
+
+    def _refuse(self, place: str, problem: str) -> None:
+        self._refused += 1
+        click.echo(f"order-facts: {place}: {problem}", err=True)
 
     def _delivered(self, place: str, error: KafkaError | None, _message: Message) -> None:
         if error is None:
             self._sent += 1
         elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            self.refuse(place, f"is larger than the topic {self._topic} takes (its max.message.bytes)")
+            self._refuse(place, f"is larger than the topic {self._topic} takes (its max.message.bytes)")
         else:
             self._failure = error
 
@@ -109,34 +133,25 @@ def lines_of(path: str, what: str) -> Iterator[tuple[int, bytes]]:
             bar.advance(task, len(line))
 
 
-def json_entries(path: str, what: str) -> Iterator[tuple[str, Any]]:
-    """Yield the JSON values of a file with their places: lines, one array, or one object over several lines.
+def json_entries(path: str, what: str) -> Entries:
+    """Yield the JSON values of a file: lines, one array, or one object over several lines.
 
-    Yields a RefusedError for a line that is not JSON. Raises UsageError if the file cannot be read.
+    Raises UsageError if the file cannot be read.
     """
-    numbered = lines_of(path, what)
+    numbered = ((number, line) for number, line in lines_of(path, what) if line.strip())
     head: list[tuple[int, bytes]] = []
-    for number, line in numbered:
-        if not line.strip():
-            continue
-        if not head and _is_complete(line):
-            yield f"{path}, line {number}", _parse(line)
-            for further, rest in numbered:
-                if rest.strip():
-                    yield f"{path}, line {further}", _parse(rest)
+    for first in numbered:
+        if not head and _is_complete(first[1]):
+            yield from ((f"{path}, line {number}", _parse(line)) for number, line in itertools.chain([first], numbered))
             return
-        head.append((number, line))
-    if not head:
-        return
+        head.append(first)
     value = _parse(b"".join(line for _, line in head))
-    if isinstance(value, RefusedError) and isinstance(_parse(head[-1][1]), dict):
+    if isinstance(value, RefusedError) and head and isinstance(_parse(head[-1][1]), dict):
         # One entry a line, and the first is broken: an object or array over several lines would end with a bracket.
         yield from ((f"{path}, line {number}", _parse(line)) for number, line in head)
-    elif isinstance(value, RefusedError):
-        yield path, value
     elif isinstance(value, list):
         yield from ((f"{path}, entry {number}", entry) for number, entry in enumerate(value, 1))
-    else:
+    elif head:
         yield path, value
 
 
@@ -147,7 +162,7 @@ def _is_complete(line: bytes) -> bool:
 
 def _parse(text: bytes) -> Any:
     try:
-        return json.load(io.TextIOWrapper(io.BytesIO(text), encoding="utf-8-sig"), parse_constant=_no_constant)
+        return json.loads(text.decode("utf-8-sig"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         return RefusedError(f"not JSON: {error}")
 

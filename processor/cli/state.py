@@ -5,7 +5,6 @@ import click
 from processor.cli.options import CONNECTION, REDIS, with_settings
 from processor.replica.recover import recover as recover_offsets
 from processor.settings import Settings
-from processor.state.watermark import Watermark
 
 
 @click.group()
@@ -30,9 +29,6 @@ def recover(settings: Settings, *, accept_loss: bool) -> None:
         elif entry.after == entry.before:
             click.echo(f"{place}: {entry.after.source}, as it was")
         else:
+            before = "none" if entry.before is None else entry.before.source
             lost = f", {entry.lost_events} lost events skipped" if entry.lost_events else ""
-            click.echo(f"{place}: set to {entry.after.source} (before: {_shown(entry.before)}){lost}")
-
-
-def _shown(watermark: Watermark | None) -> str:
-    return "none" if watermark is None else str(watermark.source)
+            click.echo(f"{place}: set to {entry.after.source} (before: {before}){lost}")

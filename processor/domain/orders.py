@@ -18,16 +18,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from processor.domain.records import (
-    Command,
-    Create,
-    Order,
-    Owner,
-    Policy,
-    SetStatus,
-    Source,
-    Update,
-)
+from processor.domain.records import Command, Create, Order, Owner, Policy, SetStatus, Source, Update
 from processor.domain.rejections import Reason, Rejection, shown
 from processor.domain.values import same_values
 
