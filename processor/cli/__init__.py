@@ -31,19 +31,13 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command. An unknown name imports them all: the message names the nearest one."""
+        gc.disable()  # it would scan all new objects and free nothing
         for name in [cmd_name] if cmd_name in _COMMANDS else _COMMANDS:
             if name not in self.commands:
-                self.add_command(_imported(name))
+                self.add_command(getattr(import_module(f"{__name__}.{name}"), name))
+        gc.freeze()
+        gc.enable()
         return super().get_command(ctx, cmd_name)
-
-
-def _imported(name: str) -> click.Command:
-    """Import a command with the garbage collector off: it would scan all new objects and free nothing."""
-    gc.disable()
-    command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
-    gc.freeze()
-    gc.enable()
-    return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -8,8 +8,8 @@ import click
 import msgspec
 
 from processor.cli.options import CONNECTION, REDIS, print_line, with_settings
-from processor.cli.sending import Entries, RefusedError, Sender, json_entries, lines_of
-from processor.cli.serving import Stop, serve
+from processor.cli.sending import Entries, Lines, RefusedError, Sender, json_entries, lines_of
+from processor.cli.serving import serving
 from processor.codec.avro import codec
 from processor.contacts.keeper import keep_index
 from processor.domain.identifiers import BUILT_IN_FIELDS, candidates
@@ -18,7 +18,6 @@ from processor.replica import startup
 from processor.settings import Settings
 from processor.settings.rules import identification_of
 
-_SENDING: Final = "Sending contacts"
 _TEXTS: Final = ("externalCustomerId", "email", "phone", "contactKey")
 
 
@@ -50,12 +49,9 @@ def index(settings: Settings, *, accept_new_topic: bool) -> None:
 
     Orders wait while the index is missing or being built.
     """
-
-    def work(stop: Stop) -> None:
+    with serving() as stop:
         stop.is_working = True
         keep_index(settings, stop, accept_new_topic=accept_new_topic)
-
-    serve(work)
 
 
 @contacts.command(name="import")
@@ -69,8 +65,9 @@ def import_(settings: Settings, file: str) -> None:
     names: pushTokens is an array, further fields are in the object `fields`. Both replace the whole contact.
     {"contactId": "...", "deleted": true} deletes it.
     """
-    entries = _csv_entries(file) if file.lower().endswith(".csv") else json_entries(file, _SENDING)
-    Sender(settings, settings.contacts_topic, file).send_all(entries, record_of, "a Contact")
+    lines = lines_of(file, "Sending contacts")
+    entries = _csv_entries(file, lines) if file.lower().endswith(".csv") else json_entries(file, lines)
+    Sender(settings, settings.contacts_topic).send_all(entries, record_of, "a Contact")
 
 
 @contacts.command()
@@ -114,9 +111,9 @@ def record_of(entry: Any) -> tuple[bytes, bytes | None]:
     return contact_id.encode(), None if deleted else codec().encode_contact(contact)
 
 
-def _csv_entries(path: str) -> Entries:
+def _csv_entries(path: str, lines: Lines) -> Entries:
     """Yield the rows of a CSV file with a header line, as contacts."""
-    rows = csv.reader(_text_lines(path), strict=True)
+    rows = csv.reader(_texts(path, lines), strict=True)
     header = _next_row(rows)
     if not isinstance(header, list) or "contactId" not in header or len(set(header)) != len(header):
         raise UsageError(f"{path}, line 1: expected a header of different names, with contactId")
@@ -130,8 +127,8 @@ def _csv_entries(path: str) -> Entries:
             yield place, RefusedError(f"expected {len(header)} columns, found {len(row)}")
 
 
-def _text_lines(path: str) -> Iterator[str]:
-    for number, line in lines_of(path, _SENDING):
+def _texts(path: str, lines: Lines) -> Iterator[str]:
+    for number, line in lines:
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:  # the file has another encoding: trust none of it

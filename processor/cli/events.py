@@ -7,14 +7,14 @@ from typing import Any, Final
 import click
 
 from processor.cli.options import CONNECTION, with_settings
-from processor.cli.sending import RefusedError, Sender, json_entries
+from processor.cli.sending import RefusedError, Sender, json_entries, lines_of
 from processor.codec.avro import codec
 from processor.domain.events import ORDER_ID
+from processor.domain.records import LONGS
 from processor.domain.values import is_filled
 from processor.settings import Settings
 
 _FIELDS: Final = frozenset({"eventTypeKey", "keyValue", "params"})
-_LONG: Final = range(-(1 << 63), 1 << 63)
 
 
 @click.group()
@@ -33,9 +33,9 @@ def send(settings: Settings, file: str) -> None:
     The record's key is the parameter externalOrderId. This command refuses only what Avro cannot hold; the
     processor decides whether an event is valid.
     """
-    entries = json_entries(file, "Sending events")
+    entries = json_entries(file, lines_of(file, "Sending events"))
     # Somebody may be typing: deliver each line before the next.
-    Sender(settings, settings.events_topic, file).send_all(entries, record_of, "an OrderEvent", at_once=file == "-")
+    Sender(settings, settings.events_topic).send_all(entries, record_of, "an OrderEvent", at_once=file == "-")
 
 
 def record_of(entry: Any) -> tuple[bytes | None, bytes]:
@@ -75,7 +75,7 @@ def _value_of(path: str, name: str, value: Any) -> Any:
         return json.dumps(value, separators=(",", ":"))
     if isinstance(value, dict) or (isinstance(value, list) and not _is_array_of_maps(value)):
         raise RefusedError(f"{path}: expected a string, number, boolean, null, or an array of flat objects")
-    if isinstance(value, int) and value not in _LONG:
+    if isinstance(value, int) and value not in LONGS:
         raise RefusedError(f"{path}: the integer is beyond 64 bits; send it as a string")
     return value
 
@@ -85,7 +85,7 @@ def _is_array_of_maps(value: Any) -> bool:
 
 
 def _fits(value: Any) -> bool:
-    return value is None or isinstance(value, str | float) or (isinstance(value, int) and value in _LONG)
+    return value is None or isinstance(value, str | float) or (isinstance(value, int) and value in LONGS)
 
 
 def _key_of(event: Mapping[str, Any]) -> bytes | None:

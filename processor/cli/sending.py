@@ -3,7 +3,6 @@
 import functools
 import itertools
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,8 @@ from processor.kafka.failures import classify
 from processor.settings import Settings
 
 _FLUSH_S = 60.0
+Lines = Iterator[tuple[int, bytes]]
+"""A file's lines with their numbers."""
 Entries = Iterator[tuple[str, Any]]
 """Values of a file with their places; a RefusedError instead of one that cannot be read."""
 RecordOf = Callable[[Any], tuple[bytes | None, bytes | None]]
@@ -33,8 +34,7 @@ class RefusedError(ValueError):
 class Sender:
     """Sends records to one topic, counts them, and reports refused ones."""
 
-    def __init__(self, settings: Settings, topic: str, file: str) -> None:
-        _check_readable(file)
+    def __init__(self, settings: Settings, topic: str) -> None:
         cluster = Cluster(settings)
         cluster.wait()
         if not cluster.topics([topic]):
@@ -106,39 +106,29 @@ class Sender:
             self._failure = error
 
 
-def _check_readable(path: str) -> None:
-    """Raise UsageError for a file that cannot be read, before any service is contacted."""
-    if path == "-":
-        return
-    if not Path(path).exists():
-        raise UsageError(f"{path}: there is no such file")
-    if Path(path).is_dir() or not os.access(path, os.R_OK):
-        raise UsageError(f"{path}: the file cannot be read")
-
-
-def lines_of(path: str, what: str) -> Iterator[tuple[int, bytes]]:
-    """Yield the numbered lines of a file, or of standard input for `-`, with a progress bar on a terminal.
+def lines_of(path: str, what: str) -> Lines:
+    """Open a file, or standard input for `-`, and return its lines, with a progress bar on a terminal.
 
     Raises UsageError if the file cannot be read.
     """
     try:
-        stream: BinaryIO = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115
+        file: BinaryIO = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115 - closed at its end
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    size = 0 if path == "-" else Path(path).stat().st_size
-    with stream, progress("bytes") as bar:
+    return _lines(file, what, 0 if path == "-" else Path(path).stat().st_size)
+
+
+def _lines(file: BinaryIO, what: str, size: int) -> Lines:
+    with file, progress("bytes") as bar:
         task = bar.add_task(what, total=size or None)
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(file, 1):
             yield number, line
             bar.advance(task, len(line))
 
 
-def json_entries(path: str, what: str) -> Entries:
-    """Yield the JSON values of a file: lines, one array, or one object over several lines.
-
-    Raises UsageError if the file cannot be read.
-    """
-    numbered = ((number, line) for number, line in lines_of(path, what) if line.strip())
+def json_entries(path: str, lines: Lines) -> Entries:
+    """Yield the JSON values of a file: lines, one array, or one object over several lines."""
+    numbered = ((number, line) for number, line in lines if line.strip())
     head: list[tuple[int, bytes]] = []
     for first in numbered:
         if not head and _is_complete(first[1]):

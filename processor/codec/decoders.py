@@ -14,7 +14,8 @@ bounded by its size: recursive types and elements of no bytes are refused, and n
 are left.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import fastavro
@@ -33,23 +34,16 @@ _LENGTH: Final = ("n = b[p]", "if n & 129:", "    n, p = length_at(b, p)")
 _LINES: Final = {
     "null": ("{0} = None",),
     "boolean": (
-        "if b[p] > 1:",
-        "    raise UndecodableError('a boolean is neither 0 nor 1')",
-        "{0} = b[p] == 1",
-        "p += 1",
+        *("if b[p] > 1:", "    raise UndecodableError('a boolean is neither 0 nor 1')"),
+        *("{0} = b[p] == 1", "p += 1"),
     ),
     "int": ("{0} = b[p]", "if {0} & 129:", "    {0}, p = int_at(b, p)", "else:", "    {0} >>= 1", "    p += 1"),
     "long": ("{0}, p = long_at(b, p)",),
     "float": ("{0} = float_at(b, p)[0]", "p += 4"),
     "double": ("{0} = double_at(b, p)[0]", "p += 8"),
     "string": (
-        *_LENGTH,
-        "    q = p + n",
-        "else:",
-        "    p += 1",
-        "    q = p + (n >> 1)",
-        "{0} = b[p:q].decode()",
-        "p = q",
+        *(*_LENGTH, "    q = p + n", "else:", "    p += 1", "    q = p + (n >> 1)"),
+        *("{0} = b[p:q].decode()", "p = q"),
     ),
 }
 """What reads a value of each of these types into a variable, {0}."""
@@ -195,7 +189,9 @@ class _Reading:
         self._add(f"{target} = b[p]", f"if {target} & 129:", f"    {target}, p, {end} = block_at(b, p)")
         self._add("else:", f"    {target} >>= 1", "    p += 1")
 
-    def _blocks(self, read_element: Callable[[], None], total: str = "") -> None:
+    @contextmanager
+    def _blocks(self, total: str = "") -> Iterator[None]:
+        """Add code that goes through blocks; the code that is added meanwhile reads an element."""
         count, end = self._source.name("count"), self._source.name("end")
         self._add(f"{end}: int | None = None")
         self._count(count, end)
@@ -207,7 +203,7 @@ class _Reading:
                 self._add(f"left -= {count}", "if left < 0:", "    raise too_many_elements()")
             self._add(f"for _ in range({count}):")
             with self._source.deeper():
-                read_element()
+                yield
             self._add(f"if {end} is not None:", f"    require_end({end}, p)", f"    {end} = None")
             self._count(count, end)
 
@@ -216,38 +212,26 @@ class _Reading:
             raise ValueError("elements of no bytes")  # they bound what a block may cost
         wanted = None if reader is None else named(reader["items"], self._readers)
         if self._shape.structs and kind_of(wanted) == "record" and last_name(wanted) == "Param":
-            self._params(writer["items"], wanted, target)
+            # the parameters: a map by name, and how many they are
+            self._add(f"{target}: dict[str, Any] = {{}}", "total = 0")
+            with self._blocks("total"):
+                fields = self._fields(writer["items"], matching(writer["items"], wanted, self._readers))
+                self._add(f"{target}[{fields['name']}] = {fields['value']}")
             return
         elements, element = self._source.name("array"), self._source.name("element")
         self._add(f"{elements}: list[Any] = []")
-
-        def read() -> None:
+        with self._blocks():
             self._value(writer["items"], wanted, element)
             self._add(f"{elements}.append({element})")
-
-        self._blocks(read)
         self._add(f"{target} = {elements}")
-
-    def _params(self, writer: Any, reader: Any, target: str) -> None:
-        """Read the parameters into a map by name, and count them."""
-        self._add(f"{target}: dict[str, Any] = {{}}", "total = 0")
-
-        def read() -> None:
-            fields = self._fields(writer, matching(writer, reader, self._readers))
-            self._add(f"{target}[{fields['name']}] = {fields['value']}")
-
-        self._blocks(read, "total")
 
     def _map(self, writer: Any, reader: Any, target: str) -> None:
         pairs, name, value = self._source.name("map"), self._source.name("name"), self._source.name("value")
         self._add(f"{pairs}: dict[str, Any] = {{}}")
-
-        def read() -> None:
+        with self._blocks():
             self._plain("string", name)
             self._value(writer["values"], None if reader is None else reader["values"], value)
             self._add(f"{pairs}[{name}] = {value}")
-
-        self._blocks(read)
         self._add(f"{target} = {pairs}")
 
     def _record(self, writer: Any, reader: Any, target: str) -> None:
@@ -280,8 +264,8 @@ class _Reading:
         given = [name for name in names if name in fields]
         if given != names[: max(len(given), len(names) - len(struct.__struct_defaults__))]:
             raise MismatchError(f"{name} lacks {', '.join(sorted({*names} - {*given}))}")
-        made = ", ".join(f"PlainItems(tuple({fields[one]}))" if one == "items" else fields[one] for one in given)
-        made = f"{struct.__name__}({made})"
+        values = ", ".join(f"PlainItems(tuple({fields[one]}))" if one == "items" else fields[one] for one in given)
+        made = f"{struct.__name__}({values})"
         return f"{made} if len({fields['params']}) == total else None" if struct is Event else made
 
     def _takes_bytes(self, schema: Any) -> bool:

@@ -12,19 +12,7 @@ from processor.domain.identifiers import in_order
 from processor.domain.instants import parse_date
 from processor.domain.items import InvalidItems, parse_items
 from processor.domain.orders import CANCELLED, DELIVERED, STATUSES
-from processor.domain.records import (
-    TEXTS,
-    Candidate,
-    Command,
-    Create,
-    Event,
-    Parsing,
-    Role,
-    Scalar,
-    SetStatus,
-    Update,
-    public_name,
-)
+from processor.domain.records import TEXTS, Candidate, Command, Create, Event, Parsing, Role, Scalar, SetStatus, Update
 from processor.domain.rejections import Reason, Rejection, shown
 from processor.domain.values import InvalidValue, finite, is_filled, json_text, money, number_text
 
@@ -228,10 +216,13 @@ _KEEP_TEXTS: Final = (_text, _custom)  # what these read of a text is the text
 _ORDER_ID_FIELD: Final = "order_id"
 _CURRENCY_ALIAS: Final = "currencyCode"
 _COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {
-    **{public_name(field): (field, _text) for field in TEXTS},
-    **{public_name(field): (field, money) for field in ("total_cost", "shipping", "discount", "taxes")},
+    **{name: (field, _text) for name, field in TEXTS.items()},
     ORDER_ID: (_ORDER_ID_FIELD, _short_id),
     "items": ("items", _as_it_is),
+    "totalCost": ("total_cost", money),
+    "shipping": ("shipping", money),
+    "discount": ("discount", money),
+    "taxes": ("taxes", money),
     "status": ("status", _status),
     "currency": ("currency", _currency),
     _CURRENCY_ALIAS: (_CURRENCY_ALIAS, _currency),

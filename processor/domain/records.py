@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple, final
 
 import msgspec
 
+LONGS: Final = range(-(1 << 63), 1 << 63)
+"""The integers that Avro can hold."""
 MAX_ELEMENTS: Final = 20_000
 """Of an event's arrays and maps together, of its items as JSON, and of an order's custom fields.
 
@@ -164,10 +166,7 @@ class Role(NamedTuple):
 
 
 class Parsing(msgspec.Struct, frozen=True):
-    """How an event is read: the settings that change it (D8, D10, D14), and how an order's items are kept.
-
-    `roles` are those of the names seen so far.
-    """
+    """How an event is read (D8, D10, D14), how an order's items are kept, and the roles of the names seen so far."""
 
     identification: Identification
     zone: tzinfo = UTC
@@ -261,16 +260,18 @@ class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cart_id: str | None = None
 
 
-TEXTS: Final = tuple(field.name for field in msgspec.structs.fields(Order) if field.type == str | None)
-"""The texts that an order may lack; each is also an event's parameter."""
-
-
 def public_name(field: str) -> str:
     """Return the name that events and facts have for a field of the records here: `created_at_ms` is createdAt."""
     if field == "event_type":
         return "eventTypeKey"
     first, *rest = field.removesuffix("_ms").split("_")
     return first + "".join(word.capitalize() for word in rest)
+
+
+TEXTS: Final = {
+    public_name(field.name): field.name for field in msgspec.structs.fields(Order) if field.type == str | None
+}
+"""The texts that an order may lack, by the names of the parameters that fill them."""
 
 
 class Policy(msgspec.Struct, frozen=True):
