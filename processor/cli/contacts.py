@@ -18,6 +18,7 @@ from processor.replica import startup
 from processor.settings import Settings
 from processor.settings.rules import identification_of
 
+contacts = click.Group("contacts", help="Import contacts, keep their index, find a contact.")
 _TEXTS: Final = ("externalCustomerId", "email", "phone", "contactKey")
 
 
@@ -34,11 +35,6 @@ class _Contact(msgspec.Struct, rename="camel"):
 
 
 _COLUMNS: Final = {*_Contact.__struct_encode_fields__} - {"fields"}
-
-
-@click.group()
-def contacts() -> None:
-    """Import contacts, keep their index, find a contact."""
 
 
 @contacts.command()

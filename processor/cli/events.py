@@ -14,12 +14,8 @@ from processor.domain.records import LONGS
 from processor.domain.values import is_filled
 from processor.settings import Settings
 
+events = click.Group("events", help="Send order events.")
 _FIELDS: Final = frozenset({"eventTypeKey", "keyValue", "params"})
-
-
-@click.group()
-def events() -> None:
-    """Send order events."""
 
 
 @events.command()

@@ -18,14 +18,10 @@ from processor.replay.replaying import Replay
 from processor.replay.sweeps import EVER
 from processor.settings import Settings
 
+rejected = click.Group("rejected", help="Show rejected records, or replay their events.")
 _REASONS: Final = click.Choice([reason.value for reason in Reason])
 _JSON: Final = msgspec.json.Encoder()
 _SKIPPED: Final = (Verdict.ROUNDS, Verdict.TRUNCATED, Verdict.ALREADY)
-
-
-@click.group()
-def rejected() -> None:
-    """Show rejected records, or replay their events."""
 
 
 def _since(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -75,10 +75,9 @@ class Sender:
         while True:
             try:
                 self._producer.produce(self._topic, value, key, on_delivery=functools.partial(self._delivered, place))
+                break
             except BufferError:
                 self._producer.poll(0.1)
-            else:
-                break
         self._producer.poll(0)
         self._check()
 

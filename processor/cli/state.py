@@ -2,19 +2,16 @@
 
 import click
 
-from processor.cli.options import CONNECTION, REDIS, with_settings
+from processor.cli.options import CONNECTION, REDIS, TOPICS, with_settings
 from processor.replica.recover import recover as recover_offsets
 from processor.settings import Settings
 
-
-@click.group()
-def state() -> None:
-    """Repair the group's committed offsets."""
+state = click.Group("state", help="Repair the group's committed offsets.")
 
 
 @state.command()
 @click.option("--accept-loss", is_flag=True, help="Skip events that retention removed before they were processed.")
-@with_settings("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "group_id", *CONNECTION, *REDIS)
+@with_settings(*TOPICS, "group_id", *CONNECTION, *REDIS)
 def recover(settings: Settings, *, accept_loss: bool) -> None:
     """Set the group's offsets that are lost, too low or unreadable.
 

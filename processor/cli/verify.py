@@ -7,10 +7,9 @@ from typing import Final
 import click
 
 from processor.audit.auditing import Audit, Audited, Findings, Kind
-from processor.cli.options import CONNECTION, print_line, progress, with_settings
+from processor.cli.options import CONNECTION, TOPICS, print_line, progress, with_settings
 from processor.settings import Settings
 
-_TOPICS: Final = ("events_topic", "facts_topic", "rejected_topic", "contacts_topic")
 _RULES: Final = (
     *("max_event_bytes", "max_fact_bytes", "time_zone", "default_currency"),
     *("item_profile", "identification", "on_owner_conflict", "on_duplicate_create"),
@@ -18,7 +17,7 @@ _RULES: Final = (
 
 
 @click.command()
-@with_settings("group_id", *_TOPICS, *_RULES, "redis_url", *CONNECTION)
+@with_settings("group_id", *TOPICS, *_RULES, "redis_url", *CONNECTION)
 def verify(settings: Settings) -> None:
     """Audit the topics and the mirror: nothing lost, nothing doubled, every fact as its event requires.
 

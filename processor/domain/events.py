@@ -191,8 +191,6 @@ def _text(value: object) -> str:
             return value
         case list():
             return json_text(value)
-        case bool():
-            return "true" if value else "false"
         case int() | float():
             return number_text(value)
         case _:

@@ -157,8 +157,6 @@ def _json_text_plainly(value: object) -> str:
         case dict():
             pairs = [f"{json_string(sound(name))}:{_json_text_plainly(element)}" for name, element in value.items()]
             return "{" + ",".join(pairs) + "}"
-        case bool():
-            return "true" if value else "false"
         case int() | float() | Digits():
             return number_text(value)
         case _:
