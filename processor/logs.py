@@ -12,104 +12,90 @@ from collections.abc import MutableMapping
 from typing import Any, Final, TextIO
 
 import structlog
+from structlog import dev, processors
 
 from processor import __version__
 
 SERVICE: Final = "order-facts"
 _REPEAT_S: Final = 10.0
 _REMEMBERED: Final = 1_000
-_STEPS: Final = ("poll_ms", "decode_ms", "lookup_ms", "fold_ms", "commit_ms", "mirror_ms")
+_STEPS: Final = "poll_ms decode_ms lookup_ms fold_ms commit_ms mirror_ms"
 
 # event -> its meaning in one line, then its own fields.
-_PUBLISHED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+_PUBLISHED: Final = {
     # a process
-    "service.started": ("a replica starts and joins the group", ("topics", "group_id")),
-    "service.stopping": ("a stop was requested, and the current batch has ended", ()),
-    "service.stopped": ("the replica has left the group; totals since its start", ("events", "facts", "rejected")),
-    "service.failed": ("`run` or `contacts index` ends with this error", ("error", "exit_code")),
+    "service.started": ("a replica starts and joins the group", "topics group_id"),
+    "service.stopping": ("a stop was requested, and the current batch has ended", ""),
+    "service.stopped": ("the replica has left the group; totals since its start", "events facts rejected"),
+    "service.failed": ("`run` or `contacts index` ends with this error", "error exit_code"),
     "service.stats": (
         "every 10 s: totals since the start, the rate of the last 10 s, the lag",
-        (
-            *("events", "facts", "ignored", "invalid", "events_per_s", "lag_records"),
-            *("partitions", "waiting_for", "rss_bytes"),
-        ),
+        "events facts ignored invalid events_per_s lag_records partitions waiting_for rss_bytes",
     ),
     # the recovery path
     "service.waiting": (
         "the replica cannot continue; it stays in the group and tries again after `backoff_ms`",
-        ("waiting_for", "error", "attempt", "backoff_ms"),
+        "waiting_for error attempt backoff_ms",
     ),
-    "service.resumed": ("what the replica waited for is back", ("waiting_for", "waited_ms")),
+    "service.resumed": ("what the replica waited for is back", "waiting_for waited_ms"),
     # a batch
     "batch.committed": (
         "one batch is committed in one transaction: the outcomes of its records, the time of each of the six steps",
-        (
-            *("records", "facts", "ignored", "invalid", "reasons", "partitions", "input_bytes", "output_bytes"),
-            *_STEPS,
-        ),
+        f"records facts ignored invalid reasons partitions input_bytes output_bytes {_STEPS}",
     ),
     "batch.aborted": (
         "a batch failed at `step`; `recovery` is `retry` or `producer_lost`",
-        ("recovery", "error", "step", "records"),
+        "recovery error step records",
     ),
-    "batch.dropped": ("a rebalance came while a batch was read; its records are read again", ("cause", "records")),
+    "batch.dropped": ("a rebalance came while a batch was read; its records are read again", "cause records"),
     # partitions
-    "group.rejoined": ("the consumer was fenced by its own earlier attempt to join; a new one joins", ("error",)),
-    "partition.assigned": ("the group gave this replica partitions", ("partitions",)),
+    "group.rejoined": ("the consumer was fenced by its own earlier attempt to join; a new one joins", "error"),
+    "partition.assigned": ("the group gave this replica partitions", "partitions"),
     "partition.revoked": (
         "the group took partitions away; `lost`: the replica learned of it only afterwards",
-        ("partitions", "lost"),
+        "partitions lost",
     ),
-    "partition.pending": ("another replica's open transaction delays the committed offsets", ("partitions",)),
+    "partition.pending": ("another replica's open transaction delays the committed offsets", "partitions"),
     "partition.positioned": (
         "a partition is placed; its `mirror` is `equal`, `caught_up` or `none`",
-        ("partition", "offset", "facts_offset", "mirror"),
+        "partition offset facts_offset mirror",
     ),
     "mirror.behind": (
         "a mirror is older than the committed offset, or missing: a catch-up begins",
-        ("partition", "from_facts_offset", "to_facts_offset", "missing"),
+        "partition from_facts_offset to_facts_offset missing",
     ),
-    "mirror.progress": (
-        "every 2 s: how far a catch-up is",
-        ("partition", "facts_offset", "to_facts_offset", "facts_read"),
-    ),
-    "mirror.caught_up": ("a catch-up is done", ("partition", "facts_offset", "facts_read", "took_ms")),
-    "mirror.not_written": ("Redis did not take a write; the next look-up starts a catch-up", ("error", "partitions")),
-    "producer.replaced": ("the producer was lost; a new one settles its transaction", ("error",)),
-    "predecessor.fenced": (
-        "the open transaction of a dead replica was ended",
-        ("transactional_id", "partitions", "cause"),
-    ),
+    "mirror.progress": ("every 2 s: how far a catch-up is", "partition facts_offset to_facts_offset facts_read"),
+    "mirror.caught_up": ("a catch-up is done", "partition facts_offset facts_read took_ms"),
+    "mirror.not_written": ("Redis did not take a write; the next look-up starts a catch-up", "error partitions"),
+    "producer.replaced": ("the producer was lost; a new one settles its transaction", "error"),
+    "predecessor.fenced": ("the open transaction of a dead replica was ended", "transactional_id partitions cause"),
     # the breaker
-    "breaker.tripped": ("too many events are invalid: a producer's schema is broken", ("cause",)),
+    "breaker.tripped": ("too many events are invalid: a producer's schema is broken", "cause"),
     "breaker.paused": (
         "as `breaker.tripped`, and consuming stops: for `pause_s`, or if that is null until SIGUSR1",
-        ("cause", "pause_s"),
+        "cause pause_s",
     ),
     # the Kafka client
-    "kafka.client": ("a message of the Kafka client: a broker is down, a certificate does not fit", ("message",)),
+    "kafka.client": ("a message of the Kafka client: a broker is down, a certificate does not fit", "message"),
     # the contact index
-    "contacts.started": ("`contacts index` has found its topic", ("topic", "partitions", "shards")),
-    "contacts.stopped": ("`contacts index` has stopped", ("records",)),
-    "contacts.build_started": ("the index is built from nothing, because of `cause`", ("cause", "build", "to_offsets")),
-    "contacts.ready": ("the index is complete: orders no longer wait", ("build", "records", "took_ms")),
-    "contacts.resumed": ("an index that fits was found and is kept up to date", ("build", "from_offsets")),
-    "contacts.committed": (
-        "one batch of contacts is in the index",
-        ("records", "changed", "deleted", "skipped", "read_ms", "write_ms"),
-    ),
-    "contacts.skipped": ("a contact record cannot be read and is skipped", ("partition", "offset", "problem")),
+    "contacts.started": ("`contacts index` has found its topic", "topic partitions shards"),
+    "contacts.stopped": ("`contacts index` has stopped", "records"),
+    "contacts.build_started": ("the index is built from nothing, because of `cause`", "cause build to_offsets"),
+    "contacts.ready": ("the index is complete: orders no longer wait", "build records took_ms"),
+    "contacts.resumed": ("an index that fits was found and is kept up to date", "build from_offsets"),
+    "contacts.committed": ("one batch of contacts is in the index", "records changed deleted skipped read_ms write_ms"),
+    "contacts.skipped": ("a contact record cannot be read and is skipped", "partition offset problem"),
     "contacts.waiting": (
         "the index cannot be updated now; `contacts index` tries again after `backoff_ms`",
-        ("error", "attempt", "backoff_ms"),
+        "error attempt backoff_ms",
     ),
-    "contacts.resumed_after_wait": ("what `contacts index` waited for is back", ("waited_ms",)),
+    "contacts.resumed_after_wait": ("what `contacts index` waited for is back", "waited_ms"),
     "contacts.stats": (
         "every 10 s: totals since the start, the rate of the last 10 s, the lag",
-        ("records", "skipped", "records_per_s", "lag_records", "ready"),
+        "records skipped records_per_s lag_records ready",
     ),
 }
-EVENTS: Final = {event: fields for event, (_, fields) in _PUBLISHED.items()}
+EVENTS: Final = {event: tuple(fields.split()) for event, (_, fields) in _PUBLISHED.items()}
 MEANINGS: Final = {event: meaning for event, (meaning, _) in _PUBLISHED.items()}
 
 
@@ -148,30 +134,15 @@ def show_kafka_client() -> None:
 
 def configure(log_format: str, level: str, instance: str, stream: TextIO = sys.stderr) -> None:
     """Send all log lines to `stream`: JSON lines, or coloured text with log_format=console."""
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=stream.isatty())
-        if log_format == "console"
-        else structlog.processors.JSONRenderer()
-    )
+    is_console = log_format == "console"
+    renderer: Any = dev.ConsoleRenderer(colors=stream.isatty()) if is_console else processors.JSONRenderer()
 
     def add_origin(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {
-            "timestamp": line.pop("timestamp"),
-            "level": line.pop("level"),
-            "event": line.pop("event"),
-            "service": SERVICE,
-            "version": __version__,
-            "instance": instance,
-            **line,
-        }
+        first = {name: line.pop(name) for name in ("timestamp", "level", "event")}
+        return {**first, "service": SERVICE, "version": __version__, "instance": instance, **line}
 
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            add_origin,
-            renderer,
-        ],
+        processors=[processors.add_log_level, processors.TimeStamper(fmt="iso", utc=True), add_origin, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,

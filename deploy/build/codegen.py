@@ -32,20 +32,8 @@ from typing import Any, Final
 from msgspec.structs import astuple
 
 from processor.codec.varints import (
-    LENGTHS,
-    SOME_LENGTHS,
-    amount_bytes,
-    block_at,
-    double_at,
-    double_bytes,
-    index_at,
-    int_at,
-    length_at,
-    long_at,
-    long_bytes,
-    malformed,
-    require_end,
-    too_many_elements,
+    LENGTHS, SOME_LENGTHS, amount_bytes, block_at, double_at, double_bytes, index_at, int_at, length_at, long_at,
+    long_bytes, malformed, require_end, too_many_elements
 )
 from processor.domain.records import MAX_ELEMENTS, Event, Item, Order, PlainItems, UndecodableError
 

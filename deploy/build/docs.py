@@ -4,6 +4,7 @@ A table is between `<!-- make docs: NAME -->` and `<!-- end -->`, in any file. E
 1 some do not (`--check`), and each file is named; 2 wrong usage. Raises KeyError for an unknown table name.
 """
 
+import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import click
 import msgspec
 
 from processor.cli import cli
-from processor.domain.rejections import WHAT_TO_DO, Reason
+from processor.domain.rejections import Reason
 from processor.logs import EVENTS, MEANINGS
 from processor.replica.metrics import REGISTRY
 from processor.replica.partitions import TRANSITIONS, Happening
@@ -70,7 +71,7 @@ def reasons() -> Rows:
     """Yield each reason, in the order of precedence: its outcome, and what to do."""
     yield "reason", "outcome", "what to do"
     for reason in Reason:
-        yield _code(reason.value), reason.outcome.value, WHAT_TO_DO[reason]
+        yield _code(reason.value), reason.outcome.value, reason.what_to_do
 
 
 def reserved() -> Rows:
@@ -104,23 +105,19 @@ def written(text: str) -> str:
     return _TABLE.sub(lambda found: found[1] + _markdown(TABLES[found["name"]]()), text)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write all tables, or compare them; return the exit code."""
-    is_check = arguments == ["--check"]
-    if arguments and not is_check:
-        print("usage: python -m deploy.build.docs [--check]", file=sys.stderr)
-        return 2
-    differing = []
-    for file in markdown_files():
-        text = file.read_text(encoding="utf-8")
-        if text != (new := written(text)):
-            differing.append(file)
-            if not is_check:
-                file.write_text(new, encoding="utf-8")
-    for file in differing:
+def main() -> None:
+    """Write all tables, or with --check name each file whose tables differ from the code, and exit with 1."""
+    parser = argparse.ArgumentParser(description="Write the tables in the documents from the code.")
+    parser.add_argument("--check", action="store_true", help="only compare; exit with 1 where a table differs")
+    is_check = parser.parse_args().check
+    texts = {file: file.read_text(encoding="utf-8") for file in markdown_files()}
+    differing = {file: new for file, text in texts.items() if (new := written(text)) != text}
+    for file, new in differing.items():
+        if not is_check:
+            file.write_text(new, encoding="utf-8")
         done = "has tables that differ from the code; run: make docs" if is_check else "written"
         print(f"{file.relative_to(ROOT)}: {done}")
-    return 1 if is_check and differing else 0
+    sys.exit(int(is_check and bool(differing)))
 
 
 def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
@@ -149,4 +146,4 @@ def _codes(values: Sequence[object]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

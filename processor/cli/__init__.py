@@ -13,7 +13,7 @@ import click
 from confluent_kafka import KafkaException
 
 from processor import __version__
-from processor.errors import OrderFactsError, RetryError, StopError
+from processor.errors import OrderFactsError, RetryError
 from processor.kafka.failures import classify
 
 _UNREACHABLE = 3
@@ -31,19 +31,13 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command. An unknown name imports them all: the message names the nearest one."""
+        gc.disable()  # it would scan all new objects and free nothing
         for name in [cmd_name] if cmd_name in _COMMANDS else _COMMANDS:
             if name not in self.commands:
-                self.add_command(_imported(name))
+                self.add_command(getattr(import_module(f"{__name__}.{name}"), name))
+        gc.freeze()
+        gc.enable()
         return super().get_command(ctx, cmd_name)
-
-
-def _imported(name: str) -> click.Command:
-    """Import a command with the garbage collector off: it would scan all new objects and free nothing."""
-    gc.disable()
-    command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
-    gc.freeze()
-    gc.enable()
-    return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -77,15 +71,9 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except OrderFactsError as error:
-        _fail(error)
-    except KafkaException as error:
-        _fail(classify(error.args[0], "Kafka"))
+    except (OrderFactsError, KafkaException) as raised:
+        failure = raised if isinstance(raised, OrderFactsError) else classify(raised.args[0], "Kafka")
+        click.echo(f"order-facts: {failure}", err=True)
+        # A service retries a RetryError. A single command reports that a service could not be reached.
+        sys.exit(_UNREACHABLE if isinstance(failure, RetryError) else failure.exit_code)
     sys.exit(exit_code or 0)
-
-
-def _fail(error: OrderFactsError) -> NoReturn:
-    click.echo(f"order-facts: {error}", err=True)
-    # A service retries a RetryError. A single command reports that a service could not be reached.
-    unreachable = isinstance(error, RetryError) and not isinstance(error, StopError)
-    sys.exit(_UNREACHABLE if unreachable else error.exit_code)

@@ -2,7 +2,7 @@
 
 import click
 
-from processor.cli.options import CONNECTION, REDIS, with_settings
+from processor.cli.options import CONNECTION, REDIS, TOPICS, with_settings
 from processor.contacts.lookup import IndexNotReadyError
 from processor.domain.identifiers import CONTACT_ID
 from processor.domain.records import Identifier
@@ -12,7 +12,7 @@ from processor.settings import Settings
 
 
 @click.command()
-@with_settings("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "group_id", *CONNECTION, *REDIS)
+@with_settings(*TOPICS, "group_id", *CONNECTION, *REDIS)
 def check(settings: Settings) -> None:
     """Check the settings, Kafka, Redis, the topics and the contact index; print a line for each finding.
 

@@ -2,14 +2,14 @@
 
 import csv
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 import msgspec
 
 from processor.cli.options import CONNECTION, REDIS, print_line, with_settings
-from processor.cli.sending import RefusedError, Sender, json_entries, lines_of
-from processor.cli.serving import Stop, serve
+from processor.cli.sending import Entries, Lines, RefusedError, Sender, json_entries, lines_of
+from processor.cli.serving import serving
 from processor.codec.avro import codec
 from processor.contacts.keeper import IndexKeeper
 from processor.domain.identifiers import BUILT_IN_FIELDS, candidates
@@ -18,28 +18,23 @@ from processor.replica import startup
 from processor.settings import Settings
 from processor.settings.rules import identification_of
 
-if TYPE_CHECKING:
-    import _csv
-
+contacts = click.Group("contacts", help="Import contacts, keep their index, find a contact.")
 _TEXTS: Final = ("externalCustomerId", "email", "phone", "contactKey")
-_COLUMNS: Final = ("contactId", *_TEXTS, "pushTokens")
 
 
-class _Contact(msgspec.Struct):
+class _Contact(msgspec.Struct, rename="camel"):
     """The JSON types of a contact's fields."""
 
-    contactId: str  # noqa: N815 - the names are the file's
-    externalCustomerId: str | None = None  # noqa: N815
+    contact_id: str
+    external_customer_id: str | None = None
     email: str | None = None
     phone: str | None = None
-    contactKey: str | None = None  # noqa: N815
-    pushTokens: list[str] = []  # noqa: N815
+    contact_key: str | None = None
+    push_tokens: list[str] = []
     fields: dict[str, str] = {}
 
 
-@click.group()
-def contacts() -> None:
-    """Import contacts, keep their index, find a contact."""
+_COLUMNS: Final = {*_Contact.__struct_encode_fields__} - {"fields"}
 
 
 @contacts.command()
@@ -50,12 +45,9 @@ def index(settings: Settings, *, accept_new_topic: bool) -> None:
 
     Orders wait while the index is missing or being built.
     """
-
-    def work(stop: Stop) -> None:
+    with serving() as stop:
         stop.is_working = True
         IndexKeeper(settings, stop, accept_new_topic=accept_new_topic).run()
-
-    serve(work)
 
 
 @contacts.command(name="import")
@@ -69,15 +61,9 @@ def import_(settings: Settings, file: str) -> None:
     names: pushTokens is an array, further fields are in the object `fields`. Both replace the whole contact.
     {"contactId": "...", "deleted": true} deletes it.
     """
-    sender = Sender(settings, settings.contacts_topic, file)
-    for place, entry in _csv_entries(file) if file.lower().endswith(".csv") else json_entries(file, "Sending contacts"):
-        try:
-            key, value = record_of(entry)
-        except RefusedError as error:
-            sender.refuse(place, error)
-        else:
-            sender.send(place, key, value)
-    sender.finish()
+    lines = lines_of(file, "Sending contacts")
+    entries = _csv_entries(file, lines) if file.lower().endswith(".csv") else json_entries(file, lines)
+    Sender(settings, settings.contacts_topic).send_all(entries, record_of, "a Contact")
 
 
 @contacts.command()
@@ -105,9 +91,7 @@ def find(settings: Settings, identifier: str) -> None:
 
 
 def record_of(entry: Any) -> tuple[bytes, bytes | None]:
-    """Return the key and value of a contact. Raises RefusedError."""
-    if isinstance(entry, RefusedError):
-        raise entry
+    """Return the key and value of a contact. Raises as `RecordOf` may."""
     if not isinstance(entry, dict):
         raise RefusedError("expected an object with contactId")
     contact = dict(entry)
@@ -119,23 +103,17 @@ def record_of(entry: Any) -> tuple[bytes, bytes | None]:
         raise RefusedError("contactId: expected a string that is not blank")
     if not isinstance(deleted, bool):
         raise RefusedError("deleted: expected true or false")
-    try:
-        msgspec.convert(contact, _Contact)  # the encoder would take a string for an array of its characters
-        return contact_id.encode(), None if deleted else codec().encode_contact(contact)
-    except UnicodeEncodeError as error:
-        raise RefusedError("holds half a surrogate pair, which is not valid text") from error
-    except (ValueError, TypeError) as error:
-        raise RefusedError(f"cannot be written as a Contact: {error}") from error
+    msgspec.convert(contact, _Contact)  # the encoder would take a string for an array of its characters
+    return contact_id.encode(), None if deleted else codec().encode_contact(contact)
 
 
-def _csv_entries(path: str) -> Iterator[tuple[str, Mapping[str, Any] | RefusedError]]:
+def _csv_entries(path: str, lines: Lines) -> Entries:
     """Yield the rows of a CSV file with a header line, as contacts."""
-    text = (line.decode("utf-8-sig" if number == 1 else "utf-8") for number, line in lines_of(path, "Sending contacts"))
-    rows = csv.reader(text, strict=True)
-    header = _next_row(path, rows)
+    rows = csv.reader(_texts(path, lines), strict=True)
+    header = _next_row(rows)
     if not isinstance(header, list) or "contactId" not in header or len(set(header)) != len(header):
         raise UsageError(f"{path}, line 1: expected a header of different names, with contactId")
-    while (row := _next_row(path, rows)) is not None:
+    while (row := _next_row(rows)) is not None:
         place = f"{path}, line {rows.line_num}"
         if isinstance(row, RefusedError):
             yield place, row
@@ -145,14 +123,20 @@ def _csv_entries(path: str) -> Iterator[tuple[str, Mapping[str, Any] | RefusedEr
             yield place, RefusedError(f"expected {len(header)} columns, found {len(row)}")
 
 
-def _next_row(path: str, rows: "_csv.Reader") -> list[str] | RefusedError | None:
+def _texts(path: str, lines: Lines) -> Iterator[str]:
+    for number, line in lines:
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:  # the file has another encoding: trust none of it
+            raise UsageError(f"{path}, line {number}: expected UTF-8: {error}") from error
+
+
+def _next_row(rows: Iterator[list[str]]) -> list[str] | RefusedError | None:
     """Return the next row, an error for a bad one, or None after the last."""
     try:
         return next(rows, None)
     except csv.Error as error:
         return RefusedError(str(error))
-    except UnicodeDecodeError as error:  # the file has another encoding: trust none of it
-        raise UsageError(f"{path}, line {rows.line_num + 1}: expected UTF-8: {error}") from error
 
 
 def _contact_of(row: Mapping[str, str]) -> dict[str, Any]:

@@ -7,19 +7,15 @@ from typing import Any, Final
 import click
 
 from processor.cli.options import CONNECTION, with_settings
-from processor.cli.sending import RefusedError, Sender, json_entries
+from processor.cli.sending import RefusedError, Sender, json_entries, lines_of
 from processor.codec.avro import codec
 from processor.domain.events import ORDER_ID
+from processor.domain.records import LONGS
 from processor.domain.values import is_filled
 from processor.settings import Settings
 
+events = click.Group("events", help="Send order events.")
 _FIELDS: Final = frozenset({"eventTypeKey", "keyValue", "params"})
-_LONG: Final = range(-(1 << 63), 1 << 63)
-
-
-@click.group()
-def events() -> None:
-    """Send order events."""
 
 
 @events.command()
@@ -33,30 +29,15 @@ def send(settings: Settings, file: str) -> None:
     The record's key is the parameter externalOrderId. This command refuses only what Avro cannot hold; the
     processor decides whether an event is valid.
     """
-    sender = Sender(settings, settings.events_topic, file)
-    for place, entry in json_entries(file, "Sending events"):
-        try:
-            key, value = record_of(entry)
-        except RefusedError as error:
-            sender.refuse(place, error)
-        else:
-            sender.send(place, key, value)
-            if file == "-":
-                sender.settle()  # somebody may be typing: deliver each line before the next
-    sender.finish()
+    entries = json_entries(file, lines_of(file, "Sending events"))
+    # Somebody may be typing: deliver each line before the next.
+    Sender(settings, settings.events_topic).send_all(entries, record_of, "an OrderEvent", at_once=file == "-")
 
 
 def record_of(entry: Any) -> tuple[bytes | None, bytes]:
-    """Return the key and value of an event in the vendor's shape. Raises RefusedError."""
-    if isinstance(entry, RefusedError):
-        raise entry
+    """Return the key and value of an event in the vendor's shape. Raises as `RecordOf` may."""
     event = _event_of(entry)
-    try:
-        return _key_of(event), codec().encode_event(event)
-    except UnicodeEncodeError as error:
-        raise RefusedError("holds half a surrogate pair, which is not valid text") from error
-    except (ValueError, TypeError) as error:
-        raise RefusedError(f"cannot be written as an OrderEvent: {error}") from error
+    return _key_of(event), codec().encode_event(event)
 
 
 def _event_of(entry: Any) -> dict[str, Any]:
@@ -90,7 +71,7 @@ def _value_of(path: str, name: str, value: Any) -> Any:
         return json.dumps(value, separators=(",", ":"))
     if isinstance(value, dict) or (isinstance(value, list) and not _is_array_of_maps(value)):
         raise RefusedError(f"{path}: expected a string, number, boolean, null, or an array of flat objects")
-    if isinstance(value, int) and value not in _LONG:
+    if isinstance(value, int) and value not in LONGS:
         raise RefusedError(f"{path}: the integer is beyond 64 bits; send it as a string")
     return value
 
@@ -100,7 +81,7 @@ def _is_array_of_maps(value: Any) -> bool:
 
 
 def _fits(value: Any) -> bool:
-    return value is None or isinstance(value, str | float) or (isinstance(value, int) and value in _LONG)
+    return value is None or isinstance(value, str | float) or (isinstance(value, int) and value in LONGS)
 
 
 def _key_of(event: Mapping[str, Any]) -> bytes | None:

@@ -11,10 +11,7 @@ from processor.errors import StopError, UsageError
 from processor.kafka.messages import record_of
 from processor.settings import Settings
 
-
-@click.group()
-def facts() -> None:
-    """Read the order facts."""
+facts = click.Group("facts", help="Read the order facts.")
 
 
 @facts.command(name="show")

@@ -5,52 +5,41 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Final
 
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from processor import logs
 from processor.settings import Settings, description, load
 
-P = ParamSpec("P")
-R = TypeVar("R")
+TOPICS: Final = ("events_topic", "contacts_topic", "facts_topic", "rejected_topic")
 CONNECTION: Final = ("bootstrap_servers", "kafka", "startup_timeout_s", "log_level", "log_format")
 REDIS: Final = ("redis_url", "identifier_key")
 
 
-def with_settings(*shown: str) -> Callable[[Callable[Concatenate[Settings, P], R]], Callable[P, R]]:
+def with_settings(*shown: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option for each setting, and pass the settings to its function as first argument.
 
     Every command accepts every setting. `--help` lists those in `shown` (all of them if `shown` is empty): the
     others do not affect the command.
     """
 
-    def decorate(command: Callable[Concatenate[Settings, P], R]) -> Callable[P, R]:
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def called(*args: P.args, **kwargs: P.kwargs) -> R:
-            config: Any = kwargs.pop("config")
-            given = {name: value for name in Settings.__struct_fields__ if (value := kwargs.pop(name)) is not None}
-            settings = load(given, config)
+        def decorated(config: Path | None, **given: Any) -> None:
+            options = {name: given.pop(name) for name in Settings.__struct_fields__}
+            settings = load({name: value for name, value in options.items() if value is not None}, config)
             logs.configure(settings.log_format, settings.log_level, settings.instance_id)
-            return command(settings, *args, **kwargs)
+            command(settings, **given)
 
-        decorated: Any = called
         for field in reversed(msgspec.structs.fields(Settings)):
-            decorated = click.option(
-                f"--{field.name.replace('_', '-')}",
-                field.name,
-                metavar="TEXT",
-                help=_help(field),
-                hidden=bool(shown) and field.name not in shown,
-            )(decorated)
-        return click.option(  # type: ignore[no-any-return]
-            "--config",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="TOML file of settings.",
-        )(decorated)
+            option, is_hidden = f"--{field.name.replace('_', '-')}", bool(shown) and field.name not in shown
+            click.option(option, field.name, metavar="TEXT", help=_help(field), hidden=is_hidden)(decorated)
+        path = click.Path(exists=True, dir_okay=False, path_type=Path)
+        return click.option("--config", type=path, help="TOML file of settings.")(decorated)
 
     return decorate
 
@@ -63,16 +52,8 @@ def _help(field: msgspec.structs.FieldInfo) -> str:
 
 def progress(unit: str) -> Progress:
     """Return a progress bar on standard error: shown on a terminal, hidden if that is piped."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 def print_line(line: bytes) -> None:

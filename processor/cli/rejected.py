@@ -1,5 +1,6 @@
 """`order-facts rejected show | replay`: prints the rejected topic as JSON lines, and replays it."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -14,27 +15,27 @@ from processor.domain.rejections import Reason
 from processor.kafka.messages import record_of
 from processor.replay.judging import ALL_INVALID, Selection, Summary, Verdict
 from processor.replay.replaying import Replay
+from processor.replay.sweeps import EVER
 from processor.settings import Settings
 
+rejected = click.Group("rejected", help="Show rejected records, or replay their events.")
+_REASONS: Final = click.Choice([reason.value for reason in Reason])
 _JSON: Final = msgspec.json.Encoder()
 _SKIPPED: Final = (Verdict.ROUNDS, Verdict.TRUNCATED, Verdict.ALREADY)
 
 
-@click.group()
-def rejected() -> None:
-    """Show rejected records, or replay their events."""
+def _since(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    text = f"{verb} only records rejected since this time (ISO 8601; UTC if it names no zone)."
+    return click.option("--since", "since_ms", type=time_ms, metavar="TIME", help=text)
 
 
 @rejected.command(name="show")
-@click.option("--reason", type=click.Choice([reason.value for reason in Reason]), help="Print only this reason.")
-@click.option(
-    "--since", metavar="TIME", help="Print only records rejected since this time (ISO 8601; UTC if it names no zone)."
-)
+@click.option("--reason", type=_REASONS, help="Print only this reason.")
+@_since("Print")
 @click.option("--follow", "is_followed", is_flag=True, help="Keep printing new records until Ctrl-C.")
 @with_settings("rejected_topic", *CONNECTION)
-def show(settings: Settings, *, reason: str | None, since: str | None, is_followed: bool) -> None:
+def show(settings: Settings, *, reason: str | None, since_ms: int | None, is_followed: bool) -> None:
     """Print rejected records as JSON lines, with the event if it can be decoded."""
-    since_ms = None if since is None else time_ms(since)
     for message in messages_of(settings, settings.rejected_topic, is_followed=is_followed):
         record = record_of(message)
         line = _rejected_line(record)
@@ -70,16 +71,14 @@ def _event(value: bytes | None) -> Any:
 @click.option(
     "--reason",
     "reasons",
-    type=click.Choice([reason.value for reason in Reason]),
+    type=_REASONS,
     multiple=True,
     help="Replay only this reason; may be repeated. Default: every reason whose outcome is invalid.",
 )
-@click.option(
-    "--since", metavar="TIME", help="Replay only records rejected since this time (ISO 8601; UTC if it names no zone)."
-)
+@_since("Replay")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Print what would be done, and write nothing.")
 @with_settings("events_topic", "rejected_topic", "group_id", "replay_max_rounds", *CONNECTION)
-def replay(settings: Settings, *, reasons: tuple[str, ...], since: str | None, is_dry: bool) -> None:
+def replay(settings: Settings, *, reasons: tuple[str, ...], since_ms: int | None, is_dry: bool) -> None:
     """Send rejected events back to the events topic, each of them once.
 
     Each event goes back unchanged to the partition it came from, in order. It gets two more headers: replay.round
@@ -96,8 +95,7 @@ def replay(settings: Settings, *, reasons: tuple[str, ...], since: str | None, i
     Prints one JSON object: how many events were replayed, how many were selected, and why the others were skipped
     (rounds: replayed too often; truncated: too large to be kept whole; already: replayed by an earlier run).
     """
-    selected = frozenset(map(Reason, reasons)) or ALL_INVALID
-    selection = Selection(selected) if since is None else Selection(selected, time_ms(since))
+    selection = Selection(frozenset(map(Reason, reasons)) or ALL_INVALID, EVER if since_ms is None else since_ms)
     with Replay(settings, selection, is_dry=is_dry) as running, progress("offsets") as bar:
         task = bar.add_task(f"Reading {settings.rejected_topic}", total=running.offsets)
         for _ in running.steps():
@@ -121,11 +119,12 @@ def _line(summary: Summary, *, is_dry: bool) -> dict[str, Any]:
 
 def _explain(settings: Settings, summary: Summary) -> None:
     """Print on standard error what no replay can fix."""
-    if count := summary.verdicts[Verdict.ROUNDS]:
-        rounds = settings.replay_max_rounds
-        click.echo(f"order-facts: {count} replayed {rounds} times or more, rejected each time: skipped", err=True)
-    if count := summary.verdicts[Verdict.TRUNCATED]:
-        click.echo(f"order-facts: {count} kept only in part (header truncated): send them again", err=True)
-    if summary.foreign:
-        topic = settings.rejected_topic
-        click.echo(f"order-facts: {summary.foreign} in {topic} not written by this program: skipped", err=True)
+    rounds = settings.replay_max_rounds
+    left = (
+        (summary.verdicts[Verdict.ROUNDS], f"replayed {rounds} times or more, rejected each time: skipped"),
+        (summary.verdicts[Verdict.TRUNCATED], "kept only in part (header truncated): send them again"),
+        (summary.foreign, f"in {settings.rejected_topic} not written by this program: skipped"),
+    )
+    for count, problem in left:
+        if count:
+            click.echo(f"order-facts: {count} {problem}", err=True)

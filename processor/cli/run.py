@@ -6,7 +6,7 @@ import signal
 import click
 
 from processor.cli.options import with_settings
-from processor.cli.serving import Stop, serve
+from processor.cli.serving import serving
 from processor.replica.service import Service
 from processor.settings import Settings
 
@@ -19,15 +19,12 @@ def run(settings: Settings) -> None:
     Run any number of replicas, each with its own --instance-id. A stop finishes or aborts the current batch,
     leaves the group and exits with 0. SIGUSR1 ends the pause of a tripped breaker.
     """
-
-    def work(stop: Stop) -> None:
+    with serving() as stop:
         service = Service(settings)
         _calm_collector()
         stop.is_working = True
         signal.signal(signal.SIGUSR1, lambda _number, _frame: service.go_on.set())
         service.run(stop)
-
-    serve(work)
 
 
 def _calm_collector() -> None:

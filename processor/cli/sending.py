@@ -1,11 +1,10 @@
 """What the commands that send records share: input files, refusals, delivery."""
 
 import functools
-import io
+import itertools
 import json
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +19,12 @@ from processor.kafka.failures import classify
 from processor.settings import Settings
 
 _FLUSH_S = 60.0
+Lines = Iterator[tuple[int, bytes]]
+"""A file's lines with their numbers."""
+Entries = Iterator[tuple[str, Any]]
+"""Values of a file with their places; a RefusedError instead of one that cannot be read."""
+RecordOf = Callable[[Any], tuple[bytes | None, bytes | None]]
+"""Gives the key and value of an entry's record."""
 
 
 class RefusedError(ValueError):
@@ -29,8 +34,7 @@ class RefusedError(ValueError):
 class Sender:
     """Sends records to one topic, counts them, and reports refused ones."""
 
-    def __init__(self, settings: Settings, topic: str, file: str) -> None:
-        _check_readable(file)
+    def __init__(self, settings: Settings, topic: str) -> None:
         cluster = Cluster(settings)
         cluster.wait()
         if not cluster.topics([topic]):
@@ -40,103 +44,103 @@ class Sender:
         self._failure: KafkaError | None = None
         self._sent = self._refused = 0
 
-    def send(self, place: str, key: bytes | None, value: bytes | None) -> None:
-        """Queue the record of the entry at a place; wait while the queue is full."""
-        while True:
+    def send_all(self, entries: Entries, record_of: RecordOf, kind: str, *, at_once: bool = False) -> None:
+        """Send the record of each entry, print the counts, and exit with 1 if something was refused.
+
+        `record_of` raises RefusedError for an entry that is wrong, ValueError or TypeError where Avro cannot hold it.
+        With `at_once` each record is delivered before the next entry is read.
+        """
+        for place, entry in entries:
             try:
-                self._producer.produce(self._topic, value, key, on_delivery=functools.partial(self._delivered, place))
-            except BufferError:
-                self._producer.poll(0.1)
+                if isinstance(entry, RefusedError):
+                    raise entry
+                key, value = record_of(entry)
+            except RefusedError as error:
+                self._refuse(place, str(error))
+            except UnicodeEncodeError:
+                self._refuse(place, "holds half a surrogate pair, which is not valid text")
+            except (ValueError, TypeError) as error:
+                self._refuse(place, f"cannot be written as {kind}: {error}")
             else:
-                break
-        self._producer.poll(0)
-        if self._failure is not None:
-            raise classify(self._failure, f"sending to {self._topic}")
-
-    def refuse(self, place: str, problem: object) -> None:
-        """Report that an entry cannot be sent. The others are sent."""
-        self._refused += 1
-        click.echo(f"order-facts: {place}: {problem}", err=True)
-
-    def settle(self) -> None:
-        """Wait until everything queued is delivered. Raises the error of a failed delivery."""
-        left = self._producer.flush(_FLUSH_S)
-        if self._failure is not None:
-            raise classify(self._failure, f"sending to {self._topic}")
-        if left:
-            raise UnreachableError(f"Kafka did not take {left} records within {_FLUSH_S:g} s")
-
-    def finish(self) -> None:
-        """Settle, print the counts, and exit with 1 if something was refused."""
-        self.settle()
+                self._send(place, key, value)
+                if at_once:
+                    self._settle()
+        self._settle()
         print_line(json.dumps({"sent": self._sent, "refused": self._refused}).encode())
         if self._refused:
             raise click.exceptions.Exit(1)
+
+    def _send(self, place: str, key: bytes | None, value: bytes | None) -> None:
+        """Queue a record; wait while the queue is full."""
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, on_delivery=functools.partial(self._delivered, place))
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+        self._producer.poll(0)
+        self._check()
+
+    def _settle(self) -> None:
+        """Wait until everything queued is delivered."""
+        left = self._producer.flush(_FLUSH_S)
+        self._check()
+        if left:
+            raise UnreachableError(f"Kafka did not take {left} records within {_FLUSH_S:g} s")
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise classify(self._failure, f"sending to {self._topic}")
+
+    def _refuse(self, place: str, problem: str) -> None:
+        self._refused += 1
+        click.echo(f"order-facts: {place}: {problem}", err=True)
 
     def _delivered(self, place: str, error: KafkaError | None, _message: Message) -> None:
         if error is None:
             self._sent += 1
         elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            self.refuse(place, f"is larger than the topic {self._topic} takes (its max.message.bytes)")
+            self._refuse(place, f"is larger than the topic {self._topic} takes (its max.message.bytes)")
         else:
             self._failure = error
 
 
-def _check_readable(path: str) -> None:
-    """Raise UsageError for a file that cannot be read, before any service is contacted."""
-    if path == "-":
-        return
-    if not Path(path).exists():
-        raise UsageError(f"{path}: there is no such file")
-    if Path(path).is_dir() or not os.access(path, os.R_OK):
-        raise UsageError(f"{path}: the file cannot be read")
-
-
-def lines_of(path: str, what: str) -> Iterator[tuple[int, bytes]]:
-    """Yield the numbered lines of a file, or of standard input for `-`, with a progress bar on a terminal.
+def lines_of(path: str, what: str) -> Lines:
+    """Open a file, or standard input for `-`, and return its lines, with a progress bar on a terminal.
 
     Raises UsageError if the file cannot be read.
     """
     try:
-        stream: BinaryIO = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115
+        file: BinaryIO = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115 - closed at its end
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    size = 0 if path == "-" else Path(path).stat().st_size
-    with stream, progress("bytes") as bar:
+    return _lines(file, what, 0 if path == "-" else Path(path).stat().st_size)
+
+
+def _lines(file: BinaryIO, what: str, size: int) -> Lines:
+    with file, progress("bytes") as bar:
         task = bar.add_task(what, total=size or None)
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(file, 1):
             yield number, line
             bar.advance(task, len(line))
 
 
-def json_entries(path: str, what: str) -> Iterator[tuple[str, Any]]:
-    """Yield the JSON values of a file with their places: lines, one array, or one object over several lines.
-
-    Yields a RefusedError for a line that is not JSON. Raises UsageError if the file cannot be read.
-    """
-    numbered = lines_of(path, what)
+def json_entries(path: str, lines: Lines) -> Entries:
+    """Yield the JSON values of a file: lines, one array, or one object over several lines."""
+    numbered = ((number, line) for number, line in lines if line.strip())
     head: list[tuple[int, bytes]] = []
-    for number, line in numbered:
-        if not line.strip():
-            continue
-        if not head and _is_complete(line):
-            yield f"{path}, line {number}", _parse(line)
-            for further, rest in numbered:
-                if rest.strip():
-                    yield f"{path}, line {further}", _parse(rest)
+    for first in numbered:
+        if not head and _is_complete(first[1]):
+            yield from ((f"{path}, line {number}", _parse(line)) for number, line in itertools.chain([first], numbered))
             return
-        head.append((number, line))
-    if not head:
-        return
+        head.append(first)
     value = _parse(b"".join(line for _, line in head))
-    if isinstance(value, RefusedError) and isinstance(_parse(head[-1][1]), dict):
+    if isinstance(value, RefusedError) and head and isinstance(_parse(head[-1][1]), dict):
         # One entry a line, and the first is broken: an object or array over several lines would end with a bracket.
         yield from ((f"{path}, line {number}", _parse(line)) for number, line in head)
-    elif isinstance(value, RefusedError):
-        yield path, value
     elif isinstance(value, list):
         yield from ((f"{path}, entry {number}", entry) for number, entry in enumerate(value, 1))
-    else:
+    elif head:
         yield path, value
 
 
@@ -147,7 +151,7 @@ def _is_complete(line: bytes) -> bool:
 
 def _parse(text: bytes) -> Any:
     try:
-        return json.load(io.TextIOWrapper(io.BytesIO(text), encoding="utf-8-sig"), parse_constant=_no_constant)
+        return json.loads(text.decode("utf-8-sig"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         return RefusedError(f"not JSON: {error}")
 

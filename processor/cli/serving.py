@@ -5,7 +5,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Final
@@ -40,16 +41,17 @@ def stop_on_signals() -> Stop:
     return stop
 
 
-def serve(work: Callable[[Stop], None]) -> None:
-    """Do work until a signal. Log an error that ends it: operators read the log.
+@contextmanager
+def serving() -> Iterator[Stop]:
+    """Give work the stop that ends it. Log an error that ends it too: operators read the log.
 
-    Log a defect too, without the error's own text: that may quote an event.
+    Log a defect without the error's own text: that may quote an event.
     """
     sys.excepthook = _report_defect
     stop = stop_on_signals()
     show_kafka_client()
     try:
-        work(stop)
+        yield stop
     except OrderFactsError as error:
         get_logger().error("service.failed", error=str(error), exit_code=error.exit_code)
         raise

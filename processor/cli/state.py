@@ -2,20 +2,16 @@
 
 import click
 
-from processor.cli.options import CONNECTION, REDIS, with_settings
+from processor.cli.options import CONNECTION, REDIS, TOPICS, with_settings
 from processor.replica.recover import recover as recover_offsets
 from processor.settings import Settings
-from processor.state.watermark import Watermark
 
-
-@click.group()
-def state() -> None:
-    """Repair the group's committed offsets."""
+state = click.Group("state", help="Repair the group's committed offsets.")
 
 
 @state.command()
 @click.option("--accept-loss", is_flag=True, help="Skip events that retention removed before they were processed.")
-@with_settings("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "group_id", *CONNECTION, *REDIS)
+@with_settings(*TOPICS, "group_id", *CONNECTION, *REDIS)
 def recover(settings: Settings, *, accept_loss: bool) -> None:
     """Set the group's offsets that are lost, too low or unreadable.
 
@@ -30,9 +26,6 @@ def recover(settings: Settings, *, accept_loss: bool) -> None:
         elif entry.after == entry.before:
             click.echo(f"{place}: {entry.after.source}, as it was")
         else:
+            before = "none" if entry.before is None else entry.before.source
             lost = f", {entry.lost_events} lost events skipped" if entry.lost_events else ""
-            click.echo(f"{place}: set to {entry.after.source} (before: {_shown(entry.before)}){lost}")
-
-
-def _shown(watermark: Watermark | None) -> str:
-    return "none" if watermark is None else str(watermark.source)
+            click.echo(f"{place}: set to {entry.after.source} (before: {before}){lost}")

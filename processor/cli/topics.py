@@ -6,24 +6,20 @@ import click
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic
 
-from processor.cli.options import CONNECTION, with_settings
+from processor.cli.options import CONNECTION, TOPICS, with_settings
 from processor.kafka.clients import REQUEST_TIMEOUT_S
 from processor.kafka.cluster import Cluster
 from processor.kafka.failures import classify
 from processor.settings import Settings
 
+topics = click.Group("topics", help="Create the topics.")
 _WEEK_MS: Final = 7 * 24 * 3600 * 1000
 # A default broker takes requests of up to 104,857,600 bytes; leave room for the request's own fields.
 _LARGEST_MESSAGE_BYTES: Final = 104_857_600 - (64 << 10)
 
 
-@click.group()
-def topics() -> None:
-    """Create the topics."""
-
-
 @topics.command()
-@with_settings("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "partitions", *CONNECTION)
+@with_settings(*TOPICS, "partitions", *CONNECTION)
 def create(settings: Settings) -> None:
     """Create the topics that are missing; leave existing ones alone.
 
@@ -31,8 +27,7 @@ def create(settings: Settings) -> None:
     """
     cluster = Cluster(settings)
     cluster.wait()
-    names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
-    existing = cluster.topics(names)
+    existing = cluster.topics(getattr(settings, role) for role in TOPICS)
     events = existing.get(settings.events_topic)
     outputs = events.partitions if events else settings.partitions
     wanted = {

@@ -1,5 +1,6 @@
 """`order-facts verify`: the audit of a live or idle deployment."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Final
 
@@ -7,24 +8,17 @@ import click
 
 from processor.audit.auditing import Audit, Audited
 from processor.audit.findings import Findings, Kind
-from processor.cli.options import CONNECTION, print_line, progress, with_settings
+from processor.cli.options import CONNECTION, TOPICS, print_line, progress, with_settings
 from processor.settings import Settings
 
-_TOPICS: Final = ("events_topic", "facts_topic", "rejected_topic", "contacts_topic")
 _RULES: Final = (
-    "max_event_bytes",
-    "max_fact_bytes",
-    "time_zone",
-    "default_currency",
-    "item_profile",
-    "identification",
-    "on_owner_conflict",
-    "on_duplicate_create",
+    *("max_event_bytes", "max_fact_bytes", "time_zone", "default_currency"),
+    *("item_profile", "identification", "on_owner_conflict", "on_duplicate_create"),
 )
 
 
 @click.command()
-@with_settings("group_id", *_TOPICS, *_RULES, "redis_url", *CONNECTION)
+@with_settings("group_id", *TOPICS, *_RULES, "redis_url", *CONNECTION)
 def verify(settings: Settings) -> None:
     """Audit the topics and the mirror: nothing lost, nothing doubled, every fact as its event requires.
 
@@ -38,15 +32,11 @@ def verify(settings: Settings) -> None:
     with progress("records") as bar:
         task = bar.add_task("Auditing", total=audit.offsets)
         partitions, findings = audit.run(lambda records: bar.advance(task, records))
-    for partition in partitions:
-        for line in _lines(settings, partition):
-            print_line(line.encode())
-    for line in _differences(findings):
+    audited = (line for partition in partitions for line in _lines(settings, partition))
+    for line in itertools.chain(audited, _differences(findings)):
         print_line(line.encode())
     if findings.total:
-        print_line(f"{findings.total} difference{'s' if findings.total > 1 else ''}".encode())
         raise click.exceptions.Exit(1)
-    print_line(b"ok")
 
 
 def _lines(settings: Settings, audited: Audited) -> Iterator[str]:
@@ -84,3 +74,4 @@ def _differences(findings: Findings) -> Iterator[str]:
             yield from (f"  {example}" for example in examples)
             if count > len(examples):
                 yield f"  and {count - len(examples)} more"
+    yield f"{findings.total} difference{'s' if findings.total > 1 else ''}" if findings.total else "ok"

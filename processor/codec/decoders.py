@@ -14,14 +14,15 @@ bounded by its size: recursive types and elements of no bytes are refused, and n
 are left.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import fastavro
 import msgspec
 
 from processor.codec import varints
-from processor.codec.fields import STRUCTS, avro_name
+from processor.codec.fields import STRUCTS, fields_of
 from processor.codec.resolution import CONVERTED, WRITTEN, MismatchError, default, last_name, matching, named
 from processor.codec.source import Source, kind_of
 from processor.domain.records import Event, Item, Order, PlainItems
@@ -29,6 +30,23 @@ from processor.domain.records import Event, Item, Order, PlainItems
 Decoder = Callable[[bytes, int], Any]
 """Reads the value that begins at a position and ends with the bytes. Raises UndecodableError."""
 
+_LENGTH: Final = ("n = b[p]", "if n & 129:", "    n, p = length_at(b, p)")
+_LINES: Final = {
+    "null": ("{0} = None",),
+    "boolean": (
+        *("if b[p] > 1:", "    raise UndecodableError('a boolean is neither 0 nor 1')"),
+        *("{0} = b[p] == 1", "p += 1"),
+    ),
+    "int": ("{0} = b[p]", "if {0} & 129:", "    {0}, p = int_at(b, p)", "else:", "    {0} >>= 1", "    p += 1"),
+    "long": ("{0}, p = long_at(b, p)",),
+    "float": ("{0} = float_at(b, p)[0]", "p += 4"),
+    "double": ("{0} = double_at(b, p)[0]", "p += 8"),
+    "string": (
+        *(*_LENGTH, "    q = p + n", "else:", "    p += 1", "    q = p + (n >> 1)"),
+        *("{0} = b[p:q].decode()", "p = q"),
+    ),
+}
+"""What reads a value of each of these types into a variable, {0}."""
 _MOST_VALUES: Final = 2_000  # of a schema, a type counted in each place where it is used
 
 
@@ -72,7 +90,7 @@ def decoder_source(function: str, writer: Any, reader: Any, shape: Shape) -> lis
     source.add('"""Read the value from a position to the end. Raises UndecodableError."""')
     source.add("q = 0", *(["left = MAX_ELEMENTS"] if shape.is_bounded else []), "try:")
     with source.deeper():
-        _Reading(source, shape, writer, reader).whole("value")
+        _Reading(source, shape).whole(writer, reader, "value")
     source.add("except (IndexError, UnicodeDecodeError, struct.error) as error:")
     source.add("    raise malformed(b, max(p, q), error) from error")
     source.add("if p != len(b):", "    raise malformed(b, p)", f"return {shape.given}")
@@ -85,22 +103,19 @@ class _Reading:
     A reader's schema of None drops the value, once it is read.
     """
 
-    def __init__(self, source: Source, shape: Shape, writer: Any, reader: Any) -> None:
+    def __init__(self, source: Source, shape: Shape) -> None:
         self._source = source
         self._add = source.add
         self._shape = shape
         self._writers: dict[str, Any] = {}
         self._readers: dict[str, Any] = {}
-        self._whole = (
-            fastavro.parse_schema(writer, named_schemas=self._writers),
-            fastavro.parse_schema(reader, named_schemas=self._readers),
-        )
         self._open: set[str] = set()  # the records that hold what is being read
         self._values = 0
 
-    def whole(self, target: str) -> None:
+    def whole(self, writer: Any, reader: Any, target: str) -> None:
         """Add code that reads the whole value into a variable."""
-        self._value(*self._whole, target)
+        writer = fastavro.parse_schema(writer, named_schemas=self._writers)
+        self._value(writer, fastavro.parse_schema(reader, named_schemas=self._readers), target)
 
     def _value(self, writer: Any, reader: Any, target: str) -> None:
         """Add code that reads a value of the writer's schema into a variable, as the reader's has it."""
@@ -111,7 +126,10 @@ class _Reading:
             raise ValueError(f"type {kind!r} is not one that is read here")
         if kind != "union" and reader is not None:
             reader = matching(writer, reader, self._readers)
-        getattr(self, f"_{kind}")(writer, reader, target)
+        if kind in _LINES:
+            self._plain(kind, target)
+        else:
+            getattr(self, f"_{kind}")(writer, reader, target)
         if converted := CONVERTED.get((kind, kind_of(reader))):
             self._add(f"{target} = {converted.format(target)}")
 
@@ -120,33 +138,11 @@ class _Reading:
         if self._values > _MOST_VALUES:
             raise ValueError("the schema is too large")
 
-    def _null(self, _writer: Any, _reader: Any, target: str) -> None:
-        self._add(f"{target} = None")
-
-    def _boolean(self, _writer: Any, _reader: Any, target: str) -> None:
-        self._add("if b[p] > 1:", "    raise UndecodableError('a boolean is neither 0 nor 1')")
-        self._add(f"{target} = b[p] == 1", "p += 1")
-
-    def _int(self, _writer: Any, _reader: Any, target: str) -> None:
-        self._add(f"{target} = b[p]", f"if {target} & 129:", f"    {target}, p = int_at(b, p)")
-        self._add("else:", f"    {target} >>= 1", "    p += 1")
-
-    def _long(self, _writer: Any, _reader: Any, target: str) -> None:
-        self._add(f"{target}, p = long_at(b, p)")
-
-    def _float(self, _writer: Any, _reader: Any, target: str) -> None:
-        self._add(f"{target} = float_at(b, p)[0]", "p += 4")
-
-    def _double(self, _writer: Any, _reader: Any, target: str) -> None:
-        self._add(f"{target} = double_at(b, p)[0]", "p += 8")
-
-    def _string(self, _writer: Any, _reader: Any, target: str) -> None:
-        self._add("n = b[p]", "if n & 129:", "    n, p = length_at(b, p)", "    q = p + n")
-        self._add("else:", "    p += 1", "    q = p + (n >> 1)")
-        self._add(f"{target} = b[p:q].decode()", "p = q")
+    def _plain(self, kind: str, target: str) -> None:
+        self._add(*(line.format(target) for line in _LINES[kind]))
 
     def _bytes(self, _writer: Any, reader: Any, target: str) -> None:
-        self._add("n = b[p]", "if n & 129:", "    n, p = length_at(b, p)", "else:", "    n >>= 1", "    p += 1")
+        self._add(*_LENGTH, "else:", "    n >>= 1", "    p += 1")
         is_decimal = isinstance(reader, dict) and reader.get("logicalType") == "decimal"
         if is_decimal and self._shape.structs:
             self._add(f'{target} = int.from_bytes(b[p : p + n], "big", signed=True)')
@@ -193,7 +189,9 @@ class _Reading:
         self._add(f"{target} = b[p]", f"if {target} & 129:", f"    {target}, p, {end} = block_at(b, p)")
         self._add("else:", f"    {target} >>= 1", "    p += 1")
 
-    def _blocks(self, read_element: Callable[[], None], total: str = "") -> None:
+    @contextmanager
+    def _blocks(self, total: str = "") -> Iterator[None]:
+        """Add code that goes through blocks; the code that is added meanwhile reads an element."""
         count, end = self._source.name("count"), self._source.name("end")
         self._add(f"{end}: int | None = None")
         self._count(count, end)
@@ -205,46 +203,35 @@ class _Reading:
                 self._add(f"left -= {count}", "if left < 0:", "    raise too_many_elements()")
             self._add(f"for _ in range({count}):")
             with self._source.deeper():
-                read_element()
+                yield
             self._add(f"if {end} is not None:", f"    require_end({end}, p)", f"    {end} = None")
             self._count(count, end)
 
     def _array(self, writer: Any, reader: Any, target: str) -> None:
-        self._require_bytes(writer["items"])
+        if not self._takes_bytes(writer["items"]):
+            raise ValueError("elements of no bytes")  # they bound what a block may cost
         wanted = None if reader is None else named(reader["items"], self._readers)
         if self._shape.structs and kind_of(wanted) == "record" and last_name(wanted) == "Param":
-            self._params(writer["items"], wanted, target)
+            # the parameters: a map by name, and how many they are
+            self._add(f"{target}: dict[str, Any] = {{}}", "total = 0")
+            with self._blocks("total"):
+                fields = self._fields(writer["items"], matching(writer["items"], wanted, self._readers))
+                self._add(f"{target}[{fields['name']}] = {fields['value']}")
             return
         elements, element = self._source.name("array"), self._source.name("element")
         self._add(f"{elements}: list[Any] = []")
-
-        def read() -> None:
+        with self._blocks():
             self._value(writer["items"], wanted, element)
             self._add(f"{elements}.append({element})")
-
-        self._blocks(read)
         self._add(f"{target} = {elements}")
-
-    def _params(self, writer: Any, reader: Any, target: str) -> None:
-        """Read the parameters into a map by name, and count them."""
-        self._add(f"{target}: dict[str, Any] = {{}}", "total = 0")
-
-        def read() -> None:
-            fields = self._fields(writer, matching(writer, reader, self._readers))
-            self._add(f"{target}[{fields['name']}] = {fields['value']}")
-
-        self._blocks(read, "total")
 
     def _map(self, writer: Any, reader: Any, target: str) -> None:
         pairs, name, value = self._source.name("map"), self._source.name("name"), self._source.name("value")
         self._add(f"{pairs}: dict[str, Any] = {{}}")
-
-        def read() -> None:
-            self._string(None, None, name)
+        with self._blocks():
+            self._plain("string", name)
             self._value(writer["values"], None if reader is None else reader["values"], value)
             self._add(f"{pairs}[{name}] = {value}")
-
-        self._blocks(read)
         self._add(f"{target} = {pairs}")
 
     def _record(self, writer: Any, reader: Any, target: str) -> None:
@@ -273,18 +260,13 @@ class _Reading:
         if name not in self._shape.structs:
             return "{" + ", ".join(f"{field!r}: {variable}" for field, variable in fields.items()) + "}"
         struct = self._shape.structs[name]
-        names = [avro_name(field) for field in struct.__struct_fields__]
+        names = list(fields_of(struct))
         given = [name for name in names if name in fields]
         if given != names[: max(len(given), len(names) - len(struct.__struct_defaults__))]:
             raise MismatchError(f"{name} lacks {', '.join(sorted({*names} - {*given}))}")
-        made = ", ".join(f"PlainItems(tuple({fields[one]}))" if one == "items" else fields[one] for one in given)
-        made = f"{struct.__name__}({made})"
+        values = ", ".join(f"PlainItems(tuple({fields[one]}))" if one == "items" else fields[one] for one in given)
+        made = f"{struct.__name__}({values})"
         return f"{made} if len({fields['params']}) == total else None" if struct is Event else made
-
-    def _require_bytes(self, element: Any) -> None:
-        """Require that an element takes bytes: they bound what a block may cost."""
-        if not self._takes_bytes(element):
-            raise ValueError("elements of no bytes")
 
     def _takes_bytes(self, schema: Any) -> bool:
         self._note_one_more()

@@ -1,14 +1,20 @@
 """A fact as people and programs read it: JSON with the names of the Avro schema."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
+from processor.codec.fields import STRUCTS, fields_of
+from processor.codec.schemas import FACT, newest_schemas
 from processor.domain.instants import instant_text
-from processor.domain.records import Item, Order
+from processor.domain.records import Order
 from processor.domain.values import money_text
 
 _ENCODER: Final = msgspec.json.Encoder()
+_Write = Callable[[Any], Any] | None  # None: the value is the same in JSON
+_Fields = list[tuple[str, str, _Write]]  # the name in the schema, that in the record, how a value is written
 
 
 def fact_json(order: Order) -> bytes:
@@ -18,56 +24,37 @@ def fact_json(order: Order) -> bytes:
 
 def fact_object(order: Order) -> dict[str, Any]:
     """Return a fact's fields by their Avro names, in the schema's order, ready for JSON."""
-    return {
-        "externalOrderId": order.external_order_id,
-        "contactId": order.contact_id,
-        "identifiedBy": order.identified_by,
-        "status": order.status,
-        "date": instant_text(order.date_ms),
-        "totalCost": money_text(order.total_cost),
-        "currency": order.currency,
-        "items": [_item(item) for item in order.items.lines],
-        "externalCustomerId": order.external_customer_id,
-        "email": order.email,
-        "phone": order.phone,
-        "firstName": order.first_name,
-        "lastName": order.last_name,
-        "shipping": _money(order.shipping),
-        "discount": _money(order.discount),
-        "taxes": _money(order.taxes),
-        "statusDescription": order.status_description,
-        "restoreUrl": order.restore_url,
-        "storeId": order.store_id,
-        "source": order.source,
-        "deliveryMethod": order.delivery_method,
-        "paymentMethod": order.payment_method,
-        "deliveryAddress": order.delivery_address,
-        "additionalInfo": order.additional_info,
-        "cartId": order.cart_id,
-        "custom": order.custom,
-        "eventTypeKey": order.event_type,
-        "createdAt": instant_text(order.created_at_ms),
-        "updatedAt": instant_text(order.updated_at_ms),
-        "statusChangedAt": instant_text(order.status_changed_at_ms),
-        "revision": order.revision,
-        "sourcePartition": order.source_partition,
-        "sourceOffset": order.source_offset,
-    }
+    return _object(order, _fields_of_facts())
 
 
-def _item(item: Item) -> dict[str, Any]:
-    return {
-        "externalItemId": item.external_item_id,
-        "name": item.name,
-        "category": item.category,
-        "url": item.url,
-        "imageUrl": item.image_url,
-        "description": item.description,
-        "quantity": item.quantity,
-        "cost": _money(item.cost),
-        "custom": item.custom,
-    }
+@functools.cache
+def _fields_of_facts() -> _Fields:
+    return _fields(newest_schemas()[FACT])
 
 
-def _money(units: int | None) -> str | None:
-    return None if units is None else money_text(units)
+def _fields(schema: Any) -> _Fields:
+    names = fields_of(STRUCTS[schema["name"]])
+    return [(field["name"], names[field["name"]], _write(field["type"])) for field in schema["fields"]]
+
+
+def _write(schema: Any) -> _Write:
+    match schema:
+        case ["null", branch]:
+            return _write(branch)
+        case {"logicalType": "decimal"}:
+            return money_text
+        case {"logicalType": "timestamp-millis"}:
+            return instant_text
+        case {"type": "array", "items": item}:
+            fields = _fields(item)
+            return lambda items: [_object(line, fields) for line in items.lines]
+        case _:
+            return None
+
+
+def _object(record: Any, fields: _Fields) -> dict[str, Any]:
+    found = {}
+    for name, field, write in fields:
+        value = getattr(record, field)
+        found[name] = value if write is None or value is None else write(value)
+    return found

@@ -8,14 +8,12 @@ no writer makes. Their errors say what is wrong, without the value. The end of t
 import struct
 from typing import Final
 
-from processor.domain.records import MAX_ELEMENTS, UndecodableError
+from processor.domain.records import LONGS, MAX_ELEMENTS, UndecodableError
 
 _DOUBLE: Final = struct.Struct("<d")
-_FLOAT: Final = struct.Struct("<f")
 double_at: Final = _DOUBLE.unpack_from
 double_bytes: Final = _DOUBLE.pack
-float_at: Final = _FLOAT.unpack_from
-_LONGS: Final = range(-(1 << 63), 1 << 63)
+float_at: Final = struct.Struct("<f").unpack_from
 _BAD_LENGTH: Final = "a length is negative or beyond the end"
 
 
@@ -134,7 +132,7 @@ def long_bytes(value: int) -> bytes:
     if number < 1 << 42:
         low = number & 0xFFFFFFF  # one digit of Python's: what is done with it takes half the time
         return _MORE[low & 0x3FFF] + _MORE[low >> 14] + _LAST[number >> 28]
-    if value not in _LONGS:
+    if value not in LONGS:
         raise ValueError("a long of more than 64 bits")
     return _varint(number)
 

@@ -3,7 +3,7 @@
 Takes contacts as the contacts topic has them and gives values; what keeps the claims is the contact index.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -43,7 +43,15 @@ def identifiers_of(
     Contact; `custom_fields` are the names in its `fields` that are indexed (D14). A contact with a blank id,
     or one over 300 characters, is found by its other identifiers only.
     """
-    found = (comparable(field, value) for field, value in _values(contact_id, contact, custom_fields))
+    fields = contact["fields"]
+    values = (
+        (CONTACT_ID, contact_id),
+        *((field, contact[field]) for field in _SINGLE_FIELDS),
+        *((PUSH_TOKEN, token) for token in contact["pushTokens"]),
+        # D12: a custom field named like a built-in one is never reached
+        *((field, fields[field]) for field in custom_fields if field in fields and field not in BUILT_IN_FIELDS),
+    )
+    found = (comparable(field, value) for field, value in values)
     return tuple(dict.fromkeys(identifier for identifier in found if identifier is not None))
 
 
@@ -53,16 +61,3 @@ def winner(claims: Iterable[Claim]) -> str:
     The latest timestamp wins; at equal timestamps the greater id as text, that is by code points.
     """
     return max(claims).contact_id
-
-
-def _values(contact_id: str, contact: Mapping[str, Any], custom_fields: Collection[str]) -> Iterator[tuple[str, Any]]:
-    yield CONTACT_ID, contact_id
-    for field in _SINGLE_FIELDS:
-        yield field, contact[field]
-    for token in contact["pushTokens"]:
-        yield PUSH_TOKEN, token
-    fields = contact["fields"]
-    for field in custom_fields:
-        # D12: a custom field named like a built-in one is never reached
-        if field in fields and field not in BUILT_IN_FIELDS:
-            yield field, fields[field]

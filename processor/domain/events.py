@@ -12,18 +12,7 @@ from processor.domain.identifiers import in_order
 from processor.domain.instants import parse_date
 from processor.domain.items import InvalidItems, parse_items
 from processor.domain.orders import CANCELLED, DELIVERED, STATUSES
-from processor.domain.records import (
-    Candidate,
-    Changes,
-    Command,
-    Create,
-    Event,
-    Parsing,
-    Role,
-    Scalar,
-    SetStatus,
-    Update,
-)
+from processor.domain.records import TEXTS, Candidate, Command, Create, Event, Parsing, Role, Scalar, SetStatus, Update
 from processor.domain.rejections import Reason, Rejection, shown
 from processor.domain.values import InvalidValue, finite, is_filled, json_text, money, number_text
 
@@ -112,13 +101,13 @@ def _tried(params: dict[str, Any], parsing: Parsing) -> tuple[Candidate, ...]:
     return in_order(found)
 
 
-def _read(params: dict[str, Any], parsing: Parsing) -> tuple[Changes, dict[str, Scalar], tuple[Candidate, ...]]:
+def _read(params: dict[str, Any], parsing: Parsing) -> tuple[dict[str, Any], dict[str, Scalar], tuple[Candidate, ...]]:
     """Read the filled parameters of orderCreated and orderUpdated, items last (D6 to D13).
 
     Returns the order's fields, the parameters without a field of their own, and what is said of the order's owner.
     """
     roles = parsing.roles
-    changes: Any = {}
+    changes: dict[str, Any] = {}
     custom: dict[str, Scalar] = {}
     found = []
     name = ""
@@ -202,8 +191,6 @@ def _text(value: object) -> str:
             return value
         case list():
             return json_text(value)
-        case bool():
-            return "true" if value else "false"
         case int() | float():
             return number_text(value)
         case _:
@@ -227,6 +214,7 @@ _KEEP_TEXTS: Final = (_text, _custom)  # what these read of a text is the text
 _ORDER_ID_FIELD: Final = "order_id"
 _CURRENCY_ALIAS: Final = "currencyCode"
 _COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {
+    **{name: (field, _text) for name, field in TEXTS.items()},
     ORDER_ID: (_ORDER_ID_FIELD, _short_id),
     "items": ("items", _as_it_is),
     "totalCost": ("total_cost", money),
@@ -236,18 +224,4 @@ _COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {
     "status": ("status", _status),
     "currency": ("currency", _currency),
     _CURRENCY_ALIAS: (_CURRENCY_ALIAS, _currency),
-    "externalCustomerId": ("external_customer_id", _text),
-    "email": ("email", _text),
-    "phone": ("phone", _text),
-    "firstName": ("first_name", _text),
-    "lastName": ("last_name", _text),
-    "statusDescription": ("status_description", _text),
-    "restoreUrl": ("restore_url", _text),
-    "storeId": ("store_id", _text),
-    "source": ("source", _text),
-    "deliveryMethod": ("delivery_method", _text),
-    "paymentMethod": ("payment_method", _text),
-    "deliveryAddress": ("delivery_address", _text),
-    "additionalInfo": ("additional_info", _text),
-    "cartId": ("cart_id", _text),
 }

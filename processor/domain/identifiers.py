@@ -12,24 +12,18 @@ from processor.domain.records import Candidate, Identification, Identifier, Owne
 CONTACT_ID: Final = "contactId"
 EMAIL: Final = "email"
 PUSH_TOKEN: Final = "pushToken"  # noqa: S105 - the name of a field
-BUILT_IN_FIELDS: Final = (CONTACT_ID, "externalCustomerId", EMAIL, "phone", PUSH_TOKEN, "contactKey")
 
-# D12: parameter names in the order they are tried, with the contact's field each one means.
-DEFAULT_RULES: Final = (
-    ("ContactId", CONTACT_ID),
-    ("Contact_id", CONTACT_ID),
-    ("externalCustomerId", "externalCustomerId"),
-    ("Email", EMAIL),
-    ("EmailAddress", EMAIL),
-    ("UserEmail", EMAIL),
-    ("ContactEmail", EMAIL),
-    ("Phone", "phone"),
-    ("SMS", "phone"),
-    ("PhoneNumber", "phone"),
-    ("PushToken", PUSH_TOKEN),
-    ("ContactKey", "contactKey"),
-    ("Contact_key", "contactKey"),
-)
+# D12: a contact's fields, each with the parameters that mean it, in the order in which they are tried.
+_PARAMETERS: Final = {
+    CONTACT_ID: ("ContactId", "Contact_id"),
+    "externalCustomerId": ("externalCustomerId",),
+    EMAIL: ("Email", "EmailAddress", "UserEmail", "ContactEmail"),
+    "phone": ("Phone", "SMS", "PhoneNumber"),
+    PUSH_TOKEN: ("PushToken",),
+    "contactKey": ("ContactKey", "Contact_key"),
+}
+BUILT_IN_FIELDS: Final = tuple(_PARAMETERS)
+_DEFAULT_RULES: Final = tuple((parameter, field) for field, names in _PARAMETERS.items() for parameter in names)
 MAX_IDENTIFIER_CHARACTERS: Final = 300
 
 
@@ -37,12 +31,12 @@ def identification(configured: Iterable[tuple[str, str]] = ()) -> Identification
     """Compile the configured rules, (event parameter, contact field) pairs, or without any the defaults (D14)."""
     rules = tuple(configured)
     ranks: dict[str, Ranks] = {}
-    for rank, (parameter, field) in enumerate(rules or DEFAULT_RULES):
+    for rank, (parameter, field) in enumerate(rules or _DEFAULT_RULES):
         name = parameter.lower()
         ranks[name] = (*ranks.get(name, ()), (rank, field))
     return Identification(
         ranks=ranks,
-        names=frozenset(parameter.lower() for parameter, _ in (*DEFAULT_RULES, *rules)),
+        names=frozenset(parameter.lower() for parameter, _ in (*_DEFAULT_RULES, *rules)),
         custom_fields=frozenset(field for _, field in rules) - frozenset(BUILT_IN_FIELDS),
     )
 

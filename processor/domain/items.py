@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any, Final
 
-from processor.domain.records import MAX_ELEMENTS, Digits, Item, Scalar
+from processor.domain.records import LONGS, MAX_ELEMENTS, Digits, Item, Scalar
 from processor.domain.rejections import shown
 from processor.domain.values import (
-    LONGS,
     InvalidValue,
     finite,
     is_filled,

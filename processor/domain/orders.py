@@ -18,16 +18,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from processor.domain.records import (
-    Command,
-    Create,
-    Order,
-    Owner,
-    Policy,
-    SetStatus,
-    Source,
-    Update,
-)
+from processor.domain.records import Command, Create, Order, Owner, Policy, SetStatus, Source, Update
 from processor.domain.rejections import Reason, Rejection, shown
 from processor.domain.values import same_values
 
@@ -44,10 +35,7 @@ _REQUIRED_FIELDS: Final = frozenset(field for _, field in _REQUIRED_AT_CREATION)
 def decide(
     order: Order | None, command: Command, owner: Owner | None, source: Source, policy: Policy
 ) -> Order | Rejection:
-    """Return the order as the event leaves it, or why it changes nothing.
-
-    `order` is the order so far, `owner` the contact that the command's candidates found, if any.
-    """
+    """Return the order as the event leaves it, or why it changes nothing; `owner`: whom the candidates found."""
     if order is None:
         if type(command) is SetStatus:
             return Rejection(Reason.ORDER_UNKNOWN, f"{command.event_type} of an order that does not exist")

@@ -9,29 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from processor.domain.batch import (
-    DecodeEvent,
-    EncodeFact,
-    Fact,
-    Folded,
-    Needs,
-    OrderKey,
-    Output,
-    Parsed,
-    Rules,
-)
+from processor.domain.batch import DecodeEvent, EncodeFact, Fact, Folded, Needs, OrderKey, Output, Parsed, Rules
 from processor.domain.events import parse
 from processor.domain.identifiers import find_owner
 from processor.domain.orders import decide
-from processor.domain.records import (
-    MAX_ELEMENTS,
-    Command,
-    Identifier,
-    Order,
-    Record,
-    Source,
-    UndecodableError,
-)
+from processor.domain.records import MAX_ELEMENTS, Command, Identifier, Order, Record, Source, UndecodableError
 from processor.domain.rejections import Reason, Rejection
 
 

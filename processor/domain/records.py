@@ -7,10 +7,12 @@ compiled, as the compiler would not see how a record is made (`frozen`, `array_l
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, tzinfo
-from typing import Any, Final, NamedTuple, TypedDict, final
+from typing import Any, Final, NamedTuple, final
 
 import msgspec
 
+LONGS: Final = range(-(1 << 63), 1 << 63)
+"""The integers that Avro can hold."""
 MAX_ELEMENTS: Final = 20_000
 """Of an event's arrays and maps together, of its items as JSON, and of an order's custom fields.
 
@@ -164,10 +166,7 @@ class Role(NamedTuple):
 
 
 class Parsing(msgspec.Struct, frozen=True):
-    """How an event is read: the settings that change it (D8, D10, D14), and how an order's items are kept.
-
-    `roles` are those of the names seen so far.
-    """
+    """How an event is read (D8, D10, D14), how an order's items are kept, and the roles of the names seen so far."""
 
     identification: Identification
     zone: tzinfo = UTC
@@ -176,62 +175,35 @@ class Parsing(msgspec.Struct, frozen=True):
     roles: dict[str, Role] = {}
 
 
-class Changes(TypedDict, total=False):
-    """The order fields that an event fills. Amounts in units of 0.0001, the date in ms since the epoch."""
-
-    status: str
-    date_ms: int
-    total_cost: int
-    currency: str
-    items: Items
-    external_customer_id: str
-    email: str
-    phone: str
-    first_name: str
-    last_name: str
-    shipping: int
-    discount: int
-    taxes: int
-    status_description: str
-    restore_url: str
-    store_id: str
-    source: str
-    delivery_method: str
-    payment_method: str
-    delivery_address: str
-    additional_info: str
-    cart_id: str
-
-
-@final
-class Create(msgspec.Struct, frozen=True, gc=False):
-    """orderCreated, checked. `custom` holds the parameters without a field of their own."""
+class _Asked(msgspec.Struct, frozen=True, gc=False):
+    """What an event asks for, checked."""
 
     order_id: str
     event_type: str
     candidates: tuple[Candidate, ...]
-    changes: Changes
+
+
+class _Filled(_Asked, frozen=True, gc=False):
+    """With the fields of `Order` that the event fills; `custom` holds the parameters without one."""
+
+    changes: dict[str, Any]
     custom: dict[str, Scalar]
 
 
 @final
-class Update(msgspec.Struct, frozen=True, gc=False):
-    """orderUpdated, checked; or orderCreated, where a duplicate counts as an update (D17)."""
-
-    order_id: str
-    event_type: str
-    candidates: tuple[Candidate, ...]
-    changes: Changes
-    custom: dict[str, Scalar]
+class Create(_Filled, frozen=True, gc=False):
+    """orderCreated."""
 
 
 @final
-class SetStatus(msgspec.Struct, frozen=True, gc=False):
-    """orderDelivered or orderCancelled, checked."""
+class Update(_Filled, frozen=True, gc=False):
+    """orderUpdated."""
 
-    order_id: str
-    event_type: str
-    candidates: tuple[Candidate, ...]
+
+@final
+class SetStatus(_Asked, frozen=True, gc=False):
+    """orderDelivered or orderCancelled."""
+
     status: str
 
 
@@ -286,6 +258,20 @@ class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     delivery_address: str | None = None
     additional_info: str | None = None
     cart_id: str | None = None
+
+
+def public_name(field: str) -> str:
+    """Return the name that events and facts have for a field of the records here: `created_at_ms` is createdAt."""
+    if field == "event_type":
+        return "eventTypeKey"
+    first, *rest = field.removesuffix("_ms").split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+TEXTS: Final = {
+    public_name(field.name): field.name for field in msgspec.structs.fields(Order) if field.type == str | None
+}
+"""The texts that an order may lack, by the names of the parameters that fill them."""
 
 
 class Policy(msgspec.Struct, frozen=True):

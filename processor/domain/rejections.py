@@ -1,7 +1,7 @@
 """Why an event became no fact: the reasons, in their order of precedence, and their outcomes."""
 
 from enum import StrEnum
-from typing import Final, final
+from typing import Self, final
 
 import msgspec
 
@@ -14,53 +14,54 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Every reason, in the order in which the first that applies is given."""
+    """Every reason, in the order in which the first that applies is given, and what a producer does about it."""
 
-    OVERSIZED = "oversized"
-    UNDECODABLE = "undecodable"
-    INVALID_EVENT = "invalid_event"
-    UNSUPPORTED_EVENT_TYPE = "unsupported_event_type"
-    MISSING_PARAMETER = "missing_parameter"
-    KEY_MISMATCH = "key_mismatch"
-    INVALID_PARAMETER = "invalid_parameter"
-    INVALID_ITEMS = "invalid_items"
-    ORDER_UNKNOWN = "order_unknown"
-    ORDER_EXISTS = "order_exists"
-    NO_IDENTIFIER = "no_identifier"
-    CONTACT_NOT_FOUND = "contact_not_found"
-    CONTACT_MISMATCH = "contact_mismatch"
-    NO_CHANGE = "no_change"
-    FACT_TOO_LARGE = "fact_too_large"
+    outcome: Outcome
+    what_to_do: str  # for the documents, not for a record
 
-    @property
-    def outcome(self) -> Outcome:
-        """Whether the event is wrong or was passed over."""
-        return Outcome.IGNORED if self in _IGNORED else Outcome.INVALID
+    OVERSIZED = ("oversized", "send less, or raise `max_event_bytes`")
+    UNDECODABLE = (
+        "undecodable",
+        (
+            "correct the producer: framing, schema version or bytes are wrong, or there are more than 20,000 "
+            "parameters, items and attributes"
+        ),
+    )
+    INVALID_EVENT = (
+        "invalid_event",
+        "correct the producer: type, keyValue or a parameter's name breaks a limit, or a name occurs twice",
+    )
+    UNSUPPORTED_EVENT_TYPE = ("unsupported_event_type", "nothing", Outcome.IGNORED)
+    MISSING_PARAMETER = ("missing_parameter", "send what `detail` names")
+    KEY_MISMATCH = ("key_mismatch", "send the externalOrderId as the record's key")
+    INVALID_PARAMETER = ("invalid_parameter", "correct the parameter that `detail` names")
+    INVALID_ITEMS = ("invalid_items", "correct what `detail` names, such as `items[2].quantity`")
+    ORDER_UNKNOWN = (
+        "order_unknown",
+        "nothing; or look for its creation: was it rejected, or is it in another partition?",
+        Outcome.IGNORED,
+    )
+    ORDER_EXISTS = ("order_exists", "nothing; or set `on_duplicate_create=update`", Outcome.IGNORED)
+    NO_IDENTIFIER = ("no_identifier", "send a parameter that says whose order it is")
+    CONTACT_NOT_FOUND = ("contact_not_found", "import the contact, then replay the event with what followed from it")
+    CONTACT_MISMATCH = (
+        "contact_mismatch",
+        "somebody else's order: correct the identifier, or set `on_owner_conflict=reassign`",
+    )
+    NO_CHANGE = ("no_change", "nothing", Outcome.IGNORED)
+    FACT_TOO_LARGE = (
+        "fact_too_large",
+        (
+            "send less, or raise `max_fact_bytes` and the topic's `max.message.bytes` (20,000 custom fields of "
+            "an order are the most)"
+        ),
+    )
 
-
-_IGNORED = frozenset({Reason.UNSUPPORTED_EVENT_TYPE, Reason.ORDER_EXISTS, Reason.ORDER_UNKNOWN, Reason.NO_CHANGE})
-
-WHAT_TO_DO: Final = {
-    Reason.OVERSIZED: "send less, or raise `max_event_bytes`",
-    Reason.UNDECODABLE: "correct the producer: framing, schema version or bytes are wrong, or there are more than "
-    "20,000 parameters, items and attributes",
-    Reason.INVALID_EVENT: "correct the producer: type, keyValue or a parameter's name breaks a limit, or a name occurs "
-    "twice",
-    Reason.UNSUPPORTED_EVENT_TYPE: "nothing",
-    Reason.MISSING_PARAMETER: "send what `detail` names",
-    Reason.KEY_MISMATCH: "send the externalOrderId as the record's key",
-    Reason.INVALID_PARAMETER: "correct the parameter that `detail` names",
-    Reason.INVALID_ITEMS: "correct what `detail` names, such as `items[2].quantity`",
-    Reason.ORDER_UNKNOWN: "nothing; or look for its creation: was it rejected, or is it in another partition?",
-    Reason.ORDER_EXISTS: "nothing; or set `on_duplicate_create=update`",
-    Reason.NO_IDENTIFIER: "send a parameter that says whose order it is",
-    Reason.CONTACT_NOT_FOUND: "import the contact, then replay the event with what followed from it",
-    Reason.CONTACT_MISMATCH: "somebody else's order: correct the identifier, or set `on_owner_conflict=reassign`",
-    Reason.NO_CHANGE: "nothing",
-    Reason.FACT_TOO_LARGE: "send less, or raise `max_fact_bytes` and the topic's `max.message.bytes` (20,000 custom "
-    "fields of an order are the most)",
-}
-"""What a producer does about each reason; for the documents, not for a record."""
+    def __new__(cls, name: str, what_to_do: str = "nothing", outcome: Outcome = Outcome.INVALID) -> Self:
+        """Make a reason whose value is its name."""
+        reason = str.__new__(cls, name)
+        reason._value_, reason.what_to_do, reason.outcome = name, what_to_do, outcome
+        return reason
 
 
 @final

@@ -14,9 +14,6 @@ import msgspec
 
 from processor.domain.records import Digits, Scalar
 
-LONGS: Final = range(-(1 << 63), 1 << 63)
-"""The integers that Avro can hold."""
-
 MONEY_PLACES: Final = 4
 MONEY_LIMIT: Final = 10**14  # D6: an amount is below this, before and after rounding
 _UNITS: Final = 10**MONEY_PLACES
@@ -160,8 +157,6 @@ def _json_text_plainly(value: object) -> str:
         case dict():
             pairs = [f"{json_string(sound(name))}:{_json_text_plainly(element)}" for name, element in value.items()]
             return "{" + ",".join(pairs) + "}"
-        case bool():
-            return "true" if value else "false"
         case int() | float() | Digits():
             return number_text(value)
         case _:

@@ -10,14 +10,5 @@ from processor.settings.fields import REPLAY, SECRETS, IdentificationRule, Setti
 from processor.settings.kafka_properties import RESERVED_BECAUSE, RESERVED_KAFKA_PROPERTIES
 from processor.settings.sources import ENVIRONMENT_PREFIX, load
 
-__all__ = [
-    "ENVIRONMENT_PREFIX",
-    "REPLAY",
-    "RESERVED_BECAUSE",
-    "RESERVED_KAFKA_PROPERTIES",
-    "SECRETS",
-    "IdentificationRule",
-    "Settings",
-    "description",
-    "load",
-]
+__all__ = ["ENVIRONMENT_PREFIX", "REPLAY", "RESERVED_BECAUSE", "RESERVED_KAFKA_PROPERTIES", "SECRETS"]
+__all__ += ["IdentificationRule", "Settings", "description", "load"]

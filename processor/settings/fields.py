@@ -1,7 +1,7 @@
 """The settings: each with its type, its default and a line that explains it."""
 
 import socket
-from typing import Annotated, Final, Literal, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -11,6 +11,7 @@ REPLAY: Final = "replay"  # names `rejected replay` in its group and as a produc
 Name = Annotated[str, Meta(min_length=1, pattern=r"^\S+$")]
 InstanceName = Annotated[str, Meta(min_length=1, pattern=r"^[^\s/]+$")]
 TopicName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
+Bytes = Annotated[int, Meta(ge=1, le=64 << 20)]
 KafkaProperties = dict[str, str | int | bool | float]
 
 
@@ -21,86 +22,63 @@ class IdentificationRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     field: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
+def about(description: str, **limits: Any) -> Meta:
+    """Return what a setting means, in one line, and its limits by the names of `Meta`."""
+    return Meta(description=description, **limits)
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings, by the names of the command line (`--max-batch`), the environment and the file."""
 
-    bootstrap_servers: Annotated[Name, Meta(description="Kafka brokers, host:port[,host:port...]")] = "localhost:9092"
-    redis_url: Annotated[str, Meta(description="Redis or Valkey: redis://, rediss:// (TLS) or unix:// address")] = (
+    bootstrap_servers: Annotated[Name, about("Kafka brokers, host:port[,host:port...]")] = "localhost:9092"
+    redis_url: Annotated[str, about("Redis or Valkey: redis://, rediss:// (TLS) or unix:// address")] = (
         "redis://localhost:6379/0"
     )
-    group_id: Annotated[Name, Meta(description="consumer group of the replicas")] = "order-facts"
+    group_id: Annotated[Name, about("consumer group of the replicas")] = "order-facts"
     instance_id: Annotated[
-        InstanceName, Meta(description="name of this replica: stable, different for each (default: host name)")
+        InstanceName, about("name of this replica: stable, different for each (default: host name)")
     ] = msgspec.field(default_factory=socket.gethostname)
-    events_topic: Annotated[TopicName, Meta(description="topic of order events, the input")] = "order-events"
-    contacts_topic: Annotated[TopicName, Meta(description="topic of contacts, the input of the contact index")] = (
-        "contacts"
-    )
-    facts_topic: Annotated[TopicName, Meta(description="topic of order facts, the output")] = "order-facts"
-    rejected_topic: Annotated[TopicName, Meta(description="topic of rejected records, the other output")] = (
-        "order-events-rejected"
-    )
-    wire_format: Annotated[Literal["single-object", "confluent"], Meta(description="framing of Avro values")] = (
-        "single-object"
-    )
-    schema_registry_url: Annotated[str | None, Meta(description="schema registry of wire_format=confluent")] = None
-    max_batch: Annotated[int, Meta(ge=1, le=100_000, description="most records in one batch: one transaction")] = 5_000
-    max_event_bytes: Annotated[
-        int, Meta(ge=1, le=64 << 20, description="an event whose value is larger is rejected as oversized")
-    ] = 1 << 20
-    max_fact_bytes: Annotated[
-        int, Meta(ge=1, le=64 << 20, description="an event whose fact would be larger is rejected")
-    ] = 900_000
-    time_zone: Annotated[str, Meta(description="time zone of dates without an offset")] = "UTC"
-    default_currency: Annotated[
-        str | None, Meta(description="currency of orders created without one: three letters")
-    ] = None
+    events_topic: Annotated[TopicName, about("topic of order events, the input")] = "order-events"
+    contacts_topic: Annotated[TopicName, about("topic of contacts, the input of the contact index")] = "contacts"
+    facts_topic: Annotated[TopicName, about("topic of order facts, the output")] = "order-facts"
+    rejected_topic: Annotated[TopicName, about("topic of rejected records, the other output")] = "order-events-rejected"
+    wire_format: Annotated[Literal["single-object", "confluent"], about("framing of Avro values")] = "single-object"
+    schema_registry_url: Annotated[str | None, about("schema registry of wire_format=confluent")] = None
+    max_batch: Annotated[int, about("most records in one batch: one transaction", ge=1, le=100_000)] = 5_000
+    max_event_bytes: Annotated[Bytes, about("an event whose value is larger is rejected as oversized")] = 1 << 20
+    max_fact_bytes: Annotated[Bytes, about("an event whose fact would be larger is rejected")] = 900_000
+    time_zone: Annotated[str, about("time zone of dates without an offset")] = "UTC"
+    default_currency: Annotated[str | None, about("currency of orders created without one: three letters")] = None
     item_profile: Annotated[
-        Literal["strict", "lenient"], Meta(description="attributes that an item needs: all six, or id and quantity")
+        Literal["strict", "lenient"], about("attributes that an item needs: all six, or id and quantity")
     ] = "strict"
     identification: Annotated[
-        tuple[IdentificationRule, ...],
-        Meta(description='JSON list of {"parameter", "field"}: replaces the default identifiers'),
+        tuple[IdentificationRule, ...], about('JSON list of {"parameter", "field"}: replaces the default identifiers')
     ] = ()
     on_owner_conflict: Annotated[
-        Literal["reject", "reassign"],
-        Meta(description="what an event does that finds another contact than the order's"),
+        Literal["reject", "reassign"], about("what an event does that finds another contact than the order's")
     ] = "reject"
     on_duplicate_create: Annotated[
-        Literal["ignore", "update"], Meta(description="what orderCreated does to an order that exists")
+        Literal["ignore", "update"], about("what orderCreated does to an order that exists")
     ] = "ignore"
-    kafka: Annotated[
-        KafkaProperties, Meta(description="JSON table of librdkafka properties for security and tuning")
-    ] = {}
-    identifier_key: Annotated[
-        str | None, Meta(description="secret of the contact index's hashes, 16 characters or more")
-    ] = None
-    partitions: Annotated[
-        int, Meta(ge=1, le=10_000, description="partitions of topics that `topics create` creates")
-    ] = 6
-    startup_timeout_s: Annotated[
-        float, Meta(gt=0, le=86_400, description="how many seconds a service may take to answer")
-    ] = 60.0
-    breaker_window: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="how many of the last events the breaker judges")
-    ] = 1_000
+    kafka: Annotated[KafkaProperties, about("JSON table of librdkafka properties for security and tuning")] = {}
+    identifier_key: Annotated[str | None, about("secret of the contact index's hashes, 16 characters or more")] = None
+    partitions: Annotated[int, about("partitions of topics that `topics create` creates", ge=1, le=10_000)] = 6
+    startup_timeout_s: Annotated[float, about("how many seconds a service may take to answer", gt=0, le=86_400)] = 60.0
+    breaker_window: Annotated[int, about("how many of the last events the breaker judges", ge=1, le=1_000_000)] = 1_000
     breaker_max_invalid_ratio: Annotated[
-        float, Meta(ge=0, le=1, description="the breaker trips above this share of invalid events in its window")
+        float, about("the breaker trips above this share of invalid events in its window", ge=0, le=1)
     ] = 0.5
     breaker_action: Annotated[
-        Literal["warn", "pause"], Meta(description="what a tripped breaker does: log it, or also stop consuming")
+        Literal["warn", "pause"], about("what a tripped breaker does: log it, or also stop consuming")
     ] = "warn"
-    breaker_pause_s: Annotated[
-        float, Meta(ge=0, description="how many seconds consuming stops; 0: until the signal SIGUSR1")
-    ] = 60.0
-    replay_max_rounds: Annotated[
-        int, Meta(ge=1, description="how often `rejected replay` sends the same event back, at most")
-    ] = 3
-    http_port: Annotated[int, Meta(ge=0, le=65_535, description="port of /livez, /readyz and /metrics; 0: none")] = 0
-    log_format: Annotated[Literal["json", "console"], Meta(description="format of the log lines")] = "json"
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="lowest level that is logged")
-    ] = "info"
+    breaker_pause_s: Annotated[float, about("how many seconds consuming stops; 0: until the signal SIGUSR1", ge=0)] = (
+        60.0
+    )
+    replay_max_rounds: Annotated[int, about("how often `rejected replay` sends the same event back, at most", ge=1)] = 3
+    http_port: Annotated[int, about("port of /livez, /readyz and /metrics; 0: none", ge=0, le=65_535)] = 0
+    log_format: Annotated[Literal["json", "console"], about("format of the log lines")] = "json"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], about("lowest level that is logged")] = "info"
 
 
 SECRETS: Final = frozenset({"identifier_key", "redis_url", "kafka"})
@@ -109,7 +87,6 @@ HINTS: Final = get_type_hints(Settings, include_extras=True)
 
 def description(name: str) -> str:
     """Return the line that explains a setting."""
-    for extra in HINTS[name].__metadata__:
-        if isinstance(extra, Meta) and extra.description:
-            return extra.description
-    raise KeyError(name)
+    return next(
+        extra.description for extra in HINTS[name].__metadata__ if isinstance(extra, Meta) and extra.description
+    )

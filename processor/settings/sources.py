@@ -26,9 +26,7 @@ def load(
 
     `command_line` holds the options given, by setting name; `environment` defaults to the process's own.
     """
-    values: dict[str, Any] = {}
-    if config is not None:
-        values |= _from_file(config)
+    values = {} if config is None else _from_file(config)
     values |= _from_environment(os.environ if environment is None else environment)
     for name, value in command_line.items():
         values[name] = _convert(name, value, f"option --{name.replace('_', '-')}")
