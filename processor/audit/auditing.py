@@ -19,7 +19,6 @@ from processor.audit.reading import Advance, Reading
 from processor.codec.avro import codec
 from processor.errors import StopError
 from processor.kafka.cluster import Cluster
-from processor.kafka.failures import failures
 from processor.kafka.topics import describe_topics
 from processor.settings import Settings
 from processor.settings.rules import rules_of
@@ -69,11 +68,10 @@ class Audit:
         self._mirrors = MirrorAudit(self._mirror, self._reading, self._orders, self._findings)
         self._partitions = range(topics.events.partitions)
         self._cuts = {partition: self._reading.committed(partition) for partition in self._partitions}
-        with failures("asking for the topics' ends"):
-            # Take the log ends after the cut: everything that committed transactions wrote is below them.
-            self._facts_ends = self._cluster.ends(settings.facts_topic, self._partitions, committed=False)
-            self._rejected_ends = self._cluster.ends(settings.rejected_topic, self._partitions, committed=False)
-            self._standards = self._standards_now()
+        # Take the log ends after the cut: everything that committed transactions wrote is below them.
+        self._facts_ends = self._cluster.ends(settings.facts_topic, self._partitions, committed=False)
+        self._rejected_ends = self._cluster.ends(settings.rejected_topic, self._partitions, committed=False)
+        self._standards = self._standards_now()
 
     @property
     def offsets(self) -> int:
@@ -126,8 +124,7 @@ class Audit:
 
     def _window(self, partition: int, cut: Watermark) -> Window:
         topics = (self._settings.events_topic, self._settings.facts_topic, self._settings.rejected_topic)
-        with failures("asking where the topics begin"):
-            events, facts, rejected = (self._cluster.starts(topic, [partition])[partition] for topic in topics)
+        events, facts, rejected = (self._cluster.starts(topic, [partition])[partition] for topic in topics)
         return Window(partition, events, facts, rejected, cut)
 
     def _judge_uncommitted(self, partition: int) -> None:
@@ -161,6 +158,5 @@ class Audit:
         )
 
     def _distance(self, topic: str, ends: Mapping[int, int]) -> int:
-        with failures("asking where the topics begin"):
-            starts = self._cluster.starts(topic, ends)
+        starts = self._cluster.starts(topic, ends)
         return sum(max(0, end - starts[partition]) for partition, end in ends.items())

@@ -15,11 +15,9 @@ no retry can fix (StopError) ends the keeper.
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Final
-
-from confluent_kafka import KafkaException
 
 from processor.contacts.session import Opened, Session, Totals, wall_clock_ms
 from processor.contacts.shards import FORMAT, SHARDS, Hashes, Mark, Position, lineage_of
@@ -33,7 +31,7 @@ from processor.contacts.writer import (
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster, Topic
-from processor.kafka.failures import classify
+from processor.kafka.failures import failures
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.settings.rules import identification_of
@@ -80,7 +78,7 @@ class _Indexer:
             redis_adapter.wait(client, self._settings)
         while not self._stop.is_set():
             try:
-                with _kafka_errors(self._settings.contacts_topic):
+                with failures(f"topic {self._settings.contacts_topic}"):
                     self._session(lineage)
             except (RetryError, ProducerLostError) as error:  # a session creates its own clients
                 self._wait(error)
@@ -177,12 +175,3 @@ class _Indexer:
             self._attempt = 0
             waited_s = time.monotonic() - self._waiting_since
             self._log.info("contacts.resumed_after_wait", waited_ms=round(waited_s * 1000))
-
-
-@contextmanager
-def _kafka_errors(topic: str) -> Iterator[None]:
-    """Turn what the Kafka client raises into the error whose class is the action it asks for."""
-    try:
-        yield
-    except KafkaException as error:
-        raise classify(error.args[0], f"topic {topic}") from error

@@ -8,16 +8,10 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from confluent_kafka import (
-    Consumer,
-    KafkaException,
-    Producer,
-)
+from confluent_kafka import Consumer, KafkaException, Producer
 
 from processor import __version__
-from processor.errors import (
-    UsageError,
-)
+from processor.errors import UsageError
 from processor.logs import SERVICE, kafka_client_logger
 from processor.settings import Settings
 

@@ -6,11 +6,11 @@ whose class says what to do. Then call `abort`, and after ProducerLostError `for
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
 from processor.kafka.bounded import BoundedCalls, Call
@@ -66,17 +66,14 @@ class Transactions:
 
     def call(self, *calls: Call, beside: Callable[[], None] | None = None) -> None:
         """Make calls of the transaction in turn, bounded, and run `beside` meanwhile (see `BoundedCalls.call`)."""
-        self._calls.call(*calls, beside=beside)
-
-    def send_offsets(self, offsets: Sequence[TopicPartition], group_metadata: Any, timeout_s: float) -> None:
-        """Add a group's offsets to the transaction. Not bounded by itself: use it within `call`."""
-        self.producer.send_offsets_to_transaction(list(offsets), group_metadata, timeout_s)
+        with fatal_errors():
+            self._calls.call(*calls, beside=beside)
 
     def commit(self, doing: str) -> None:
         """Commit; on return that is definite. Raises ProducerLostError if the outcome is unknown."""
         producer, started = self.producer, time.monotonic()
         try:
-            self._bounded(lambda: producer.commit_transaction(TRANSACTION_TIMEOUT_S), doing)
+            self.call(Call(lambda: producer.commit_transaction(TRANSACTION_TIMEOUT_S), TRANSACTION_TIMEOUT_S, doing))
         except KafkaException as error:
             failure: KafkaError = error.args[0]
             raised = self._classified(failure, f"{doing}, after {time.monotonic() - started:.1f} s")
@@ -88,12 +85,12 @@ class Transactions:
 
     def abort(self, doing: str) -> None:
         """Abort the open transaction, if any. Raises ProducerLostError if its outcome is unknown."""
-        if not self._is_open or self._producer is None:
+        producer = self._producer
+        if not self._is_open or producer is None:
             return
         self._is_open = False
-        producer = self._producer
         try:
-            self._bounded(lambda: producer.abort_transaction(TRANSACTION_TIMEOUT_S), doing)
+            self.call(Call(lambda: producer.abort_transaction(TRANSACTION_TIMEOUT_S), TRANSACTION_TIMEOUT_S, doing))
         except KafkaException as error:
             raise ProducerLostError(f"{doing}: {error.args[0].str()}") from error
 
@@ -105,10 +102,6 @@ class Transactions:
             self._producer = None
             self._calls.close()
             self._calls = BoundedCalls()  # the old producer may hold up the old thread for ever
-
-    def _bounded(self, work: Callable[[], None], doing: str) -> None:
-        with fatal_errors():
-            self._calls.call(Call(work, TRANSACTION_TIMEOUT_S, doing))
 
 
 def end_transaction(settings: Settings, claim: str) -> None:
@@ -136,7 +129,7 @@ def start_transactions(producer: Producer, doing: str, classified: Classified = 
     half a second, but at once if the call is repeated. `doing` says in an error's line what was tried.
     Raises RetryError or StopError.
     """
-    deadline = time.monotonic() + TRANSACTION_TIMEOUT_MS / 1000
+    deadline = time.monotonic() + TRANSACTION_TIMEOUT_S
     wait_s, longest_s = _ASK_AGAIN_S
     while True:
         try:

@@ -97,19 +97,18 @@ class ReplayLedger:
 
     def kept_ms(self) -> int:
         """Return how long the brokers keep the offsets of a group without members, in ms."""
-        try:
+        with self._cluster.asking("reading the brokers' offsets.retention.minutes"):
             broker = str(min(self._cluster.admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
             asked = [ConfigResource(ResourceType.BROKER, broker)]
             (future,) = self._cluster.admin.describe_configs(asked, request_timeout=REQUEST_TIMEOUT_S).values()
             return int(future.result()["offsets.retention.minutes"].value) * 60_000
-        except KafkaException as error:
-            raise classify(error.args[0], "reading the brokers' offsets.retention.minutes") from error
 
     def first_since(self, partitions: Iterable[int], time_ms: int) -> dict[int, int]:
         """Return by partition the offset of the first record rejected at `time_ms` or later, if there is one."""
         asked = {TopicPartition(self._topic.name, p): OffsetSpec.for_timestamp(time_ms) for p in partitions}
-        futures = self._cluster.admin.list_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
-        found = {entry.partition: future.result().offset for entry, future in futures.items()}
+        with self._cluster.asking(f"asking which records of {self._topic.name} are new enough"):
+            futures = self._cluster.admin.list_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
+            found = {entry.partition: future.result().offset for entry, future in futures.items()}
         return {partition: offset for partition, offset in found.items() if offset >= 0}
 
     def close(self) -> None:
@@ -124,7 +123,7 @@ class ReplayLedger:
     def _send_offsets(self, swept: Mapping[int, Sweeps]) -> None:
         offsets = [offset_of(partition, sweeps, self._topic) for partition, sweeps in swept.items()]
         metadata = self.consumer.consumer_group_metadata()
-        self._transactions.send_offsets(offsets, metadata, TRANSACTION_TIMEOUT_S)
+        self._transactions.producer.send_offsets_to_transaction(offsets, metadata, TRANSACTION_TIMEOUT_S)
 
     def _write(self, copies: Iterable[Copy], swept: Mapping[int, Sweeps]) -> None:
         deliveries = Deliveries()

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from processor.codec.schemas import FRAMING
 from processor.errors import RedisError, StopError
 from processor.kafka.clients import reader
-from processor.kafka.failures import classify, failures
+from processor.kafka.failures import failures, is_end
 from processor.logs import get_logger
 from processor.replica import metrics
 from processor.replica.partitions import Tenure
@@ -151,21 +151,14 @@ class CatchUp:
             chunk = values.get(partition)
             if chunk is None:
                 chunk = values[partition] = {}
-            if message.error() is not None:
-                self._reach(job, message)
+            if is_end(message, "reading facts"):
+                job.position = min(offset, job.target.facts)
             else:
                 if offset < job.target.facts:
                     chunk[message.key()] = self._fact(message)
                     job.facts_read += 1
                 job.position = min(offset + 1, job.target.facts)
         return values
-
-    @staticmethod
-    def _reach(job: _Job, message: Any) -> None:
-        """Move a job to the end of its partition: the message has the next offset. Raises any other error."""
-        if message.error().code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-            raise classify(message.error(), "reading facts")
-        job.position = min(message.offset(), job.target.facts)
 
     @staticmethod
     def _fact(message: Any) -> bytes:

@@ -14,12 +14,9 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from confluent_kafka import KafkaException
-
 from processor.errors import RetryError
 from processor.kafka.clients import transactional_id
 from processor.kafka.cluster import Cluster
-from processor.kafka.failures import classify
 from processor.kafka.transactions import end_transaction
 from processor.logs import get_logger
 from processor.settings import Settings
@@ -79,11 +76,8 @@ class Fence:
         """Return the committed end of each watched output partition that is below its log end."""
         behind = {}
         for topic in (self._settings.facts_topic, self._settings.rejected_topic):
-            try:
-                stable = self._cluster.ends(topic, self._claims)
-                ends = self._cluster.ends(topic, self._claims, committed=False)
-            except KafkaException as error:
-                raise classify(error.args[0], f"asking for the ends of {topic}") from error
+            stable = self._cluster.ends(topic, self._claims)
+            ends = self._cluster.ends(topic, self._claims, committed=False)
             behind.update({(topic, p): offset for p, offset in stable.items() if offset < ends[p]})
         return behind
 
@@ -92,10 +86,7 @@ class Fence:
         claims = {self._claims.pop(partition) for partition in partitions}
         if not claims:
             return
-        try:
-            present = self._cluster.instances(self._settings.group_id)
-        except KafkaException as error:
-            raise classify(error.args[0], "describing the group") from error
+        present = self._cluster.instances(self._settings.group_id)
         if self._settings.instance_id not in present:
             raise RetryError("the group's members are not known yet")
         alive = {transactional_id(self._settings.group_id, instance) for instance in present}

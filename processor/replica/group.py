@@ -21,7 +21,7 @@ from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError
 from processor.kafka.clients import group_consumer, session_timeout_s
 from processor.kafka.cluster import Cluster
-from processor.kafka.failures import classify_consumer, failures, is_fatal
+from processor.kafka.failures import classify_consumer, failures
 from processor.kafka.messages import fitting, split_messages
 from processor.logs import get_logger
 from processor.replica.partitions import Partitions, Placed
@@ -72,8 +72,7 @@ class Group:
         if not self._is_fenced:
             return
         name = self._settings.instance_id
-        with failures("describing the group"):
-            is_taken = name in cluster.instances(self._settings.group_id)
+        is_taken = name in cluster.instances(self._settings.group_id)
         if is_taken and self._taken_for_s() > 2 * session_timeout_s(self._settings):
             raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
         if is_taken:
@@ -251,7 +250,7 @@ class Group:
 
     def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
         """Return what an error asks for; note whether it makes the consumer unusable."""
-        if is_fatal(error):
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
             self._is_fenced = True
             return RetryError(f"{doing}: {error.str()}")
         return classify_consumer(error, doing)

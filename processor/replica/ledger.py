@@ -17,7 +17,6 @@ from processor.domain.records import Record
 from processor.domain.rejections import Rejection
 from processor.errors import RetryError, StopError
 from processor.kafka.bounded import Call
-from processor.kafka.clients import transactional_producer
 from processor.kafka.failures import classify
 from processor.kafka.messages import produce_facts
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
@@ -30,19 +29,15 @@ OFFSETS_TIMEOUT_S: Final = (1.0, TRANSACTION_TIMEOUT_S)
 
 
 class Ledger:
-    """This replica's transactions: a batch is committed as a whole, or not at all."""
+    """Commits batches in this replica's transactions: each as a whole, or not at all."""
 
-    def __init__(self, settings: Settings, lineage: Lineage, batch_bytes: int) -> None:
+    def __init__(self, settings: Settings, lineage: Lineage, transactions: Transactions) -> None:
         self._settings = settings
         self._lineage = lineage
-        self._transactions = Transactions(lambda: transactional_producer(settings, batch_bytes))
+        self._transactions = transactions
         self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
         self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused uncut
         self._has_failed = False  # since the last commit; then every record reports, to find the reason
-
-    def ready(self) -> None:
-        """Ensure a producer whose earlier transaction is settled."""
-        self._transactions.ready("starting transactions")
 
     def commit(
         self,
@@ -57,13 +52,17 @@ class Ledger:
 
         `before` holds each partition's watermark so far, `next_offsets` its next source offset, `contacts` how far
         the contact index was. `beside` runs while the brokers take the records; if it raises, nothing is committed.
-        Raises RetryError, ProducerLostError or StopError; then call `abort`.
+        Raises RetryError, ProducerLostError or StopError; then abort the transaction.
         """
         after: dict[int, Watermark] = {}
-        timeout_s = self._offsets_timeout_s
+        topic, timeout_s = self._settings.events_topic, self._offsets_timeout_s
 
         def send_offsets(watermarks: Mapping[int, Watermark]) -> None:
-            self._transactions.send_offsets(self._offsets(watermarks, contacts), group_metadata, timeout_s)
+            offsets = [
+                TopicPartition(topic, partition, watermark.source, metadata_text(watermark, self._lineage, contacts))
+                for partition, watermark in watermarks.items()
+            ]
+            self._transactions.producer.send_offsets_to_transaction(offsets, group_metadata, timeout_s)
 
         with self._transactions.writing("writing a batch"):
             reports = self._produce(outputs)
@@ -83,18 +82,10 @@ class Ledger:
                 Call(add_offsets, timeout_s, "adding offsets"),
                 beside=beside,
             )
-        self._end()
+        self._transactions.commit("committing a batch")
         self._too_large.clear()
         self._has_failed = False
         return after
-
-    def abort(self) -> None:
-        """Abort the open transaction, if any. Raises ProducerLostError if its outcome is unknown."""
-        self._transactions.abort("aborting a batch")
-
-    def forget_producer(self) -> None:
-        """Drop the producer; the next `ready` creates one that settles what this one left open."""
-        self._transactions.forget()
 
     def _produce(self, outputs: Sequence[Output]) -> BatchDeliveries:
         reports, produce = BatchDeliveries(), self._transactions.producer.produce
@@ -137,16 +128,6 @@ class Ledger:
         reports.require_open(further_call)
         if left:
             raise RetryError(f"Kafka did not take {left} records of a batch within {TRANSACTION_TIMEOUT_S:g} s")
-
-    def _offsets(self, after: Mapping[int, Watermark], contacts: ContactsPosition | None) -> list[TopicPartition]:
-        topic, lineage = self._settings.events_topic, self._lineage
-        return [
-            TopicPartition(topic, partition, watermark.source, metadata_text(watermark, lineage, contacts))
-            for partition, watermark in after.items()
-        ]
-
-    def _end(self) -> None:
-        self._transactions.commit("committing a batch")
 
 
 def _watermarks(

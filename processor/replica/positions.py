@@ -18,11 +18,10 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 
 from processor.errors import StopError
 from processor.kafka.clients import transactional_id
-from processor.kafka.failures import classify
 from processor.kafka.topics import describe_topics
 from processor.logs import get_logger
 from processor.replica.catchup import CatchUp
@@ -262,15 +261,12 @@ class Positions:
 
     def _bounds(self, partitions: list[int]) -> _Bounds:
         events, facts = self._settings.events_topic, self._settings.facts_topic
-        try:
-            return _Bounds(
-                self._cluster.starts(events, partitions),
-                self._cluster.ends(events, partitions, committed=False),
-                self._cluster.starts(facts, partitions),
-                self._cluster.ends(facts, partitions, committed=False),
-            )
-        except KafkaException as error:
-            raise classify(error.args[0], "asking for the topics' ends") from error
+        return _Bounds(
+            self._cluster.starts(events, partitions),
+            self._cluster.ends(events, partitions, committed=False),
+            self._cluster.starts(facts, partitions),
+            self._cluster.ends(facts, partitions, committed=False),
+        )
 
 
 def _not_mirrored(committed: list[TopicPartition], marks: Mapping[int, Mark]) -> list[int]:

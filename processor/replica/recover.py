@@ -99,16 +99,13 @@ def _usable(entry: TopicPartition | None, found: Found) -> Watermark | None:
 
 
 def _require_quiet(settings: Settings, found: Found) -> None:
-    with failures("describing the group"):
-        members = found.cluster.instances(settings.group_id)
+    members = found.cluster.instances(settings.group_id)
     if members:
         raise StopError(f"replicas run in the group {settings.group_id}: {', '.join(sorted(members))}; stop them first")
     partitions = range(found.topics.events.partitions)
     for topic in (settings.facts_topic, settings.rejected_topic):
-        with failures(f"asking for the ends of {topic}"):
-            stable = found.cluster.ends(topic, partitions)
-            is_open = stable != found.cluster.ends(topic, partitions, committed=False)
-        if is_open:
+        stable = found.cluster.ends(topic, partitions)
+        if stable != found.cluster.ends(topic, partitions, committed=False):
             raise StopError(f"a transaction on {topic} is still open; try again in half a minute")
 
 
@@ -116,19 +113,15 @@ def _committed(settings: Settings, found: Found) -> dict[int, TopicPartition]:
     # A consumer that never joins asks for them: the admin client's own request for offsets can crash the process
     # while the group's coordinator starts (librdkafka issue 5040).
     asked = [TopicPartition(settings.events_topic, p) for p in range(found.topics.events.partitions)]
-    consumer = reader(settings, **{"group.id": settings.group_id})
-    try:
-        with failures("fetching committed offsets"):
-            return {entry.partition: entry for entry in consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)}
-    finally:
-        consumer.close()
+    with reader(settings, **{"group.id": settings.group_id}) as consumer, failures("fetching committed offsets"):
+        return {entry.partition: entry for entry in consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)}
 
 
 def _set(settings: Settings, found: Found, partition: int, watermark: Watermark) -> None:
     metadata = metadata_text(watermark, found.lineage)
     entry = TopicPartition(settings.events_topic, partition, watermark.source, metadata)
     asked = ConsumerGroupTopicPartitions(settings.group_id, [entry])
-    with failures("setting offsets"):
+    with found.cluster.asking("setting offsets"):
         (future,) = found.cluster.admin.alter_consumer_group_offsets([asked]).values()
         (changed,) = future.result(REQUEST_TIMEOUT_S).topic_partitions
     if changed.error is not None:

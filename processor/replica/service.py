@@ -29,7 +29,8 @@ from processor.domain.batch import Folded, OrderKey, Parsed
 from processor.domain.pipeline import fold, needs, read
 from processor.domain.records import Identifier, Order, Record, UndecodableError
 from processor.errors import MirrorMovedError, ProducerLostError, RedisError, RetryError
-from processor.kafka.transactions import TRANSACTION_TIMEOUT_S
+from processor.kafka.clients import transactional_producer
+from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.logs import get_logger
 from processor.replica import startup
 from processor.replica.batch_size import BatchSize
@@ -87,7 +88,8 @@ class Service:
         self._cluster = found.cluster
         self._partitions = Partitions()
         self._group = Group(settings, self._partitions)
-        self._ledger = Ledger(settings, found.lineage, found.batch_bytes)
+        self._transactions = Transactions(lambda: transactional_producer(settings, found.batch_bytes))
+        self._ledger = Ledger(settings, found.lineage, self._transactions)
         self._line = connection.Line(found.redis)
         self._mirror = Mirror(found.redis, found.lineage, self._codec)
         self._index: ContactIndex = found.index
@@ -110,7 +112,7 @@ class Service:
                 self._timing, self._in_hand = Timing(), 0
                 try:
                     self._group.mend(self._cluster)
-                    self._ledger.ready()
+                    self._transactions.ready("starting transactions")
                     if self._partitions.owed:
                         self._line.answers()  # finish this replica's writes before it reads the mirror's marks
                     self._positions.settle()
@@ -242,11 +244,11 @@ class Service:
             self._size.too_much(self._in_hand)
         try:
             if not isinstance(error, ProducerLostError):  # a lost producer's successor settles its transaction
-                self._ledger.abort()
+                self._transactions.abort("aborting a batch")
         except ProducerLostError as lost:
             error = lost
         if isinstance(error, ProducerLostError):
-            self._ledger.forget_producer()
+            self._transactions.forget()
             log.warning("producer.replaced", error=str(error))
         recovery = "producer_lost" if isinstance(error, ProducerLostError) else "retry"
         self._telemetry.aborted(recovery, str(error), step, self._in_hand)
@@ -275,7 +277,6 @@ class Service:
         log.error("breaker.paused", cause=str(tripped), pause_s=pause_s or None)
         self._forget()
         self._telemetry.waiting("breaker", str(tripped))
-        self.go_on.clear()
         self._stay(time.monotonic() + (pause_s or float("inf")), stop)
         self._breaker.reset()
         self._telemetry.resumed()
@@ -335,7 +336,7 @@ class Service:
     def _end(self) -> None:
         """Leave nothing open: an open transaction would hold readers back until it times out."""
         with suppress(ProducerLostError):  # the next start under this name, or the timeout, ends it then
-            self._ledger.abort()
+            self._transactions.abort("aborting a batch")
         with suppress(RedisError):
             self._line.answers()
         self._positions.drop()

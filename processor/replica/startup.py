@@ -63,9 +63,8 @@ def check(settings: Settings) -> Found:
 
 def _found(settings: Settings, cluster: Cluster, cluster_id: str, client: redis.Client) -> Found:
     found = topics.describe_topics(settings, cluster)
-    topics.check_facts_topic(settings, cluster)
-    topics.check_rejected_topic(settings, cluster)
+    batch_bytes = topics.check_outputs(settings, cluster)
     lineage = Lineage(cluster_id, settings.group_id, found.events.topic_id, found.facts.topic_id)
     check_metadata_fits(lineage, found.contacts.partitions)
     index = ContactIndex(client, settings, lineage_of(cluster_id, settings.contacts_topic), found.contacts)
-    return Found(cluster, client, found, lineage, index, topics.batch_bytes(settings, cluster))
+    return Found(cluster, client, found, lineage, index, batch_bytes)

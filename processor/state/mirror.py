@@ -22,7 +22,7 @@ from processor.codec.packed_items import unpacked
 from processor.domain.records import Order, UndecodableError
 from processor.errors import MirrorMovedError, OrderFactsError, RedisError, StopError
 from processor.logs import get_logger
-from processor.state.connection import Client, Line, TakeAnswers, classify, execute
+from processor.state.connection import Client, Line, TakeAnswers, classify, execute, failures
 from processor.state.watermark import Lineage, Watermark
 
 _FORMAT: Final = b"2"  # part of the key: another form of the state is another mirror, rebuilt from the facts
@@ -120,10 +120,8 @@ class Mirror:
     def look(self, partition: int, names: Sequence[bytes]) -> tuple[Watermark | None, list[bytes | None]]:
         """Return a partition's watermark and, as of it, the named orders' states; None for each that is missing."""
         asked: Any = self._client
-        try:
+        with failures():
             mark, *states = asked.hmget(self.key(partition), [_WATERMARK, *names])
-        except redis.RedisError as error:
-            raise classify(error) from error
         return _watermark(mark), states
 
     def names(self, partition: int, count: int) -> Iterator[list[bytes]]:
@@ -131,14 +129,12 @@ class Mirror:
         asked: Any = self._client
         cursor = -1
         while cursor != 0:
-            try:
+            with failures():
                 cursor, found = asked.hscan(self.key(partition), max(cursor, 0), count=count)
-            except redis.RedisError as error:
-                raise classify(error) from error
             yield [name for name in found if name not in {_WATERMARK, _CLAIM}]
 
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
-        """Write all partitions, without waiting. Each answer is 1, or 0 if another watermark was there (`refused`)."""
+        """Write all partitions, without waiting. Each answer is 1, or 0 if another watermark was there."""
         for write in writes:
             pairs = chain.from_iterable(write.values.items())
             arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)
@@ -148,16 +144,14 @@ class Mirror:
     def write(self, line: Line, writes: Sequence[MirrorWrite]) -> None:
         """Write all partitions, without waiting. Logs failed writes; the next look-up finds those mirrors behind."""
         try:
-            self.send(line, writes, lambda answers: _log_refused(refused(writes, answers)))
+            self.send(line, writes, lambda answers: _log_refused(_refused(writes, answers)))
         except RedisError as error:
             _log_refused({write.partition: str(error) for write in writes})
 
     def remove(self, partition: int) -> None:
         """Remove a partition's mirror as a whole."""
-        try:
+        with failures():
             self._client.unlink(self.key(partition))
-        except redis.RedisError as error:
-            raise classify(error) from error
 
     def _order(self, partition: int, value: bytes) -> Order:
         try:
@@ -185,8 +179,7 @@ class Mirror:
         return MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed")
 
 
-def refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> dict[int, str]:
-    """Return why partitions were not written, by partition: an error, or another watermark."""
+def _refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> dict[int, str]:
     found = {}
     for write, answer in zip(writes, answers, strict=True):
         if isinstance(answer, redis.RedisError):
