@@ -8,6 +8,7 @@ crashed member's open transaction holds readers back.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -47,6 +48,22 @@ class _Job:
     def done(self) -> bool:
         """Whether all facts are read."""
         return self.position >= self.target.facts
+
+    def write(self, partition: int, values: dict[str | bytes, bytes]) -> MirrorWrite:
+        """Return the write of the facts read since the last one; `mark` is its watermark then."""
+        before, source = self.mark, self.mark.source if self.mark else 0
+        self.mark = self.target if self.done else Watermark(source, self.position)
+        return MirrorWrite(partition, before, self.mark, values)
+
+    def log(self, partition: int, *, is_over: bool) -> None:
+        """Log the end, or every two seconds how far it is."""
+        now = time.monotonic()
+        far = {"partition": partition, "facts_offset": self.position, "facts_read": self.facts_read}
+        if is_over:
+            log.info("mirror.caught_up", **far, took_ms=round((now - self.started) * 1000))
+        elif now - self.logged >= _PROGRESS_S:
+            self.logged = now
+            log.info("mirror.progress", **far, to_facts_offset=self.target.facts)
 
 
 class CatchUp:
@@ -101,7 +118,7 @@ class CatchUp:
         self.is_waiting = not values
         arrived = self._answered()
         writes = [
-            (job, self._write_of(partition, job, values.get(partition, {})))
+            (job, job.write(partition, values.get(partition, {})))
             for partition, job in self._jobs.items()
             if partition in values or (job.done and job.mark != job.target)
         ]
@@ -130,14 +147,14 @@ class CatchUp:
                 del self._jobs[write.partition]
             if is_written:
                 metrics.CAUGHT_UP.inc(len(write.values))
-                self._log(write.partition, job, done=is_over)
+                job.log(write.partition, is_over=is_over)
                 if is_over:
                     arrived[write.partition] = write.watermark
         return arrived
 
     def _read(self, wait_s: float) -> dict[int, dict[str | bytes, bytes]]:
         """Return the facts of one chunk, by partition and order id, and move the jobs' positions."""
-        values: dict[int, dict[str | bytes, bytes]] = {}
+        values: defaultdict[int, dict[str | bytes, bytes]] = defaultdict(dict)
         reader = self._reader
         if reader is None or all(job.done for job in self._jobs.values()):
             return values
@@ -148,41 +165,20 @@ class CatchUp:
             job = self._jobs.get(partition)
             if job is None or job.position >= job.target.facts:
                 continue
-            chunk = values.get(partition)
-            if chunk is None:
-                chunk = values[partition] = {}
-            if is_end(message, "reading facts"):
-                job.position = min(offset, job.target.facts)
-            else:
-                if offset < job.target.facts:
-                    chunk[message.key()] = self._fact(message)
-                    job.facts_read += 1
-                job.position = min(offset + 1, job.target.facts)
+            chunk = values[partition]
+            is_fact = not is_end(message, "reading facts")
+            if is_fact and offset < job.target.facts:
+                chunk[message.key()] = _fact(message)
+                job.facts_read += 1
+            job.position = min(offset + is_fact, job.target.facts)
         return values
-
-    @staticmethod
-    def _fact(message: Any) -> bytes:
-        value: bytes | None = message.value()
-        if value is None or message.key() is None or not value.startswith(FRAMING):
-            raise StopError(
-                f"{message.topic()}[{message.partition()}]: offset {message.offset()} is not a valid fact: "
-                "another program writes to the topic; take a new group_id with a new facts_topic and rejected_topic"
-            )
-        return value
-
-    @staticmethod
-    def _write_of(partition: int, job: _Job, values: dict[str | bytes, bytes]) -> MirrorWrite:
-        before, source = job.mark, job.mark.source if job.mark else 0
-        job.mark = job.target if job.done else Watermark(source, job.position)
-        return MirrorWrite(partition, before, job.mark, values)
 
     def _assign(self) -> None:
         """Assign to the reader what the jobs still need, from their positions; without jobs close it."""
         if not self._jobs:
             if self._reader is not None:
                 self._reader.close()
-                self._reader = None
-                self._reads.clear()
+            self._reader, self._reads = None, {}
             return
         if self._reader is None:
             self._reader = reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
@@ -190,28 +186,16 @@ class CatchUp:
         given_up = [TopicPartition(topic, p) for p, job in self._reads.items() if wanted.get(p) is not job]
         new = [TopicPartition(topic, p, job.position) for p, job in wanted.items() if self._reads.get(p) is not job]
         with failures("assigning facts"):
-            if given_up:
-                self._reader.incremental_unassign(given_up)
-            if new:
-                self._reader.incremental_assign(new)
+            self._reader.incremental_unassign(given_up)
+            self._reader.incremental_assign(new)
         self._reads = wanted
 
-    def _log(self, partition: int, job: _Job, *, done: bool) -> None:
-        now = time.monotonic()
-        if done:
-            log.info(
-                "mirror.caught_up",
-                partition=partition,
-                facts_offset=job.position,
-                facts_read=job.facts_read,
-                took_ms=round((now - job.started) * 1000),
-            )
-        elif now - job.logged >= _PROGRESS_S:
-            job.logged = now
-            log.info(
-                "mirror.progress",
-                partition=partition,
-                facts_offset=job.position,
-                to_facts_offset=job.target.facts,
-                facts_read=job.facts_read,
-            )
+
+def _fact(message: Any) -> bytes:
+    value: bytes | None = message.value()
+    if value is None or message.key() is None or not value.startswith(FRAMING):
+        raise StopError(
+            f"{message.topic()}[{message.partition()}]: offset {message.offset()} is not a valid fact: "
+            "another program writes to the topic; take a new group_id with a new facts_topic and rejected_topic"
+        )
+    return value

@@ -12,6 +12,7 @@ everything is rewound: records that were read ahead come after those of the batc
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -58,9 +59,8 @@ class Group:
     def join(self) -> None:
         """Join the group; partitions arrive in later polls."""
         self._is_joining = True
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        revoked, lost = partial(self._on_taken, lost=False), partial(self._on_taken, lost=True)
+        self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=revoked, on_lost=lost)
 
     def mend(self, cluster: Cluster) -> None:
         """Replace a consumer that was fenced by its instance id, unless another process runs with that id.
@@ -147,9 +147,8 @@ class Group:
 
         They are unstable while a predecessor's transaction is open. Raises RetryError if the coordinator fails.
         """
-        asked = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
-            found = self._consumer.committed(asked, timeout=wait_s)
+            found = self._consumer.committed(self._entries(partitions), timeout=wait_s)
         except KafkaException as error:
             failure: KafkaError = error.args[0]
             if failure.code() in _UNSTABLE:
@@ -276,13 +275,7 @@ class Group:
         self._pause(numbers)
         log.info("partition.assigned", partitions=numbers)
 
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._forget(consumer, partitions, lost=False)
-
-    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._forget(consumer, partitions, lost=True)
-
-    def _forget(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
+    def _on_taken(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
         self._changes += 1
         if not partitions:
             return
@@ -292,19 +285,18 @@ class Group:
         log.info("partition.revoked", partitions=numbers, lost=lost)
 
     def _pause(self, partitions: Iterable[int]) -> None:
-        entries = [TopicPartition(self._topic, partition) for partition in partitions]
-        if entries:
-            with failures("pausing", self._failed):
-                self._consumer.pause(entries)
+        with failures("pausing", self._failed):
+            self._consumer.pause(self._entries(partitions))
 
     def _resume(self) -> None:
         """Continue to read the placed partitions after the last record handed over."""
         self._is_held_back = False
-        entries = [TopicPartition(self._topic, partition) for partition in self._partitions.placed]
-        if entries:
-            with failures("resuming", self._failed):
-                self._consumer.resume(entries)
+        with failures("resuming", self._failed):
+            self._consumer.resume(self._entries(self._partitions.placed))
         self._partitions.resume()
+
+    def _entries(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in partitions]
 
     def _check_first(self, records: Iterable[Record]) -> None:
         """Require that a partition that is read again begins with the first dropped record."""

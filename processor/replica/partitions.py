@@ -75,26 +75,18 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happening, State]]] = {
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """Where a partition is: its watermark, and the one that its mirror must hold (None before the first batch).
-
-    `end` is the next offset when it was last read to its end: after the last record there are only the markers of the
-    transactions that wrote records.
-    """
+    """Where a partition is: its watermark, and the one that its mirror must hold (None before the first batch)."""
 
     watermark: Watermark
     mark: Watermark | None
-    end: int = 0
+    end: int = 0  # the next offset when it was last read to its end: only transactions' markers are below it
 
 
 class Tenure(msgspec.Struct, eq=False):
-    """One assignment of a partition, from assigned to lost. The next assignment is another tenure.
+    """One assignment of a partition, from assigned to lost. The next assignment is another tenure."""
 
-    `first_due` is the offset of the first dropped record: when the partition is read again, it must begin there.
-    """
-
-    number: int
     state: State
-    first_due: int | None = None
+    first_due: int | None = None  # the first dropped record's offset: when the partition is read again, it begins there
 
 
 class Partitions:
@@ -174,8 +166,8 @@ class Partitions:
         for record in in_hand:
             tenure = self._tenures.get(record.partition)
             if tenure is not None:
-                known = tenure.first_due
-                tenure.first_due = record.offset if known is None else min(known, record.offset)
+                if tenure.first_due is None or record.offset < tenure.first_due:
+                    tenure.first_due = record.offset
                 self._happens(record.partition, Happening.REWOUND)
 
     def rewind_everything(self) -> None:
@@ -211,14 +203,13 @@ class Partitions:
 
     def _happens(self, number: int, what: Happening) -> None:
         """Move a partition to the state that the table gives."""
-        tenure = self._tenures.get(number)
-        before = State.LOST if tenure is None else tenure.state
+        tenure, before = self._tenures.get(number), self.state(number)
         after = TRANSITIONS[before].get(what)
         assert after is not None, f"partition {number} is {before}, and cannot be {what}"
         if after is State.LOST:
             del self._tenures[number]
         elif tenure is None:
-            self._tenures[number] = Tenure(number, after)
+            self._tenures[number] = Tenure(after)
         else:
             tenure.state = after
         if after not in {State.PLACED, State.HELD}:

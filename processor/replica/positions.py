@@ -32,8 +32,8 @@ from processor.replica.startup import Found
 from processor.settings import Settings
 from processor.state.connection import Line
 from processor.state.history import last_outputs
-from processor.state.mirror import Mark, Mirror
-from processor.state.watermark import Lineage, Watermark, contacts_of, watermark_of
+from processor.state.mirror import Mirror
+from processor.state.watermark import Watermark, contacts_of, watermark_of
 
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # first, and at most: a distant coordinator needs longer
 _PACE_S: Final = 0.3
@@ -61,17 +61,15 @@ class Positions:
         self._partitions = partitions
         self._group = group
         self._mirror = mirror
-        self._cluster = found.cluster
+        self._found = found
         self._topics = found.topics
-        self._lineage: Lineage = found.lineage
-        self._index = found.index
         self._catchup = CatchUp(settings, mirror, Line(found.redis))
         self._fence = Fence(settings, found.cluster)
         self._claimed: set[int] = set()
         self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # each partition's last logged place
         self._not_before = 0.0
         self._wait_s = _COMMITTED_WAIT_S[0]
-        self._pending_since: float | None = None
+        self._is_pending = False  # a predecessor's transaction delays the committed offsets
 
     @property
     def events_wait_s(self) -> float:
@@ -124,17 +122,22 @@ class Positions:
         marks = self._mirror.marks(owed)
         self._fence.watch({partition: mark.claim for partition, mark in marks.items()})
         committed = self._group.committed(owed, self._wait_s)
-        if committed is None:  # a predecessor's transaction is pending: wait, while other partitions continue
+        if committed is None:  # wait, while other partitions continue
             self._not_before = time.monotonic() + _PACE_S
             self._wait_s = min(self._wait_s * 2, _COMMITTED_WAIT_S[1])
-            self._log_pending(owed)
+            if not self._is_pending:
+                log.info("partition.pending", partitions=owed)
+            self._is_pending = True
             self._fence.offsets_unstable(owed)
             return
-        self._pending_since = None
+        self._is_pending = False
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._fence.offsets_stable()
         bounds = self._bounds(owed)
-        outputs = last_outputs(self._settings, self._cluster, _not_mirrored(committed, marks))
+        # Where the mirror does not have the committed offset, the outputs say how far events were processed.
+        mirrored = {partition: mark.watermark.source for partition, mark in marks.items() if mark.watermark}
+        unmirrored = [entry.partition for entry in committed if mirrored.get(entry.partition) != entry.offset]
+        outputs = last_outputs(self._settings, self._found.cluster, unmirrored)
         processed = {partition: output.source_offset + 1 for partition, output in outputs.items()}
         if self._has_moved(committed, processed):
             return
@@ -144,12 +147,6 @@ class Positions:
                 self._place_fresh(partition, mark, processed.get(partition), bounds)
             else:
                 self._place_committed(entry, mark, bounds)
-
-    def _log_pending(self, owed: list[int]) -> None:
-        """Log once that a predecessor's transaction delays the committed offsets."""
-        if self._pending_since is None:
-            self._pending_since = time.monotonic()
-            log.info("partition.pending", partitions=owed)
 
     def _has_moved(self, committed: list[TopicPartition], processed: Mapping[int, int]) -> bool:
         """Compare committed offsets with how far the outputs go; return whether to look again.
@@ -176,10 +173,8 @@ class Positions:
 
     def _place_fresh(self, partition: int, mark: Watermark | None, processed: int | None, bounds: _Bounds) -> None:
         """Start at the earliest record, but only if there never was an output."""
-        restore = processed
-        if mark is not None:
-            restore = max(restore or 0, mark.source)
-        if restore is not None:
+        if mark is not None or processed is not None:
+            restore = max(processed or 0, mark.source if mark else 0)
             raise StopError(
                 f"the group {self._settings.group_id} has no committed offset for {self._settings.events_topic}"
                 f"[{partition}], yet facts or rejected records were written up to source offset {restore - 1}: "
@@ -187,13 +182,12 @@ class Positions:
                 "if the events topic was deleted and recreated, take a new group_id with a new facts_topic and "
                 "rejected_topic instead"
             )
-        start = bounds.events_start[partition]
-        self._put(partition, Placed(Watermark(start, 0), None), "none")
+        self._put(partition, Placed(Watermark(bounds.events_start[partition], 0), None), "none")
 
     def _place_committed(self, entry: TopicPartition, mark: Watermark | None, bounds: _Bounds) -> None:
         partition = entry.partition
-        watermark = watermark_of(entry, self._lineage)
-        self._index.require(contacts_of(entry))
+        watermark = watermark_of(entry, self._found.lineage)
+        self._found.index.require(contacts_of(entry))
         self._check_bounds(partition, watermark, bounds)
         if mark == watermark:
             self._put(partition, Placed(watermark, watermark), "equal")
@@ -252,7 +246,7 @@ class Positions:
 
     def _check_topics(self) -> None:
         """Compare partition counts and topic ids with those of the start."""
-        now = describe_topics(self._settings, self._cluster)
+        now = describe_topics(self._settings, self._found.cluster)
         for role in ("events", "facts", "rejected"):
             was, found = getattr(self._topics, role), getattr(now, role)
             if was.topic_id != found.topic_id:
@@ -260,19 +254,10 @@ class Positions:
         self._topics = now
 
     def _bounds(self, partitions: list[int]) -> _Bounds:
-        events, facts = self._settings.events_topic, self._settings.facts_topic
+        events, facts, cluster = self._settings.events_topic, self._settings.facts_topic, self._found.cluster
         return _Bounds(
-            self._cluster.starts(events, partitions),
-            self._cluster.ends(events, partitions, committed=False),
-            self._cluster.starts(facts, partitions),
-            self._cluster.ends(facts, partitions, committed=False),
+            cluster.starts(events, partitions),
+            cluster.ends(events, partitions, committed=False),
+            cluster.starts(facts, partitions),
+            cluster.ends(facts, partitions, committed=False),
         )
-
-
-def _not_mirrored(committed: list[TopicPartition], marks: Mapping[int, Mark]) -> list[int]:
-    """Return the partitions without a committed offset, or whose mirror has another: their outputs say more."""
-    return [
-        entry.partition
-        for entry in committed
-        if (mark := marks[entry.partition].watermark) is None or mark.source != entry.offset
-    ]

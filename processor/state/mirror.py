@@ -9,6 +9,7 @@ the watermark, and one space holds the claim, the last owner's transactional id 
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -144,9 +145,9 @@ class Mirror:
     def write(self, line: Line, writes: Sequence[MirrorWrite]) -> None:
         """Write all partitions, without waiting. Logs failed writes; the next look-up finds those mirrors behind."""
         try:
-            self.send(line, writes, lambda answers: _log_refused(_refused(writes, answers)))
+            self.send(line, writes, lambda answers: _log_refused(writes, answers))
         except RedisError as error:
-            _log_refused({write.partition: str(error) for write in writes})
+            log.warning("mirror.not_written", error=str(error), partitions=sorted(write.partition for write in writes))
 
     def remove(self, partition: int) -> None:
         """Remove a partition's mirror as a whole."""
@@ -179,20 +180,15 @@ class Mirror:
         return MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed")
 
 
-def _refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> dict[int, str]:
-    found = {}
+def _log_refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> None:
+    refused: defaultdict[str, list[int]] = defaultdict(list)
     for write, answer in zip(writes, answers, strict=True):
         if isinstance(answer, redis.RedisError):
-            found[write.partition] = str(classify(answer))
+            refused[str(classify(answer))].append(write.partition)
         elif not answer:
-            found[write.partition] = "another watermark is there"
-    return found
-
-
-def _log_refused(refusals: Mapping[int, str]) -> None:
-    for error in sorted(set(refusals.values())):
-        partitions = sorted(partition for partition, why in refusals.items() if why == error)
-        log.warning("mirror.not_written", error=error, partitions=partitions)
+            refused["another watermark is there"].append(write.partition)
+    for error, partitions in sorted(refused.items()):
+        log.warning("mirror.not_written", error=error, partitions=sorted(partitions))
 
 
 def _watermark(text: bytes | None) -> Watermark | None:
