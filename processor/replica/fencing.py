@@ -54,7 +54,7 @@ class Fence:
             self._unstable_since = now
         elif now - self._unstable_since >= SUSPICION_S:
             self._unstable_since = None
-            self._end({partition for partition in partitions if partition in self._claims}, "unstable offsets")
+            self._end(self._claims.keys() & set(partitions), "unstable offsets")
 
     def offsets_stable(self) -> None:
         """Note that the committed offsets are stable."""
@@ -67,9 +67,8 @@ class Fence:
             return
         self._looked_s = now
         before, self._stuck = self._stuck, self._behind()
-        waiting = {partition for _, partition in self._stuck}
         stuck = {place[1] for place, end in self._stuck.items() if before.get(place) == end}
-        self.forget(waiting)
+        self.forget({partition for _, partition in self._stuck})
         self._end(stuck & self._claims.keys(), "outputs held back")
 
     def _behind(self) -> dict[tuple[str, int], int]:
@@ -83,9 +82,9 @@ class Fence:
 
     def _end(self, partitions: set[int], cause: str) -> None:
         """End the transactions of the partitions' earlier claims, except those of replicas in the group."""
-        claims = {self._claims.pop(partition) for partition in partitions}
-        if not claims:
+        if not partitions:
             return
+        claims = {self._claims.pop(partition) for partition in partitions}
         present = self._cluster.instances(self._settings.group_id)
         if self._settings.instance_id not in present:
             raise RetryError("the group's members are not known yet")

@@ -41,26 +41,15 @@ class Health:
         return self.live() or self._missing
 
 
-class HealthServer:
-    """Serves a `Health` on a port on all interfaces until closed; port 0 serves nothing."""
-
-    def __init__(self, health: Health, port: int) -> None:
-        self._server: ThreadingHTTPServer | None = None
-        if port == 0:
-            return
-        handler = type("Handler", (_Handler,), {"health": health})
-        try:
-            self._server = ThreadingHTTPServer(("", port), handler)
-        except OSError as error:
-            raise UsageError(f"setting http_port: port {port} cannot be served: {error.strerror}") from error
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+def serve(health: Health, port: int) -> ThreadingHTTPServer:
+    """Serve a `Health` on a port on all interfaces until `shutdown`. Raises UsageError for a port that is taken."""
+    try:
+        server = ThreadingHTTPServer(("", port), type("Handler", (_Handler,), {"health": health}))
+    except OSError as error:
+        raise UsageError(f"setting http_port: port {port} cannot be served: {error.strerror}") from error
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    return server
 
 
 class _Handler(BaseHTTPRequestHandler):
