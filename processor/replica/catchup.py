@@ -9,7 +9,6 @@ crashed member's open transaction holds readers back.
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ from processor.kafka.clients import reader
 from processor.kafka.failures import failures, is_end
 from processor.logs import get_logger
 from processor.replica import metrics
-from processor.replica.partitions import Tenure
+from processor.replica.partitions import Partitions, Tenure
 from processor.settings import Settings
 from processor.state.connection import Line
 from processor.state.mirror import Mirror, MirrorWrite
@@ -69,8 +68,9 @@ class _Job:
 class CatchUp:
     """The catch-ups in progress in this replica."""
 
-    def __init__(self, settings: Settings, mirror: Mirror, line: Line) -> None:
+    def __init__(self, settings: Settings, partitions: Partitions, mirror: Mirror, line: Line) -> None:
         self._settings = settings
+        self._partitions = partitions
         self._mirror = mirror
         self._line = line  # its own line: Redis takes one chunk while the next is read
         self._jobs: dict[int, _Job] = {}
@@ -79,32 +79,23 @@ class CatchUp:
         self._reads: dict[int, _Job] = {}  # the jobs that the reader is assigned to
         self.is_waiting = False  # for facts that are still to arrive, or that another's open transaction holds back
 
-    @property
-    def partitions(self) -> set[int]:
-        """The partitions that are catching up."""
-        return set(self._jobs)
-
-    def begin(self, partition: int, tenure: Tenure, mark: Watermark | None, target: Watermark) -> None:
-        """Start to bring a partition's mirror from `mark` (None: it is missing) to `target`, within one tenure."""
+    def begin(self, partition: int, mark: Watermark | None, target: Watermark) -> None:
+        """Start to bring an owed partition's mirror from `mark` (None: it is missing) to `target`, in this tenure."""
         if mark is None:
             self._mirror.remove(partition)
-        self._jobs[partition] = job = _Job(tenure, mark, target)
+        self._jobs[partition] = job = _Job(self._partitions.begin_catch_up(partition), mark, target)
         self._assign()
-        log.info(
-            "mirror.behind",
-            partition=partition,
-            from_facts_offset=job.position,
-            to_facts_offset=target.facts,
-            missing=mark is None,
-        )
+        offsets = {"from_facts_offset": job.position, "to_facts_offset": target.facts}
+        log.info("mirror.behind", partition=partition, **offsets, missing=mark is None)
 
-    def keep(self, tenures: Mapping[int, Tenure | None]) -> None:
-        """Drop the catch-ups of other tenures than these, given by partition."""
-        dropped = [partition for partition, job in self._jobs.items() if tenures.get(partition) is not job.tenure]
+    def tidy(self) -> None:
+        """Drop the catch-ups of earlier tenures, and owe a place to partitions whose catch-up has ended."""
+        dropped = [p for p, job in self._jobs.items() if self._partitions.tenure(p) is not job.tenure]
         for partition in dropped:
             del self._jobs[partition]
         if dropped:
             self._assign()
+        self._partitions.end_catch_ups(self._jobs)
 
     def step(self, wait_s: float) -> dict[int, Watermark]:
         """Read one chunk while Redis takes the one before, send it, and return the partitions that are caught up.
@@ -133,6 +124,7 @@ class CatchUp:
             self._answered()  # finish and log what was sent before anyone reads the mirror's mark
         self._jobs.clear()
         self._assign()
+        self._partitions.end_catch_ups(())
 
     def _answered(self) -> dict[int, Watermark]:
         """Read the answers to the last chunk; end the catch-ups that arrived, or whose mirror another member wrote."""

@@ -122,8 +122,13 @@ class Group:
             log.info("batch.dropped", cause="rebalance", records=len(records))
             return Intake([], generation)
         placed = self._partitions.placed
-        taken = self._cut([record for record in records if record.partition in placed], most, most_bytes)
-        return Intake(taken, generation)
+        records = [record for record in records if record.partition in placed]
+        self._check_first(records)
+        count = fitting(records, most, most_bytes)
+        self.give_back(records[count:])
+        if not self._held and self._is_held_back:
+            self._resume()
+        return Intake(records[:count], generation)
 
     def give_back(self, records: list[Record]) -> None:
         """Take back records of a batch that were not used; they come first in the next one."""
@@ -253,15 +258,6 @@ class Group:
             self._is_fenced = True
             return RetryError(f"{doing}: {error.str()}")
         return classify_consumer(error, doing)
-
-    def _cut(self, records: list[Record], most: int, most_bytes: int) -> list[Record]:
-        """Return what one batch may hold; keep the rest, or resume reading if nothing is left."""
-        self._check_first(records)
-        count = fitting(records, most, most_bytes)
-        self.give_back(records[count:])
-        if not self._held and self._is_held_back:
-            self._resume()
-        return records[:count]
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._changes += 1

@@ -58,17 +58,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer one request."""
         match self.path.partition("?")[0]:
-            case "/livez":
-                self._answer_health(self.health.live())
-            case "/readyz":
-                self._answer_health(self.health.ready())
+            case "/livez" | "/readyz" as path:
+                missing = self.health.live() if path == "/livez" else self.health.ready()
+                self._answer(200 if missing is None else 503, f"{missing or 'ok'}\n".encode())
             case "/metrics":
                 self._answer(200, exposition(), "text/plain; version=0.0.4; charset=utf-8")
             case _:
                 self._answer(404, b"there are /livez, /readyz and /metrics\n")
-
-    def _answer_health(self, missing: str | None) -> None:
-        self._answer(200 if missing is None else 503, f"{missing or 'ok'}\n".encode())
 
     def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
         self.send_response(status)

@@ -7,7 +7,7 @@
     lost           taken away by a rebalance, or lost with the session: it is forgotten
 
 `TRANSITIONS` is all that can happen; anything else is a defect and raises. `Group` notes what happens (assigned, taken
-away, held, resumed, rewound), and so does `Positions` (behind, given up, placed). Nothing here talks to Kafka.
+away, placed, held, resumed, rewound), and so does `CatchUp` (behind, given up). Nothing here talks to Kafka.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -136,9 +136,10 @@ class Partitions:
             if number in self._tenures:
                 self._happens(number, Happening.TAKEN)
 
-    def begin_catch_up(self, number: int) -> None:
-        """Note that a partition's catch-up begins."""
+    def begin_catch_up(self, number: int) -> Tenure:
+        """Note that a partition's catch-up begins; return the tenure that it belongs to."""
         self._happens(number, Happening.BEHIND)
+        return self._tenures[number]
 
     def end_catch_ups(self, remaining: Collection[int]) -> None:
         """Note that only these catch-ups remain; one that is finished was placed before."""

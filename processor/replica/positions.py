@@ -63,7 +63,7 @@ class Positions:
         self._mirror = mirror
         self._found = found
         self._topics = found.topics
-        self._catchup = CatchUp(settings, mirror, Line(found.redis))
+        self._catchup = CatchUp(settings, partitions, mirror, Line(found.redis))
         self._fence = Fence(settings, found.cluster)
         self._claimed: set[int] = set()
         self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # each partition's last logged place
@@ -75,32 +75,28 @@ class Positions:
     def events_wait_s(self) -> float:
         """How long to wait for events: short enough for catch-ups that read, long enough to leave a core idle."""
         usually, unplaced, waiting, reading = _EVENTS_WAIT_S
-        if not self._catchup.partitions:
+        if not self._partitions.catching_up:
             return usually if self._partitions.placed else unplaced
         return waiting if self._catchup.is_waiting else reading
 
     def settle(self) -> None:
         """Place the owed partitions that can be placed now. Returns soon; call it before each batch."""
-        self._keep_catch_ups()
+        self._catchup.tidy()
         owed = sorted(self._partitions.owed - self._partitions.catching_up)
         if owed and time.monotonic() >= self._not_before:
             self._place(owed)
         for partition, watermark in self._catchup.step(0.0 if self._partitions.placed else _CATCH_UP_WAIT_S).items():
             self._put(partition, Placed(watermark, watermark), "caught_up")
-        self._partitions.end_catch_ups(self._catchup.partitions)
+        self._catchup.tidy()
         self._claim()
         self._fence.forget(self._partitions.assigned)
         self._fence.look()
 
     def catch_up(self) -> None:
         """Continue only the catch-ups; a partition that has caught up stays owed until the next `settle`."""
-        self._keep_catch_ups()
+        self._catchup.tidy()
         self._catchup.step(_CATCH_UP_WAIT_S)
-        self._partitions.end_catch_ups(self._catchup.partitions)
-
-    def _keep_catch_ups(self) -> None:
-        """Drop catch-ups of partitions that are not in the same tenure any more."""
-        self._catchup.keep({number: self._partitions.tenure(number) for number in self._partitions.catching_up})
+        self._catchup.tidy()
 
     def _claim(self) -> None:
         """Write this replica's claim on newly placed partitions, before its first batch with them."""
@@ -114,7 +110,6 @@ class Positions:
         """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed again."""
         if catch_ups:
             self._catchup.close()
-            self._partitions.end_catch_ups(())
         self._claimed.clear()
 
     def _place(self, owed: list[int]) -> None:
@@ -195,10 +190,7 @@ class Positions:
             raise StopError(self._moved_back(partition, watermark.source, mark.source))
         else:
             self._check_rebuild(partition, mark, bounds)
-            tenure = self._partitions.tenure(partition)
-            assert tenure is not None, "no callback runs while partitions are placed"
-            self._catchup.begin(partition, tenure, mark, watermark)
-            self._partitions.begin_catch_up(partition)
+            self._catchup.begin(partition, mark, watermark)
 
     def _put(self, partition: int, placed: Placed, mirror: str) -> None:
         self._group.place(partition, placed)

@@ -129,8 +129,7 @@ class Service:
     def process_batch(self) -> None:
         """Process one batch. A step that fails raises, and `run` recovers; only the batch read ahead is remembered."""
         batch, self._ahead = self._ahead or self.read(self._positions.events_wait_s, self._timing), None  # 1, 2
-        timing = self._timing
-        timing.take_over(batch.timing)
+        self._timing = timing = batch.timing
         self._in_hand = len(batch.records)
         if not batch.records:
             self._probe(batch)
