@@ -5,7 +5,7 @@ Every request raises what its failure asks for: RetryError, or StopError if an o
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -100,6 +100,16 @@ class Cluster:
     def starts(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the first offset that each partition still holds."""
         return self._offsets(f"asking where {topic} begins", topic, partitions, _EARLIEST)
+
+    def ranges(self, topic: str, partitions: Collection[int]) -> dict[int, range]:
+        """Return the offsets that each partition holds: from its first one up to (not with) the log end."""
+        starts, ends = self.starts(topic, partitions), self.ends(topic, partitions, committed=False)
+        return {partition: range(start, ends[partition]) for partition, start in starts.items()}
+
+    def held_back(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """Return the last stable offset of each partition where an open transaction holds readers back."""
+        stable, ends = self.ends(topic, partitions), self.ends(topic, partitions, committed=False)
+        return {partition: offset for partition, offset in stable.items() if offset < ends[partition]}
 
     def _offsets(
         self, doing: str, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel = _COMMITTED

@@ -73,12 +73,8 @@ class Fence:
 
     def _behind(self) -> dict[tuple[str, int], int]:
         """Return the committed end of each watched output partition that is below its log end."""
-        behind = {}
-        for topic in (self._settings.facts_topic, self._settings.rejected_topic):
-            stable = self._cluster.ends(topic, self._claims)
-            ends = self._cluster.ends(topic, self._claims, committed=False)
-            behind.update({(topic, p): offset for p, offset in stable.items() if offset < ends[p]})
-        return behind
+        topics = (self._settings.facts_topic, self._settings.rejected_topic)
+        return {(topic, p): end for topic in topics for p, end in self._cluster.held_back(topic, self._claims).items()}
 
     def _end(self, partitions: set[int], cause: str) -> None:
         """End the transactions of the partitions' earlier claims, except those of replicas in the group."""

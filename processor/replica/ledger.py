@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from processor.codec import rejected
 from processor.domain.batch import Output
@@ -17,15 +17,45 @@ from processor.domain.records import Record
 from processor.domain.rejections import Rejection
 from processor.errors import RetryError, StopError
 from processor.kafka.bounded import Call
+from processor.kafka.deliveries import Deliveries
 from processor.kafka.failures import classify
 from processor.kafka.messages import produce_facts
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
-from processor.replica.reports import BatchDeliveries
 from processor.settings import Settings
 from processor.state.watermark import ContactsPosition, Lineage, Watermark, metadata_text
 
 # How long to wait for the call that hangs if a coordinator goes away: at first, and at most if that was too short.
 OFFSETS_TIMEOUT_S: Final = (1.0, TRANSACTION_TIMEOUT_S)
+
+
+class _Reports(Deliveries):
+    """The delivery reports of one batch's facts and rejected records, as far as they were requested."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts_offsets: dict[int, int] = {}  # by partition: the offset of the last fact reported
+        self.too_large: set[tuple[int, int]] = set()  # partition and offset of refused records that can be cut
+        self.refused_by: str | None = None  # the topic that refused a record, for its size, that cannot be cut
+
+    def fact(self, error: KafkaError | None, message: Message) -> None:
+        """Take a fact's report."""
+        offset, partition = message.offset(), message.partition()
+        if error is not None:
+            self.whole(error, message)
+        elif offset is not None and partition is not None and offset >= 0:
+            self.facts_offsets[partition] = offset
+        else:
+            self.failed(KafkaError(KafkaError._BAD_MSG, "a delivery report without an offset"))  # noqa: SLF001
+
+    def whole(self, error: KafkaError | None, message: Message) -> None:
+        """Take the report of a record that cannot be cut."""
+        if error is not None and self.failed(error):
+            self.refused_by = message.topic()
+
+    def large(self, place: tuple[int, int], error: KafkaError | None, _message: Message) -> None:
+        """Take the report of a rejected record that can be cut."""
+        if error is not None and self.failed(error):
+            self.too_large.add(place)
 
 
 class Ledger:
@@ -87,8 +117,8 @@ class Ledger:
         self._has_failed = False
         return after
 
-    def _produce(self, outputs: Sequence[Output]) -> BatchDeliveries:
-        reports, produce = BatchDeliveries(), self._transactions.producer.produce
+    def _produce(self, outputs: Sequence[Output]) -> _Reports:
+        reports, produce = _Reports(), self._transactions.producer.produce
         topic, each = self._settings.facts_topic, self._has_failed
         with reports.producing():
             for output in produce_facts(produce, topic, outputs, reports.fact, each=each):
@@ -96,7 +126,7 @@ class Ledger:
         return reports
 
     def _produce_rejected(
-        self, produce: Callable[..., None], record: Record, rejection: Rejection, reports: BatchDeliveries
+        self, produce: Callable[..., None], record: Record, rejection: Rejection, reports: _Reports
     ) -> None:
         value, key, kept = record.value, record.key, rejected.kept(record)
         own = rejected.written(self._settings.events_topic, record, rejection)
@@ -113,7 +143,7 @@ class Ledger:
             report = partial(reports.large, place)
         produce(self._settings.rejected_topic, value, key, record.partition, headers=[*kept, *own], on_delivery=report)
 
-    def _flush(self, reports: BatchDeliveries, further_call: Callable[[], None]) -> None:
+    def _flush(self, reports: _Reports, further_call: Callable[[], None]) -> None:
         left = reports.await_reports(self._transactions.producer, TRANSACTION_TIMEOUT_S)
         if reports.too_large:
             self._too_large |= reports.too_large
@@ -131,7 +161,7 @@ class Ledger:
 
 
 def _watermarks(
-    reports: BatchDeliveries, before: Mapping[int, Watermark], next_offsets: Mapping[int, int]
+    reports: _Reports, before: Mapping[int, Watermark], next_offsets: Mapping[int, int]
 ) -> dict[int, Watermark]:
     after = {}
     for partition, source in next_offsets.items():

@@ -17,7 +17,6 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
 from confluent_kafka import TopicPartition
 
 from processor.errors import StopError
@@ -42,15 +41,6 @@ _CATCH_UP_WAIT_S: Final = 0.1
 # with a catch-up that waits for facts; with one that reads.
 _EVENTS_WAIT_S: Final = (0.1, 0.02, 0.01, 0.0)
 log = get_logger()
-
-
-class _Bounds(msgspec.Struct, frozen=True):
-    """The ends and starts of the owed partitions: offsets by partition."""
-
-    events_start: Mapping[int, int]
-    events_end: Mapping[int, int]
-    facts_start: Mapping[int, int]
-    facts_end: Mapping[int, int]
 
 
 class Positions:
@@ -128,7 +118,8 @@ class Positions:
         self._is_pending = False
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._fence.offsets_stable()
-        bounds = self._bounds(owed)
+        events = self._found.cluster.ranges(self._settings.events_topic, owed)
+        facts = self._found.cluster.ranges(self._settings.facts_topic, owed)
         # Where the mirror does not have the committed offset, the outputs say how far events were processed.
         mirrored = {partition: mark.watermark.source for partition, mark in marks.items() if mark.watermark}
         unmirrored = [entry.partition for entry in committed if mirrored.get(entry.partition) != entry.offset]
@@ -139,9 +130,9 @@ class Positions:
         for entry in committed:
             partition, mark = entry.partition, marks[entry.partition].watermark
             if entry.offset < 0:
-                self._place_fresh(partition, mark, processed.get(partition), bounds)
+                self._place_fresh(partition, mark, processed.get(partition), events[partition].start)
             else:
-                self._place_committed(entry, mark, bounds)
+                self._place_committed(entry, mark, events[partition], facts[partition])
 
     def _has_moved(self, committed: list[TopicPartition], processed: Mapping[int, int]) -> bool:
         """Compare committed offsets with how far the outputs go; return whether to look again.
@@ -166,7 +157,7 @@ class Positions:
             "rejected_topic"
         )
 
-    def _place_fresh(self, partition: int, mark: Watermark | None, processed: int | None, bounds: _Bounds) -> None:
+    def _place_fresh(self, partition: int, mark: Watermark | None, processed: int | None, start: int) -> None:
         """Start at the earliest record, but only if there never was an output."""
         if mark is not None or processed is not None:
             restore = max(processed or 0, mark.source if mark else 0)
@@ -177,19 +168,24 @@ class Positions:
                 "if the events topic was deleted and recreated, take a new group_id with a new facts_topic and "
                 "rejected_topic instead"
             )
-        self._put(partition, Placed(Watermark(bounds.events_start[partition], 0), None), "none")
+        self._put(partition, Placed(Watermark(start, 0), None), "none")
 
-    def _place_committed(self, entry: TopicPartition, mark: Watermark | None, bounds: _Bounds) -> None:
+    def _place_committed(self, entry: TopicPartition, mark: Watermark | None, events: range, facts: range) -> None:
         partition = entry.partition
         watermark = watermark_of(entry, self._found.lineage)
         self._found.index.require(contacts_of(entry))
-        self._check_bounds(partition, watermark, bounds)
+        self._check_held(partition, watermark, events, facts)
         if mark == watermark:
             self._put(partition, Placed(watermark, watermark), "equal")
         elif mark is not None and (mark.source > watermark.source or mark.facts > watermark.facts):
             raise StopError(self._moved_back(partition, watermark.source, mark.source))
+        elif (mark.facts if mark else 0) < facts.start:
+            raise StopError(
+                f"{self._settings.facts_topic}[{partition}]: facts below offset {facts.start} were deleted, so that "
+                "the orders' state cannot be rebuilt; take a new group_id with a new facts_topic and rejected_topic "
+                "to write all facts again"
+            )
         else:
-            self._check_rebuild(partition, mark, bounds)
             self._catchup.begin(partition, mark, watermark)
 
     def _put(self, partition: int, placed: Placed, mirror: str) -> None:
@@ -206,34 +202,25 @@ class Positions:
             mirror=mirror,
         )
 
-    def _check_bounds(self, partition: int, watermark: Watermark, bounds: _Bounds) -> None:
-        events, facts = self._settings.events_topic, self._settings.facts_topic
-        start, end = bounds.events_start[partition], bounds.events_end[partition]
-        if watermark.source < start:
+    def _check_held(self, partition: int, watermark: Watermark, events: range, facts: range) -> None:
+        """Require that the topics hold the committed offsets."""
+        place, source = f"{self._settings.events_topic}[{partition}]", watermark.source
+        if source < events.start:
             raise StopError(
-                f"{events}[{partition}]: up to {start - watermark.source} events were lost to retention, from offset "
-                f"{watermark.source}, which is committed, to {start}, where the topic begins; to continue without "
-                "them: order-facts state recover --accept-loss"
+                f"{place}: up to {events.start - source} events were lost to retention, from offset {source}, which is "
+                f"committed, to {events.start}, where the topic begins; to continue without them: "
+                "order-facts state recover --accept-loss"
             )
-        if watermark.source > end:
+        if source > events.stop:
             raise StopError(
-                f"{events}[{partition}]: the committed offset {watermark.source} is beyond the topic's end {end}: "
+                f"{place}: the committed offset {source} is beyond the topic's end {events.stop}: "
                 "records were lost on the brokers, or the offsets are another cluster's"
             )
-        if watermark.facts > bounds.facts_end[partition]:
+        if watermark.facts > facts.stop:
             raise StopError(
-                f"{facts}[{partition}]: facts were committed up to offset {watermark.facts}, but the topic ends at "
-                f"{bounds.facts_end[partition]}: facts were lost on the brokers; take a new group_id with a new "
+                f"{self._settings.facts_topic}[{partition}]: facts were committed up to offset {watermark.facts}, but "
+                f"the topic ends at {facts.stop}: facts were lost on the brokers; take a new group_id with a new "
                 "facts_topic and rejected_topic to write all facts again"
-            )
-
-    def _check_rebuild(self, partition: int, mark: Watermark | None, bounds: _Bounds) -> None:
-        start = bounds.facts_start[partition]
-        if (mark.facts if mark else 0) < start:
-            raise StopError(
-                f"{self._settings.facts_topic}[{partition}]: facts below offset {start} were deleted, so that the "
-                "orders' state cannot be rebuilt; take a new group_id with a new facts_topic and rejected_topic to "
-                "write all facts again"
             )
 
     def _check_topics(self) -> None:
@@ -244,12 +231,3 @@ class Positions:
             if was.topic_id != found.topic_id:
                 raise StopError(f"the topic {was.name} was deleted and recreated while this ran: start again")
         self._topics = now
-
-    def _bounds(self, partitions: list[int]) -> _Bounds:
-        events, facts, cluster = self._settings.events_topic, self._settings.facts_topic, self._found.cluster
-        return _Bounds(
-            cluster.starts(events, partitions),
-            cluster.ends(events, partitions, committed=False),
-            cluster.starts(facts, partitions),
-            cluster.ends(facts, partitions, committed=False),
-        )

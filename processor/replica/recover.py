@@ -77,8 +77,7 @@ def _require_quiet(settings: Settings, found: Found) -> None:
         raise StopError(f"replicas run in the group {settings.group_id}: {', '.join(sorted(members))}; stop them first")
     partitions = range(found.topics.events.partitions)
     for topic in (settings.facts_topic, settings.rejected_topic):
-        stable = found.cluster.ends(topic, partitions)
-        if stable != found.cluster.ends(topic, partitions, committed=False):
+        if found.cluster.held_back(topic, partitions):
             raise StopError(f"a transaction on {topic} is still open; try again in half a minute")
 
 
