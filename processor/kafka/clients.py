@@ -1,7 +1,6 @@
-"""Kafka clients as this program uses them.
+"""Kafka clients as this program uses them. Every consumer reads committed records only.
 
-Every consumer reads committed records only. The properties that the guarantee rests on are set here. The setting
-`kafka` cannot change them (`settings.RESERVED_KAFKA_PROPERTIES`).
+The properties that the guarantee rests on come last, so that the setting `kafka` cannot change them.
 """
 
 import re

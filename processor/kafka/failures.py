@@ -45,10 +45,7 @@ ACTIONS: Final[Mapping[int, type[OrderFactsError]]] = {
 
 
 def classify(error: KafkaError, doing: str) -> OrderFactsError:
-    """Return the error whose class is what a client's error asks for (see `ACTIONS` and `processor.errors`).
-
-    `doing` says in the error's line what was tried.
-    """
+    """Return the error whose class is what a client's error asks for; `doing` says in its line what was tried."""
     text = f"{doing}: {error.str()}"
     action = ACTIONS.get(error.code(), ProducerLostError if error.fatal() else RetryError)
     if issubclass(action, StopError):

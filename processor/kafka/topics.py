@@ -23,10 +23,7 @@ class Topics(msgspec.Struct, frozen=True):
 
 
 def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
-    """Return the four topics.
-
-    Raises StopError if one is missing or the partition counts differ, RetryError if no answer comes.
-    """
+    """Return the four topics. Raises StopError if one is missing or the partition counts differ."""
     names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
     found = cluster.topics(names)
     missing = [name for name in names if name not in found]
@@ -46,10 +43,7 @@ def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
 
 
 def check_outputs(settings: Settings, cluster: Cluster) -> int:
-    """Refuse output topics that would lose state or outputs; return how large a produce batch both take uncompressed.
-
-    Raises StopError, or RetryError if no answer comes.
-    """
+    """Return how large a produce batch both output topics take uncompressed. Raises StopError if one is unfit."""
     facts, rejected = cluster.topic_settings(settings.facts_topic), cluster.topic_settings(settings.rejected_topic)
     policy = facts.get("cleanup.policy", "")
     if policy != "compact":

@@ -24,11 +24,7 @@ Classified = Callable[[KafkaError, str], OrderFactsError]
 
 
 class Transactions:
-    """A transactional producer, and its open transaction, if any.
-
-    `make` returns a new producer; it is called when there is none. `classified` returns what a client's error asks
-    for.
-    """
+    """A transactional producer, which `make` returns whenever there is none, and its open transaction, if any."""
 
     def __init__(self, make: Callable[[], Producer], classified: Classified = classify) -> None:
         self._make = make
@@ -105,10 +101,7 @@ class Transactions:
 
 
 def end_transaction(settings: Settings, claim: str) -> None:
-    """End the transaction that a dead replica left open, by taking its transactional id for a moment.
-
-    Raises RetryError or StopError.
-    """
+    """End a dead replica's open transaction by taking its transactional id. Raises RetryError or StopError."""
     producer = made(
         Producer,
         {
@@ -126,8 +119,7 @@ def start_transactions(producer: Producer, doing: str, classified: Classified = 
     """Take the producer's transactional id, which ends a transaction that an earlier owner left open.
 
     The broker needs some milliseconds for that and answers "not now" until then. The client by itself asks again after
-    half a second, but at once if the call is repeated. `doing` says in an error's line what was tried.
-    Raises RetryError or StopError.
+    half a second, but at once if the call is repeated. Raises RetryError or StopError.
     """
     deadline = time.monotonic() + TRANSACTION_TIMEOUT_S
     wait_s, longest_s = _ASK_AGAIN_S

@@ -98,10 +98,7 @@ class CatchUp:
         self._partitions.end_catch_ups(self._jobs)
 
     def step(self, wait_s: float) -> dict[int, Watermark]:
-        """Read one chunk while Redis takes the one before, send it, and return the partitions that are caught up.
-
-        If another member wrote a partition's mirror meanwhile, drop its catch-up: the partition is placed again.
-        """
+        """Read one chunk while Redis takes the one before, send it, and return the partitions that are caught up."""
         self.is_waiting = False
         if not self._jobs:
             return {}

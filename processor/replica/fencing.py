@@ -3,10 +3,9 @@
 A replica that is killed during a batch leaves a transaction open until it times out. Until then either its
 partitions' offsets are unstable, so that the new owner cannot start, or readers of its facts are held back.
 
-So a replica writes its transactional id beside the watermark before its first batch with a partition: the claim. A
-new owner looks at two things: is the committed offset unstable, and are the committed ends of facts and rejected
-records below their log ends? If either is so for half a second, it ends the earlier claim's transaction by taking its
-transactional id for a moment: once for each assignment, never its own, and only if that replica is no longer in the
+So a replica writes its transactional id beside the watermark before its first batch with a partition: the claim. If a
+new owner finds the committed offset unstable, or outputs held back, for half a second, it ends the earlier claim's
+transaction by taking its transactional id for a moment: never its own, and only if that replica is no longer in the
 group.
 """
 
@@ -80,10 +79,10 @@ class Fence:
         """End the transactions of the partitions' earlier claims, except those of replicas in the group."""
         if not partitions:
             return
-        claims = {self._claims.pop(partition) for partition in partitions}
         present = self._cluster.instances(self._settings.group_id)
         if self._settings.instance_id not in present:
             raise RetryError("the group's members are not known yet")
+        claims = {self._claims.pop(partition) for partition in partitions}
         alive = {transactional_id(self._settings.group_id, instance) for instance in present}
         for claim in sorted(claims - alive):
             end_transaction(self._settings, claim)

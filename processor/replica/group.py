@@ -102,7 +102,7 @@ class Group:
         """Wait for a first record, then take what is already there: up to `most` records and about `most_bytes`.
 
         Records that were given back, or exceeded the bytes, come first; nothing else is read until they are used up.
-        Returns no records if a rebalance came between. Raises what a consumer's error asks for.
+        Returns no records if a rebalance came between.
         """
         changes = self._changes
         with failures(f"reading {self._topic}", self._failed):
@@ -148,10 +148,7 @@ class Group:
         self.rewind(records)
 
     def committed(self, partitions: Collection[int], wait_s: float) -> list[TopicPartition] | None:
-        """Return the committed offsets; None if they are not stable within `wait_s`.
-
-        They are unstable while a predecessor's transaction is open. Raises RetryError if the coordinator fails.
-        """
+        """Return the committed offsets; None if they are not stable within `wait_s`: a transaction is open."""
         try:
             found = self._consumer.committed(self._entries(partitions), timeout=wait_s)
         except KafkaException as error:
@@ -179,9 +176,8 @@ class Group:
     def ends(self) -> dict[int, int]:
         """Return the next offset of each partition that was read to its end, if that is beyond its watermark.
 
-        Only the current batch may have records below it; a partition with held records is left out. This offset is
-        committed too: a committed offset that points at a transaction's marker looks like loss once retention removes
-        the marker.
+        A partition with held records is left out. These offsets are committed too: one that points at a transaction's
+        marker looks like loss once retention removes the marker.
         """
         held = {record.partition for record in self._held}
         return {number: end for number, end in self._partitions.ends().items() if number not in held}

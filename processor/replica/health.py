@@ -1,7 +1,6 @@
 """Health over HTTP: a thread of its own answers `/livez`, `/readyz` and `/metrics`.
 
-The service writes what it does into a `Health`; this module only shows it. An answer is one line: `ok`, or with
-status 503 what is missing.
+An answer about health is one line: `ok`, or with status 503 what is missing.
 """
 
 import threading

@@ -1,8 +1,7 @@
 """Step 5: commits one batch in one Kafka transaction. Facts, rejected records and offsets become visible together.
 
 The offsets are committed with the consumer group's metadata (KIP-447), so that a member that lost its partitions is
-refused. Each offset's metadata holds where the partition's facts end; both together are the watermark. Nothing is
-retried here. A failure raises the error whose class says what to do (see `processor.errors`).
+refused. Each offset's metadata holds where the partition's facts end; both together are the watermark.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ OFFSETS_TIMEOUT_S: Final = (1.0, TRANSACTION_TIMEOUT_S)
 
 
 class _Reports(Deliveries):
-    """The delivery reports of one batch's facts and rejected records, as far as they were requested."""
+    """The delivery reports of one batch, as far as they were requested."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -66,15 +66,12 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What step 3 found: the mirror's watermarks, the known orders, the contacts by identifier.
-
-    `index` is how far the contact index was.
-    """
+    """What step 3 found: the mirror's watermarks, the known orders, the contacts by identifier."""
 
     marks: dict[int, Watermark | None]
     orders: dict[OrderKey, Order]
     contacts: dict[Identifier, str]
-    index: ContactsPosition
+    index: ContactsPosition  # how far the contact index was
 
 
 class Service:
@@ -162,10 +159,7 @@ class Service:
         return read(records, self._codec.read_event, self._rules)
 
     def look_up(self, parsed: list[Parsed]) -> Known:
-        """Step 3, in one round trip: everything is sent before the first answer is read.
-
-        One atomic command reads each partition, and each index shard.
-        """
+        """Step 3, in one round trip: one atomic command reads each partition, and each index shard."""
         wanted = needs(parsed)
         order_ids: dict[int, list[str]] = {partition: [] for partition in self._group.ends()}
         order_ids |= {partition: list(names) for partition, names in wanted.order_ids.items()}
@@ -192,10 +186,7 @@ class Service:
     def commit(
         self, batch: Batch, folded: Folded, known: Known, beside: Callable[[], None] | None = None
     ) -> dict[int, Watermark]:
-        """Step 5. On return the batch is committed, and nothing of it will be done again.
-
-        `beside` runs while the brokers work: its time counts for the next batch, not for this commit.
-        """
+        """Step 5. On return the batch is committed. `beside` runs meanwhile; its time counts for the next batch."""
         next_offsets = folded.next_offsets | {
             partition: max(end, folded.next_offsets.get(partition, 0)) for partition, end in self._group.ends().items()
         }
@@ -205,10 +196,7 @@ class Service:
         return after
 
     def mirror(self, folded: Folded, known: Known, watermarks: dict[int, Watermark]) -> None:
-        """Step 6. Sends and does not wait: the next step 3 reads the answers.
-
-        Nothing is retried: if a write fails, that step 3 follows on the same connection and finds the mirror behind.
-        """
+        """Step 6. Sends and does not wait: the next step 3, on the same connection, sees whether it was written."""
         writes = [
             MirrorWrite(
                 partition,

@@ -1,8 +1,4 @@
-"""Checks what must hold before the first record is read; each refusal is one clear line.
-
-`run` and the command `check` both begin with `check`: services answer, topics fit together, Redis does not evict, the
-contact index has a secret.
-"""
+"""Checks what must hold before the first record is read; each refusal is one clear line."""
 
 import time
 from typing import Final

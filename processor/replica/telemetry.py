@@ -1,8 +1,4 @@
-"""What operators see of a replica: log lines, metrics and health.
-
-Nothing here changes what the service does. It writes one line and one set of metrics for each committed batch, and one
-line of totals every ten seconds. It says what the replica waits for, from the first failure until a turn succeeds.
-"""
+"""What operators see of a replica: log lines, metrics and health. Nothing here changes what the service does."""
 
 import resource
 import sys

@@ -36,10 +36,7 @@ def connect(settings: Settings) -> Client:
 
 
 def wait(client: Client, settings: Settings) -> None:
-    """Return once the server answers and has the right eviction policy.
-
-    Raises UnreachableError after startup_timeout_s, StopError for a wrong password or eviction policy.
-    """
+    """Return once the server answers. Raises UnreachableError after startup_timeout_s, StopError as `check_policy`."""
     deadline = time.monotonic() + settings.startup_timeout_s
     while True:
         try:
@@ -56,7 +53,7 @@ def wait(client: Client, settings: Settings) -> None:
 
 
 def check_policy(client: Client) -> None:
-    """Connect, so that `_on_connect` checks the server. Raises StopError, or RedisError without an answer."""
+    """Connect, which checks the server. Raises StopError for a wrong password or policy, RedisError if it is away."""
     with failures():
         client.ping()
 

@@ -26,10 +26,9 @@ class LastOutput(msgspec.Struct, frozen=True):
 
 
 def last_outputs(settings: Settings, cluster: Cluster, partitions: Collection[int]) -> dict[int, LastOutput]:
-    """Return the output with the highest source offset of each partition that has any.
+    """Return the output with the highest source offset of each partition that has any: a last fact or rejected record.
 
-    A partition's outputs are written in the order of their sources, so this is the last fact or the last rejected
-    record. Reads committed records only. Raises StopError for a record that is not a valid fact.
+    A partition's outputs are written in the order of their sources. Raises StopError for a fact that is not valid.
     """
     kinds = ((settings.facts_topic, _of_fact), (settings.rejected_topic, _of_rejected))
     outputs: dict[int, LastOutput] = {}
