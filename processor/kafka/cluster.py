@@ -24,7 +24,6 @@ _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _COMMITTED: Final = IsolationLevel.READ_COMMITTED
 _REQUEST_S: Final = 3.0  # how long a dead broker may be asked; by then the client may know that it is dead
 _REFRESH_S: Final = 1.0
-_CLIENT_PREFIX: Final = f"{SERVICE}-"
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -83,7 +82,7 @@ class Cluster:
         with self.asking(f"describing the group {group_id}"), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             groups: Any = self.admin.list_groups(group_id, timeout=_REQUEST_S)
-        return {member.client_id.removeprefix(_CLIENT_PREFIX) for group in groups for member in group.members}
+        return {member.client_id.removeprefix(f"{SERVICE}-") for group in groups for member in group.members}
 
     def topic_settings(self, name: str) -> dict[str, str]:
         """Return a topic's settings in force."""

@@ -1,10 +1,9 @@
 """Catch-up: brings a partition's mirror up to the committed watermark, from the facts.
 
-The facts topic is the changelog of the state: the latest fact of an order is the order. A catch-up reads the
-partition's committed facts in chunks between the service's batches, while other partitions continue. It sends each
-chunk to Redis while it reads the next. A chunk moves only the mirror's facts offset, and the last one sets the whole
-watermark, so an interrupted catch-up continues where it was. If the target is beyond the readable end, it waits: a
-crashed member's open transaction holds readers back.
+A catch-up reads the partition's committed facts in chunks between the service's batches, and sends each chunk to Redis
+while it reads the next. A chunk moves only the mirror's facts offset, and the last one sets the whole watermark, so an
+interrupted catch-up continues where it was. If the target is beyond the readable end, it waits: a crashed member's open
+transaction holds readers back.
 """
 
 import time
@@ -99,7 +98,7 @@ class CatchUp:
 
     def step(self, wait_s: float) -> dict[int, Watermark]:
         """Read one chunk while Redis takes the one before, send it, and return the partitions that are caught up."""
-        self.is_waiting = False
+        self.tidy()
         if not self._jobs:
             return {}
         values = self._read(wait_s)

@@ -33,14 +33,13 @@ class Fence:
         self._own = transactional_id(settings.group_id, settings.instance_id)
         self._claims: dict[int, str] = {}
         self._unstable_since: float | None = None
-        self._stuck: dict[tuple[str, int], int] = {}
+        self._stuck: dict[tuple[str, int], int] = {}  # the committed end of each output partition held back
         self._looked_s = 0.0
 
     def watch(self, claims: Mapping[int, str | None]) -> None:
         """Note earlier owners' claims, by partition; own and unclaimed partitions need no watching."""
-        for partition, claim in claims.items():
-            if claim is not None and claim != self._own:
-                self._claims.setdefault(partition, claim)
+        others = {partition: claim for partition, claim in claims.items() if claim is not None and claim != self._own}
+        self._claims = others | self._claims
 
     def forget(self, kept: Collection[int]) -> None:
         """Watch only these partitions from now on."""
@@ -65,15 +64,12 @@ class Fence:
         if not self._claims or now - self._looked_s < SUSPICION_S:
             return
         self._looked_s = now
-        before, self._stuck = self._stuck, self._behind()
+        before, self._stuck = self._stuck, {}
+        for topic in (self._settings.facts_topic, self._settings.rejected_topic):
+            self._stuck |= {(topic, p): end for p, end in self._cluster.held_back(topic, self._claims).items()}
         stuck = {place[1] for place, end in self._stuck.items() if before.get(place) == end}
         self.forget({partition for _, partition in self._stuck})
         self._end(stuck & self._claims.keys(), "outputs held back")
-
-    def _behind(self) -> dict[tuple[str, int], int]:
-        """Return the committed end of each watched output partition that is below its log end."""
-        topics = (self._settings.facts_topic, self._settings.rejected_topic)
-        return {(topic, p): end for topic in topics for p, end in self._cluster.held_back(topic, self._claims).items()}
 
     def _end(self, partitions: set[int], cause: str) -> None:
         """End the transactions of the partitions' earlier claims, except those of replicas in the group."""

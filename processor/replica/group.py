@@ -72,10 +72,9 @@ class Group:
         if not self._is_fenced:
             return
         name = self._settings.instance_id
-        is_taken = name in cluster.instances(self._settings.group_id)
-        if is_taken and self._taken_for_s() > 2 * session_timeout_s(self._settings):
-            raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
-        if is_taken:
+        if name in cluster.instances(self._settings.group_id):
+            if self._taken_for_s() > 2 * session_timeout_s(self._settings):
+                raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
             raise RetryError(f"fenced as {name}: waiting to see whether another process runs with this instance_id")
         with suppress(KafkaException, RuntimeError):  # it is unusable, whatever it reports
             self._consumer.close()
@@ -87,10 +86,7 @@ class Group:
         self.join()
 
     def _taken_for_s(self) -> float:
-        """Return for how long the group has had a member of this name, since the last break in asking for it.
-
-        A coordinator that starts gives every member another session, and so a ghost too.
-        """
+        """Return for how long the group has had this name without a break: after one a ghost has another session."""
         now = time.monotonic()
         since, last = self._taken_s or (now, now)
         if now - last > _BREAK_S:

@@ -9,8 +9,7 @@ offset second, so that in a healthy deployment the mirror is never the newer of 
     W                  older or missing   catch up from the facts, then continue
     W                  newer              stop: offsets were moved back, restored or lost
 
-Any other contradiction is a StopError whose line says what to do: records lost to retention, recreated topics,
-partition counts that differ, offsets beyond an end.
+Any other contradiction is a StopError whose line says what to do.
 """
 
 import time
@@ -37,9 +36,6 @@ from processor.state.watermark import Watermark, contacts_of, watermark_of
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # first, and at most: a distant coordinator needs longer
 _PACE_S: Final = 0.3
 _CATCH_UP_WAIT_S: Final = 0.1
-# How long to wait for events: usually; with nothing placed (a poll that assigns partitions lasts its whole timeout);
-# with a catch-up that waits for facts; with one that reads.
-_EVENTS_WAIT_S: Final = (0.1, 0.02, 0.01, 0.0)
 log = get_logger()
 
 
@@ -59,19 +55,16 @@ class Positions:
         self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # each partition's last logged place
         self._not_before = 0.0
         self._wait_s = _COMMITTED_WAIT_S[0]
-        self._is_pending = False  # a predecessor's transaction delays the committed offsets
 
     @property
     def events_wait_s(self) -> float:
         """How long to wait for events: short enough for catch-ups that read, long enough to leave a core idle."""
-        usually, unplaced, waiting, reading = _EVENTS_WAIT_S
-        if not self._partitions.catching_up:
-            return usually if self._partitions.placed else unplaced
-        return waiting if self._catchup.is_waiting else reading
+        if self._partitions.catching_up:
+            return 0.01 if self._catchup.is_waiting else 0.0
+        return 0.1 if self._partitions.placed else 0.02  # a poll that assigns partitions lasts its whole timeout
 
     def settle(self) -> None:
         """Place the owed partitions that can be placed now. Returns soon; call it before each batch."""
-        self._catchup.tidy()
         owed = sorted(self._partitions.owed - self._partitions.catching_up)
         if owed and time.monotonic() >= self._not_before:
             self._place(owed)
@@ -84,7 +77,6 @@ class Positions:
 
     def catch_up(self) -> None:
         """Continue only the catch-ups; a partition that has caught up stays owed until the next `settle`."""
-        self._catchup.tidy()
         self._catchup.step(_CATCH_UP_WAIT_S)
         self._catchup.tidy()
 
@@ -107,15 +99,13 @@ class Positions:
         marks = self._mirror.marks(owed)
         self._fence.watch({partition: mark.claim for partition, mark in marks.items()})
         committed = self._group.committed(owed, self._wait_s)
-        if committed is None:  # wait, while other partitions continue
+        if committed is None:  # a predecessor's transaction is pending: wait, while other partitions continue
+            if self._wait_s == _COMMITTED_WAIT_S[0]:
+                log.info("partition.pending", partitions=owed)
             self._not_before = time.monotonic() + _PACE_S
             self._wait_s = min(self._wait_s * 2, _COMMITTED_WAIT_S[1])
-            if not self._is_pending:
-                log.info("partition.pending", partitions=owed)
-            self._is_pending = True
             self._fence.offsets_unstable(owed)
             return
-        self._is_pending = False
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._fence.offsets_stable()
         events = self._found.cluster.ranges(self._settings.events_topic, owed)
@@ -135,11 +125,7 @@ class Positions:
                 self._place_committed(entry, mark, events[partition], facts[partition])
 
     def _has_moved(self, committed: list[TopicPartition], processed: Mapping[int, int]) -> bool:
-        """Compare committed offsets with how far the outputs go; return whether to look again.
-
-        Outputs beyond a committed offset may be a later owner's: asking again then shows its commit. Raises StopError
-        if it does not.
-        """
+        """Return whether outputs go beyond a committed offset, as a later owner's do. Raises StopError if not its."""
         below = [entry for entry in committed if 0 <= entry.offset < processed.get(entry.partition, 0)]
         if not below:
             return False

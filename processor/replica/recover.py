@@ -1,8 +1,7 @@
 """`state recover`: sets the group's offsets to where the outputs and the mirror say that events were processed.
 
 For a group whose offsets were lost, moved back, or written by another tool. It processes nothing and writes no output.
-The group must have no members, and no transaction may be open. A partition's outputs are in the order of their source
-offsets, so the last one of each topic is the highest.
+The group must have no members, and no transaction may be open.
 """
 
 from collections.abc import Iterator

@@ -7,9 +7,8 @@
     5 commit   facts, rejected records and source offsets in one Kafka transaction
     6 mirror   the changed orders and the new watermark to Redis, one atomic step a partition, not waited for
 
-Kafka is the ledger, Redis a mirror with a watermark. A failure in 1 to 5 aborts the transaction, forgets everything
-and starts over from the committed offsets. A failure in 6 leaves the mirror behind: the next step 3 finds that, and a
-catch-up from the facts follows. See processor/README.md.
+A failure in 1 to 5 aborts the transaction, forgets everything and starts over from the committed offsets. A failure in
+6 leaves the mirror behind: the next step 3 finds that, and a catch-up from the facts follows.
 """
 
 import random

@@ -115,10 +115,7 @@ class Line:
         self._due.append((len(commands), take))
 
     def answers(self) -> list[Any]:
-        """Read all answers that are due, and return those to commands that were sent without `take`.
-
-        Raises what a failed connection, or an error among the answers to return, asks for.
-        """
+        """Read all due answers; return those to commands sent without `take`. Raises what an error among them asks."""
         found: list[Any] = []
         self._commands.clear()  # left over from a look-up that failed before it was sent
         due, self._due = self._due, []

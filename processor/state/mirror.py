@@ -67,7 +67,7 @@ class Mirror:
     """Reads and writes the mirror of one deployment."""
 
     def __init__(self, client: Client, lineage: Lineage, codec: Codec) -> None:
-        self._client = client
+        self._client: Any = client
         parts = (lineage.cluster_id, lineage.group_id, lineage.events_topic_id, lineage.facts_topic_id)
         digest = hashlib.blake2b(_FORMAT + codec.fact_header, digest_size=8)  # packed items have that schema
         for part in parts:
@@ -106,8 +106,7 @@ class Mirror:
     ) -> tuple[dict[int, Watermark | None], dict[tuple[int, str], Order]]:
         """Return the watermarks and the known orders from the replies to `add_lookups`.
 
-        If a value cannot be read, the partition's whole hash is removed, to be rebuilt from the facts. Raises
-        MirrorMovedError then.
+        Raises MirrorMovedError if a value cannot be read: its partition's hash is removed, and rebuilt from the facts.
         """
         watermarks: dict[int, Watermark | None] = {}
         orders: dict[tuple[int, str], Order] = {}
@@ -120,18 +119,16 @@ class Mirror:
 
     def look(self, partition: int, names: Sequence[bytes]) -> tuple[Watermark | None, list[bytes | None]]:
         """Return a partition's watermark and, as of it, the named orders' states; None for each that is missing."""
-        asked: Any = self._client
         with failures():
-            mark, *states = asked.hmget(self.key(partition), [_WATERMARK, *names])
+            mark, *states = self._client.hmget(self.key(partition), [_WATERMARK, *names])
         return _watermark(mark), states
 
     def names(self, partition: int, count: int) -> Iterator[list[bytes]]:
         """Yield the order ids in a partition's mirror, about `count` at a time; some may come twice."""
-        asked: Any = self._client
         cursor = -1
         while cursor != 0:
             with failures():
-                cursor, found = asked.hscan(self.key(partition), max(cursor, 0), count=count)
+                cursor, found = self._client.hscan(self.key(partition), max(cursor, 0), count=count)
             yield [name for name in found if name not in {_WATERMARK, _CLAIM}]
 
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
