@@ -66,11 +66,10 @@ class Cluster:
             for name, future in self.admin.describe_topics(TopicCollection(asked), request_timeout=_REQUEST_S).items():
                 try:
                     topic = future.result()
+                    found[name] = Topic(name, str(topic.topic_id), len(topic.partitions))
                 except KafkaException as error:
-                    if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                        continue
-                    raise
-                found[name] = Topic(name, str(topic.topic_id), len(topic.partitions))
+                    if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        raise
         return found
 
     def instances(self, group_id: str) -> set[str]:

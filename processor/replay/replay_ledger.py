@@ -152,8 +152,6 @@ class ReplayLedger:
                     f"the topic {self._settings.events_topic} refuses the record of {self._topic.name}"
                     f"[{refused[0].partition}] at offset {refused[0].offset} for its size; raise its max.message.bytes"
                 )
-            if deliveries.reason is not None:
-                raise _failure(deliveries.reason, "replaying")
             deliveries.require_open(lambda: self._send_offsets(swept))
             if left:
                 raise RetryError(f"Kafka did not take {left} records within {TRANSACTION_TIMEOUT_S:g} s")

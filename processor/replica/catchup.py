@@ -11,6 +11,7 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from processor.codec.schemas import FRAMING
@@ -31,16 +32,16 @@ _PROGRESS_S: Final = 2.0
 log = get_logger()
 
 
-class _Job:
+class _Job(msgspec.Struct, eq=False):
     """One partition's catch-up to `target`; the mirror holds `mark` once everything sent is written."""
 
-    def __init__(self, tenure: Tenure, mark: Watermark | None, target: Watermark) -> None:
-        self.tenure = tenure
-        self.mark = mark
-        self.target = target
-        self.position = mark.facts if mark else 0
-        self.started = self.logged = time.monotonic()
-        self.facts_read = 0
+    tenure: Tenure
+    mark: Watermark | None
+    target: Watermark
+    position: int  # of the next fact
+    facts_read: int = 0
+    started: float = msgspec.field(default_factory=time.monotonic)
+    logged: float = msgspec.field(default_factory=time.monotonic)
 
     @property
     def done(self) -> bool:
@@ -82,9 +83,10 @@ class CatchUp:
         """Start to bring an owed partition's mirror from `mark` (None: it is missing) to `target`, in this tenure."""
         if mark is None:
             self._mirror.remove(partition)
-        self._jobs[partition] = job = _Job(self._partitions.begin_catch_up(partition), mark, target)
+        tenure, position = self._partitions.begin_catch_up(partition), mark.facts if mark else 0
+        self._jobs[partition] = _Job(tenure, mark, target, position)
         self._assign()
-        offsets = {"from_facts_offset": job.position, "to_facts_offset": target.facts}
+        offsets = {"from_facts_offset": position, "to_facts_offset": target.facts}
         log.info("mirror.behind", partition=partition, **offsets, missing=mark is None)
 
     def tidy(self) -> None:

@@ -148,10 +148,9 @@ class Group:
         try:
             found = self._consumer.committed(self._entries(partitions), timeout=wait_s)
         except KafkaException as error:
-            failure: KafkaError = error.args[0]
-            if failure.code() in _UNSTABLE:
+            if error.args[0].code() in _UNSTABLE:
                 return None
-            raise self._failed(failure, "fetching committed offsets") from error
+            raise self._failed(error.args[0], "fetching committed offsets") from error
         for entry in found:
             if entry.error is not None:
                 raise self._failed(entry.error, "fetching committed offsets")

@@ -17,7 +17,6 @@ from processor.domain.rejections import Rejection
 from processor.errors import RetryError, StopError
 from processor.kafka.bounded import Call
 from processor.kafka.deliveries import Deliveries
-from processor.kafka.failures import classify
 from processor.kafka.messages import produce_facts
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.settings import Settings
@@ -152,8 +151,6 @@ class Ledger:
                 f"the topic {reports.refused_by} refuses an output for its size: its max.message.bytes was lowered "
                 "while this ran; raise it again (the next start says how far)"
             )
-        if reports.reason is not None:
-            raise classify(reports.reason, "writing a batch")
         reports.require_open(further_call)
         if left:
             raise RetryError(f"Kafka did not take {left} records of a batch within {TRANSACTION_TIMEOUT_S:g} s")

@@ -71,7 +71,11 @@ class Positions:
         for partition, watermark in self._catchup.step(0.0 if self._partitions.placed else _CATCH_UP_WAIT_S).items():
             self._put(partition, Placed(watermark, watermark), "caught_up")
         self._catchup.tidy()
-        self._claim()
+        self._claimed &= self._partitions.assigned
+        new = self._partitions.placed.keys() - self._claimed
+        if new:  # claim them before the first batch with them
+            self._mirror.claim(new, transactional_id(self._settings.group_id, self._settings.instance_id))
+            self._claimed |= new
         self._fence.forget(self._partitions.assigned)
         self._fence.look()
 
@@ -79,14 +83,6 @@ class Positions:
         """Continue only the catch-ups; a partition that has caught up stays owed until the next `settle`."""
         self._catchup.step(_CATCH_UP_WAIT_S)
         self._catchup.tidy()
-
-    def _claim(self) -> None:
-        """Write this replica's claim on newly placed partitions, before its first batch with them."""
-        self._claimed &= self._partitions.assigned
-        new = self._partitions.placed.keys() - self._claimed
-        if new:
-            self._mirror.claim(new, transactional_id(self._settings.group_id, self._settings.instance_id))
-            self._claimed |= new
 
     def drop(self, *, catch_ups: bool = True) -> None:
         """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed again."""

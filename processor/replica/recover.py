@@ -92,8 +92,7 @@ def _committed(settings: Settings, found: Found) -> dict[int, Watermark]:
 
 
 def _set(settings: Settings, found: Found, partition: int, watermark: Watermark) -> None:
-    metadata = metadata_text(watermark, found.lineage)
-    entry = TopicPartition(settings.events_topic, partition, watermark.source, metadata)
+    entry = TopicPartition(settings.events_topic, partition, watermark.source, metadata_text(watermark, found.lineage))
     asked = ConsumerGroupTopicPartitions(settings.group_id, [entry])
     with found.cluster.asking("setting offsets"):
         (future,) = found.cluster.admin.alter_consumer_group_offsets([asked]).values()

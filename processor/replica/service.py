@@ -237,15 +237,14 @@ class Service:
             self._transactions.forget()
             log.warning("producer.replaced", error=str(error))
         recovery = "producer_lost" if isinstance(error, ProducerLostError) else "retry"
-        self._telemetry.aborted(recovery, str(error), step, self._in_hand)
+        why, text = error.waiting_for, str(error)
+        self._telemetry.aborted(recovery, text, step, self._in_hand)
         self._forget(catch_ups=not isinstance(error, IndexNotReadyError))
-        attempt = self._telemetry.waiting(error.waiting_for, str(error))
+        attempt = self._telemetry.waiting(why, text)
         least, most = BACKOFF_S
         backoff_s = min(most, least * 2 ** min(attempt, 10)) * random.uniform(0.5, 1)  # noqa: S311
         backoff_ms = round(backoff_s * 1000)
-        log.warning(
-            "service.waiting", waiting_for=error.waiting_for, error=str(error), attempt=attempt, backoff_ms=backoff_ms
-        )
+        log.warning("service.waiting", waiting_for=why, error=text, attempt=attempt, backoff_ms=backoff_ms)
         self._stay(time.monotonic() + backoff_s, stop)
 
     def _forget(self, *, catch_ups: bool = True) -> None:
