@@ -127,9 +127,8 @@ class CatchUp:
     def _answered(self) -> dict[int, Watermark]:
         """Read the answers to the last chunk; end the catch-ups that arrived, or whose mirror another member wrote."""
         sent, self._unanswered = self._unanswered, []
-        answers = self._line.answers()
         arrived = {}
-        for (job, write), is_written in zip(sent, answers, strict=True):
+        for (job, write), is_written in zip(sent, self._line.answers(), strict=True):
             if self._jobs.get(write.partition) is not job:
                 continue  # dropped meanwhile
             is_over = write.watermark == job.target

@@ -118,8 +118,7 @@ class Partitions:
 
     def state(self, number: int) -> State:
         """Return a partition's state."""
-        tenure = self._tenures.get(number)
-        return State.LOST if tenure is None else tenure.state
+        return self._tenures[number].state if number in self._tenures else State.LOST
 
     def tenure(self, number: int) -> Tenure | None:
         """Return a partition's present assignment, None if it is lost."""
