@@ -156,7 +156,7 @@ class Positions:
         partition = entry.partition
         watermark = watermark_of(entry, self._found.lineage)
         self._found.index.require(contacts_of(entry))
-        self._check_held(partition, watermark, events, facts)
+        self._check_offsets(partition, watermark, events, facts)
         if mark == watermark:
             self._put(partition, Placed(watermark, watermark), "equal")
         elif mark is not None and (mark.source > watermark.source or mark.facts > watermark.facts):
@@ -184,7 +184,7 @@ class Positions:
             mirror=mirror,
         )
 
-    def _check_held(self, partition: int, watermark: Watermark, events: range, facts: range) -> None:
+    def _check_offsets(self, partition: int, watermark: Watermark, events: range, facts: range) -> None:
         """Require that the topics hold the committed offsets."""
         place, source = f"{self._settings.events_topic}[{partition}]", watermark.source
         if source < events.start:
