@@ -18,7 +18,6 @@ from processor.audit.reading import Advance, Reading
 from processor.codec.avro import codec
 from processor.errors import StopError
 from processor.kafka.cluster import Cluster
-from processor.kafka.failures import failures
 from processor.kafka.topics import describe_topics
 from processor.settings import Settings
 from processor.settings.rules import rules_of
@@ -68,11 +67,10 @@ class Audit:
         self._ends = {
             settings.events_topic: {partition: cut.source for partition, cut in self._cuts.items() if cut is not None}
         }
-        with failures("asking for the topics' ends"):
-            # Take the log ends after the cut: everything that committed transactions wrote is below them.
-            for topic in (settings.facts_topic, settings.rejected_topic):
-                self._ends[topic] = self._cluster.ends(topic, self._partitions, committed=False)
-            lag_ms = int(self._cluster.topic_settings(settings.facts_topic).get("min.compaction.lag.ms", 0))
+        # Take the log ends after the cut: everything that committed transactions wrote is below them.
+        for topic in (settings.facts_topic, settings.rejected_topic):
+            self._ends[topic] = self._cluster.ends(topic, self._partitions, committed=False)
+        lag_ms = int(self._cluster.topic_settings(settings.facts_topic).get("min.compaction.lag.ms", 0))
         now_ms = int(time.time() * 1000)
         self._standards = Standards(settings, rules_of(settings), now_ms, now_ms - lag_ms + _CLOCKS_MS)
 
@@ -80,10 +78,9 @@ class Audit:
     def offsets(self) -> int:
         """How many offsets there are to read: about the number of records."""
         count = 0
-        with failures("asking where the topics begin"):
-            for topic, ends in self._ends.items():
-                starts = self._cluster.starts(topic, ends)
-                count += sum(max(0, end - starts[partition]) for partition, end in ends.items())
+        for topic, ends in self._ends.items():
+            starts = self._cluster.starts(topic, ends)
+            count += sum(max(0, end - starts[partition]) for partition, end in ends.items())
         return count
 
     def run(self, advance: Advance) -> tuple[list[Audited], Findings]:
@@ -111,8 +108,7 @@ class Audit:
             return Audited(partition, None, Tally(), "empty")
         settings = self._settings
         topics = (settings.events_topic, settings.facts_topic, settings.rejected_topic)
-        with failures("asking where the topics begin"):
-            starts = [self._cluster.starts(topic, [partition])[partition] for topic in topics]
+        starts = [self._cluster.starts(topic, [partition])[partition] for topic in topics]
         window = Window(partition, cut, *starts)
         records = (
             self._reading.records(topic, partition, start, self._ends[topic][partition])

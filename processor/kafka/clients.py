@@ -1,27 +1,19 @@
-"""Kafka clients as this program uses them.
+"""Kafka clients as this program uses them. Every consumer reads committed records only.
 
-Every consumer reads committed records only. The properties that the guarantee rests on are set here. The setting
-`kafka` cannot change them (`settings.RESERVED_KAFKA_PROPERTIES`).
+The properties that the guarantee rests on come last, so that the setting `kafka` cannot change them.
 """
 
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from confluent_kafka import (
-    Consumer,
-    KafkaException,
-    Producer,
-)
+from confluent_kafka import Consumer, KafkaException, Producer
 
 from processor import __version__
-from processor.errors import (
-    UsageError,
-)
+from processor.errors import UsageError
 from processor.logs import SERVICE, kafka_client_logger
 from processor.settings import Settings
 
-FETCH_PAUSE_MS: Final = 20  # after the queue was full; by default a second, though it is empty long before
 SESSION_TIMEOUT_MS: Final = 6_000  # the least that a broker accepts by default: how fast a crash is noticed
 TRANSACTION_TIMEOUT_MS: Final = 10_000  # how long a crashed replica can hold readers back
 REQUEST_TIMEOUT_S: Final = 10.0
@@ -52,23 +44,50 @@ def client_properties(settings: Settings) -> dict[str, Any]:
     }
 
 
-def reader(settings: Settings, **properties: Any) -> Consumer:
-    """Return a consumer outside any group, for explicitly assigned partitions; it reports each partition's end."""
+def _consumer(settings: Settings, tuned: dict[str, Any], fixed: dict[str, Any]) -> Consumer:
+    """Return a consumer. The setting `kafka` can change what is `tuned`, and nothing that is `fixed`."""
     return new_client(
         Consumer,
         {
             "fetch.wait.max.ms": 50,
-            "fetch.queue.backoff.ms": FETCH_PAUSE_MS,
+            "fetch.queue.backoff.ms": 20,  # after a full queue; by default a second, though it is empty long before
+            **tuned,
             **client_properties(settings),
-            "group.id": f"{settings.group_id}-reader",  # the client requires one; it is never joined
             "enable.auto.commit": False,
             "enable.partition.eof": True,
-            "receive.message.max.bytes": 220_000_000,  # a rejected record may be some 100 MB
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
-            **properties,
+            **fixed,
         },
     )
+
+
+def reader(settings: Settings, **properties: Any) -> Consumer:
+    """Return a consumer outside any group, for explicitly assigned partitions; it reports each partition's end."""
+    fixed = {
+        "group.id": f"{settings.group_id}-reader",  # the client requires one; it is never joined
+        "receive.message.max.bytes": 220_000_000,  # a rejected record may be some 100 MB
+    }
+    return _consumer(settings, {}, fixed | properties)
+
+
+def group_consumer(settings: Settings) -> Consumer:
+    """Return this replica's consumer: cooperative rebalancing, static membership, no automatic commits."""
+    tuned = {
+        "session.timeout.ms": SESSION_TIMEOUT_MS,
+        "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12,  # how soon members learn of a rebalance
+        # How long a rebalance waits for a member that does not join: longer than any turn of the loop takes.
+        "max.poll.interval.ms": 120_000,
+        "queued.max.messages.kbytes": 32 << 10,  # with 8 MiB an event costs more if replicas share a core
+    }
+    fixed = {
+        "group.id": settings.group_id,
+        "group.instance.id": settings.instance_id,
+        "group.protocol": "classic",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "enable.auto.offset.store": False,
+    }
+    return _consumer(settings, tuned, fixed)
 
 
 def plain_producer(settings: Settings) -> Producer:
@@ -121,29 +140,3 @@ def transactional_id(group_id: str, instance_id: str) -> str:
 def session_timeout_s(settings: Settings) -> float:
     """Return for how long a member may be silent."""
     return float(settings.kafka.get("session.timeout.ms", SESSION_TIMEOUT_MS)) / 1000
-
-
-def group_consumer(settings: Settings) -> Consumer:
-    """Return this replica's consumer: cooperative rebalancing, static membership, no automatic commits."""
-    return new_client(
-        Consumer,
-        {
-            "session.timeout.ms": SESSION_TIMEOUT_MS,
-            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12,  # how soon members learn of a rebalance
-            # How long a rebalance waits for a member that does not join: longer than any turn of the loop takes.
-            "max.poll.interval.ms": 120_000,
-            "fetch.wait.max.ms": 50,
-            "fetch.queue.backoff.ms": FETCH_PAUSE_MS,
-            "queued.max.messages.kbytes": 32 << 10,  # with 8 MiB an event costs more if replicas share a core
-            **client_properties(settings),
-            "group.id": settings.group_id,
-            "group.instance.id": settings.instance_id,
-            "group.protocol": "classic",
-            "partition.assignment.strategy": "cooperative-sticky",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-            "isolation.level": "read_committed",
-        },
-    )

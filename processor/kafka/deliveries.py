@@ -53,11 +53,7 @@ class Deliveries:
             self.failed(error.args[0])
 
     def await_reports(self, producer: Producer, timeout_s: float) -> int:
-        """Wait until all records are reported or the transaction is given up; return how many are not reported.
-
-        If it is given up, wait at most a second more for the reason, and until no more reports come: a later one may
-        have the reason.
-        """
+        """Wait for all reports, or once the transaction is given up for its reason; return how many are missing."""
         deadline = time.monotonic() + timeout_s
         left = None
         while True:
@@ -70,10 +66,9 @@ class Deliveries:
                 return left
 
     def require_open(self, call: Callable[[], None]) -> None:
-        """Raise the reason if the transaction was given up and no report says why.
-
-        `call` is one of the transaction's own calls: it fails with the reason then (KafkaException).
-        """
+        """Raise why the transaction was given up (KafkaException): as reported, or as its own next `call` fails."""
+        if self.reason is not None:
+            raise KafkaException(self.reason)
         if self.is_given_up:
             call()
             raise RetryError("the client gave up the transaction and does not say why")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
 
@@ -45,10 +45,7 @@ ACTIONS: Final[Mapping[int, type[OrderFactsError]]] = {
 
 
 def classify(error: KafkaError, doing: str) -> OrderFactsError:
-    """Return the error whose class is what a client's error asks for (see `ACTIONS` and `processor.errors`).
-
-    `doing` says in the error's line what was tried.
-    """
+    """Return the error whose class is what a client's error asks for; `doing` says in its line what was tried."""
     text = f"{doing}: {error.str()}"
     action = ACTIONS.get(error.code(), ProducerLostError if error.fatal() else RetryError)
     if issubclass(action, StopError):
@@ -62,9 +59,12 @@ def classify_consumer(error: KafkaError, doing: str) -> OrderFactsError:
     return RetryError(str(found)) if isinstance(found, ProducerLostError) else found
 
 
-def is_fatal(error: KafkaError) -> bool:
-    """Return whether an error makes its client unusable."""
-    return error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001
+def is_end(message: Message, doing: str) -> bool:
+    """Return whether a message is no record but a partition's end, with the next offset. Raises any other error."""
+    error = message.error()
+    if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+        raise classify(error, doing)
+    return error is not None
 
 
 @contextmanager

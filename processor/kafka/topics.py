@@ -3,11 +3,9 @@
 from typing import Final
 
 import msgspec
-from confluent_kafka import KafkaException
 
 from processor.errors import StopError
 from processor.kafka.cluster import Cluster, Topic
-from processor.kafka.failures import classify
 from processor.settings import Settings
 
 _BATCH_OVERHEAD_BYTES: Final = 1_000  # for a fact alone in a batch: batch header, key, record header
@@ -25,15 +23,9 @@ class Topics(msgspec.Struct, frozen=True):
 
 
 def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
-    """Return the four topics.
-
-    Raises StopError if one is missing or the partition counts differ, RetryError if no answer comes.
-    """
+    """Return the four topics. Raises StopError if one is missing or the partition counts differ."""
     names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
-    try:
-        found = cluster.topics(names)
-    except KafkaException as error:
-        raise classify(error.args[0], "describing the topics") from error
+    found = cluster.topics(names)
     missing = [name for name in names if name not in found]
     if missing:
         plural = "topics are" if len(missing) > 1 else "topic is"
@@ -50,46 +42,27 @@ def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
     return topics
 
 
-def check_facts_topic(settings: Settings, cluster: Cluster) -> None:
-    """Refuse a facts topic that would lose state or facts. Raises StopError."""
-    found = _settings_of(cluster, settings.facts_topic)
-    policy = found.get("cleanup.policy", "")
+def check_outputs(settings: Settings, cluster: Cluster) -> int:
+    """Return how large a produce batch both output topics take uncompressed. Raises StopError if one is unfit."""
+    facts, rejected = cluster.topic_settings(settings.facts_topic), cluster.topic_settings(settings.rejected_topic)
+    policy = facts.get("cleanup.policy", "")
     if policy != "compact":
         raise StopError(
             f"the topic {settings.facts_topic} has cleanup.policy={policy}; it holds the state of all orders: "
             "set it to compact, and nothing else"
         )
-    limit = int(found.get("max.message.bytes", 0))
+    facts_limit = int(facts.get("max.message.bytes", 0))
     needed = settings.max_fact_bytes + _BATCH_OVERHEAD_BYTES
-    if limit < needed:
+    if facts_limit < needed:
         raise StopError(
-            f"the topic {settings.facts_topic} takes {limit} bytes at most, too little for facts of max_fact_bytes="
-            f"{settings.max_fact_bytes}; set its max.message.bytes to {needed} "
+            f"the topic {settings.facts_topic} takes {facts_limit} bytes at most, too little for facts of "
+            f"max_fact_bytes={settings.max_fact_bytes}; set its max.message.bytes to {needed} "
             "or more, or lower the setting max_fact_bytes"
         )
-
-
-def check_rejected_topic(settings: Settings, cluster: Cluster) -> None:
-    """Refuse a rejected topic that would not take even a cut record. Raises StopError."""
-    limit = int(_settings_of(cluster, settings.rejected_topic).get("max.message.bytes", 0))
-    if limit < _LEAST_REJECTED_BYTES:
+    rejected_limit = int(rejected.get("max.message.bytes", 0))
+    if rejected_limit < _LEAST_REJECTED_BYTES:
         raise StopError(
-            f"the topic {settings.rejected_topic} takes {limit} bytes at most; set its max.message.bytes to "
+            f"the topic {settings.rejected_topic} takes {rejected_limit} bytes at most; set its max.message.bytes to "
             f"{_LEAST_REJECTED_BYTES} or more, so that no rejected record can stop a partition"
         )
-
-
-def batch_bytes(settings: Settings, cluster: Cluster) -> int:
-    """Return how large a produce batch may be so that both output topics take it uncompressed."""
-    limits = (
-        int(_settings_of(cluster, name).get("max.message.bytes", _BATCH_BYTES))
-        for name in (settings.facts_topic, settings.rejected_topic)
-    )
-    return min(_BATCH_BYTES, *(limit - _BATCH_OVERHEAD_BYTES for limit in limits))
-
-
-def _settings_of(cluster: Cluster, name: str) -> dict[str, str]:
-    try:
-        return cluster.topic_settings(name)
-    except KafkaException as error:
-        raise classify(error.args[0], f"reading the settings of {name}") from error
+    return min(_BATCH_BYTES, facts_limit - _BATCH_OVERHEAD_BYTES, rejected_limit - _BATCH_OVERHEAD_BYTES)

@@ -6,11 +6,11 @@ whose class says what to do. Then call `abort`, and after ProducerLostError `for
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
 from processor.kafka.bounded import BoundedCalls, Call
@@ -24,11 +24,7 @@ Classified = Callable[[KafkaError, str], OrderFactsError]
 
 
 class Transactions:
-    """A transactional producer, and its open transaction, if any.
-
-    `make` returns a new producer; it is called when there is none. `classified` returns what a client's error asks
-    for.
-    """
+    """A transactional producer, which `make` returns whenever there is none, and its open transaction, if any."""
 
     def __init__(self, make: Callable[[], Producer], classified: Classified = classify) -> None:
         self._make = make
@@ -66,17 +62,14 @@ class Transactions:
 
     def call(self, *calls: Call, beside: Callable[[], None] | None = None) -> None:
         """Make calls of the transaction in turn, bounded, and run `beside` meanwhile (see `BoundedCalls.call`)."""
-        self._calls.call(*calls, beside=beside)
-
-    def send_offsets(self, offsets: Sequence[TopicPartition], group_metadata: Any, timeout_s: float) -> None:
-        """Add a group's offsets to the transaction. Not bounded by itself: use it within `call`."""
-        self.producer.send_offsets_to_transaction(list(offsets), group_metadata, timeout_s)
+        with fatal_errors():
+            self._calls.call(*calls, beside=beside)
 
     def commit(self, doing: str) -> None:
         """Commit; on return that is definite. Raises ProducerLostError if the outcome is unknown."""
         producer, started = self.producer, time.monotonic()
         try:
-            self._bounded(lambda: producer.commit_transaction(TRANSACTION_TIMEOUT_S), doing)
+            self.call(Call(lambda: producer.commit_transaction(TRANSACTION_TIMEOUT_S), TRANSACTION_TIMEOUT_S, doing))
         except KafkaException as error:
             failure: KafkaError = error.args[0]
             raised = self._classified(failure, f"{doing}, after {time.monotonic() - started:.1f} s")
@@ -88,12 +81,12 @@ class Transactions:
 
     def abort(self, doing: str) -> None:
         """Abort the open transaction, if any. Raises ProducerLostError if its outcome is unknown."""
-        if not self._is_open or self._producer is None:
+        producer = self._producer
+        if not self._is_open or producer is None:
             return
         self._is_open = False
-        producer = self._producer
         try:
-            self._bounded(lambda: producer.abort_transaction(TRANSACTION_TIMEOUT_S), doing)
+            self.call(Call(lambda: producer.abort_transaction(TRANSACTION_TIMEOUT_S), TRANSACTION_TIMEOUT_S, doing))
         except KafkaException as error:
             raise ProducerLostError(f"{doing}: {error.args[0].str()}") from error
 
@@ -106,16 +99,9 @@ class Transactions:
             self._calls.close()
             self._calls = BoundedCalls()  # the old producer may hold up the old thread for ever
 
-    def _bounded(self, work: Callable[[], None], doing: str) -> None:
-        with fatal_errors():
-            self._calls.call(Call(work, TRANSACTION_TIMEOUT_S, doing))
-
 
 def end_transaction(settings: Settings, claim: str) -> None:
-    """End the transaction that a dead replica left open, by taking its transactional id for a moment.
-
-    Raises RetryError or StopError.
-    """
+    """End a dead replica's open transaction by taking its transactional id. Raises RetryError or StopError."""
     producer = new_client(
         Producer,
         {
@@ -133,10 +119,9 @@ def start_transactions(producer: Producer, doing: str, classified: Classified = 
     """Take the producer's transactional id, which ends a transaction that an earlier owner left open.
 
     The broker needs some milliseconds for that and answers "not now" until then. The client by itself asks again after
-    half a second, but at once if the call is repeated. `doing` says in an error's line what was tried.
-    Raises RetryError or StopError.
+    half a second, but at once if the call is repeated. Raises RetryError or StopError.
     """
-    deadline = time.monotonic() + TRANSACTION_TIMEOUT_MS / 1000
+    deadline = time.monotonic() + TRANSACTION_TIMEOUT_S
     wait_s, longest_s = _ASK_AGAIN_S
     while True:
         try:

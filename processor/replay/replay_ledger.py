@@ -19,7 +19,7 @@ from processor.kafka.bounded import Call
 from processor.kafka.clients import REQUEST_TIMEOUT_S, reader, transactional_producer
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.deliveries import Deliveries
-from processor.kafka.failures import classify, failures
+from processor.kafka.failures import classify
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.replay.judging import Copy
 from processor.replay.sweeps import Sweeps, offset_of, sweeps_of
@@ -99,7 +99,7 @@ class ReplayLedger:
 
     def kept_ms(self) -> int:
         """Return how long the brokers keep the offsets of a group without members, in ms."""
-        with failures("reading the brokers' offsets.retention.minutes"):
+        with self._cluster.asking("reading the brokers' offsets.retention.minutes"):
             broker = str(min(self._cluster.admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
             asked = [ConfigResource(ResourceType.BROKER, broker)]
             (future,) = self._cluster.admin.describe_configs(asked, request_timeout=REQUEST_TIMEOUT_S).values()
@@ -108,8 +108,9 @@ class ReplayLedger:
     def first_since(self, partitions: Iterable[int], time_ms: int) -> dict[int, int]:
         """Return by partition the offset of the first record rejected at `time_ms` or later, if there is one."""
         asked = {TopicPartition(self._topic.name, p): OffsetSpec.for_timestamp(time_ms) for p in partitions}
-        futures = self._cluster.admin.list_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
-        found = {entry.partition: future.result().offset for entry, future in futures.items()}
+        with self._cluster.asking(f"asking which records of {self._topic.name} are new enough"):
+            futures = self._cluster.admin.list_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
+            found = {entry.partition: future.result().offset for entry, future in futures.items()}
         return {partition: offset for partition, offset in found.items() if offset >= 0}
 
     def close(self) -> None:
@@ -121,7 +122,7 @@ class ReplayLedger:
     def _note(self, swept: Mapping[int, Sweeps]) -> None:
         offsets = [offset_of(partition, sweeps, self._topic) for partition, sweeps in swept.items()]
         metadata = self.consumer.consumer_group_metadata()
-        self._transactions.send_offsets(offsets, metadata, TRANSACTION_TIMEOUT_S)
+        self._transactions.producer.send_offsets_to_transaction(offsets, metadata, TRANSACTION_TIMEOUT_S)
 
     def _write(self, copies: Iterable[Copy], swept: Mapping[int, Sweeps]) -> None:
         deliveries, producer = Deliveries(), self._transactions.producer
@@ -149,8 +150,6 @@ class ReplayLedger:
                     f"the topic {self._settings.events_topic} refuses the record of {self._topic.name}"
                     f"[{refused[0].partition}] at offset {refused[0].offset} for its size; raise its max.message.bytes"
                 )
-            if deliveries.reason is not None:
-                raise _failure(deliveries.reason, "replaying")
             deliveries.require_open(lambda: self._note(swept))
             if left:
                 raise RetryError(f"Kafka did not take {left} records within {TRANSACTION_TIMEOUT_S:g} s")

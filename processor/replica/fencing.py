@@ -3,10 +3,9 @@
 A replica that is killed during a batch leaves a transaction open until it times out. Until then either its
 partitions' offsets are unstable, so that the new owner cannot start, or readers of its facts are held back.
 
-So a replica writes its transactional id beside the watermark before its first batch with a partition: the claim. A
-new owner looks at two things: is the committed offset unstable, and are the committed ends of facts and rejected
-records below their log ends? If either is so for half a second, it ends the earlier claim's transaction by taking its
-transactional id for a moment: once for each assignment, never its own, and only if that replica is no longer in the
+So a replica writes its transactional id beside the watermark before its first batch with a partition: the claim. If a
+new owner finds the committed offset unstable, or outputs held back, for half a second, it ends the earlier claim's
+transaction by taking its transactional id for a moment: never its own, and only if that replica is no longer in the
 group.
 """
 
@@ -14,12 +13,9 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from confluent_kafka import KafkaException
-
 from processor.errors import RetryError
 from processor.kafka.clients import transactional_id
 from processor.kafka.cluster import Cluster
-from processor.kafka.failures import classify
 from processor.kafka.transactions import end_transaction
 from processor.logs import get_logger
 from processor.settings import Settings
@@ -37,14 +33,13 @@ class Fence:
         self._own = transactional_id(settings.group_id, settings.instance_id)
         self._claims: dict[int, str] = {}
         self._unstable_since: float | None = None
-        self._stuck: dict[tuple[str, int], int] = {}
+        self._stuck: dict[tuple[str, int], int] = {}  # the committed end of each output partition held back
         self._looked_s = 0.0
 
     def watch(self, claims: Mapping[int, str | None]) -> None:
         """Note earlier owners' claims, by partition; own and unclaimed partitions need no watching."""
-        for partition, claim in claims.items():
-            if claim is not None and claim != self._own:
-                self._claims.setdefault(partition, claim)
+        others = {partition: claim for partition, claim in claims.items() if claim is not None and claim != self._own}
+        self._claims = others | self._claims
 
     def forget(self, kept: Collection[int]) -> None:
         """Watch only these partitions from now on."""
@@ -57,7 +52,7 @@ class Fence:
             self._unstable_since = now
         elif now - self._unstable_since >= SUSPICION_S:
             self._unstable_since = None
-            self._end({partition for partition in partitions if partition in self._claims}, "unstable offsets")
+            self._end(self._claims.keys() & set(partitions), "unstable offsets")
 
     def offsets_stable(self) -> None:
         """Note that the committed offsets are stable."""
@@ -69,35 +64,21 @@ class Fence:
         if not self._claims or now - self._looked_s < SUSPICION_S:
             return
         self._looked_s = now
-        before, self._stuck = self._stuck, self._behind()
-        waiting = {partition for _, partition in self._stuck}
-        stuck = {place[1] for place, end in self._stuck.items() if before.get(place) == end}
-        self.forget(waiting)
-        self._end(stuck & self._claims.keys(), "outputs held back")
-
-    def _behind(self) -> dict[tuple[str, int], int]:
-        """Return the committed end of each watched output partition that is below its log end."""
-        behind = {}
+        before, self._stuck = self._stuck, {}
         for topic in (self._settings.facts_topic, self._settings.rejected_topic):
-            try:
-                stable = self._cluster.ends(topic, self._claims)
-                ends = self._cluster.ends(topic, self._claims, committed=False)
-            except KafkaException as error:
-                raise classify(error.args[0], f"asking for the ends of {topic}") from error
-            behind.update({(topic, p): offset for p, offset in stable.items() if offset < ends[p]})
-        return behind
+            self._stuck |= {(topic, p): end for p, end in self._cluster.held_back(topic, self._claims).items()}
+        stuck = {place[1] for place, end in self._stuck.items() if before.get(place) == end}
+        self.forget({partition for _, partition in self._stuck})
+        self._end(stuck & self._claims.keys(), "outputs held back")
 
     def _end(self, partitions: set[int], cause: str) -> None:
         """End the transactions of the partitions' earlier claims, except those of replicas in the group."""
-        claims = {self._claims.pop(partition) for partition in partitions}
-        if not claims:
+        if not partitions:
             return
-        try:
-            present = self._cluster.instances(self._settings.group_id)
-        except KafkaException as error:
-            raise classify(error.args[0], "describing the group") from error
+        present = self._cluster.instances(self._settings.group_id)
         if self._settings.instance_id not in present:
             raise RetryError("the group's members are not known yet")
+        claims = {self._claims.pop(partition) for partition in partitions}
         alive = {transactional_id(self._settings.group_id, instance) for instance in present}
         for claim in sorted(claims - alive):
             end_transaction(self._settings, claim)

@@ -12,6 +12,7 @@ everything is rewound: records that were read ahead come after those of the batc
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -21,7 +22,7 @@ from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError
 from processor.kafka.clients import group_consumer, session_timeout_s
 from processor.kafka.cluster import Cluster
-from processor.kafka.failures import classify_consumer, failures, is_fatal
+from processor.kafka.failures import classify_consumer, failures
 from processor.kafka.messages import fitting, split_messages
 from processor.logs import get_logger
 from processor.replica.partitions import Partitions, Placed
@@ -58,9 +59,8 @@ class Group:
     def join(self) -> None:
         """Join the group; partitions arrive in later polls."""
         self._is_joining = True
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        revoked, lost = partial(self._on_taken, lost=False), partial(self._on_taken, lost=True)
+        self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=revoked, on_lost=lost)
 
     def replace_if_fenced(self, cluster: Cluster) -> None:
         """Replace a consumer that was fenced by its instance id, unless another process runs with that id.
@@ -72,11 +72,9 @@ class Group:
         if not self._is_fenced:
             return
         name = self._settings.instance_id
-        with failures("describing the group"):
-            is_taken = name in cluster.instances(self._settings.group_id)
-        if is_taken and self._taken_for_s() > 2 * session_timeout_s(self._settings):
-            raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
-        if is_taken:
+        if name in cluster.instances(self._settings.group_id):
+            if self._taken_for_s() > 2 * session_timeout_s(self._settings):
+                raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
             raise RetryError(f"fenced as {name}: waiting to see whether another process runs with this instance_id")
         with suppress(KafkaException, RuntimeError):  # it is unusable, whatever it reports
             self._consumer.close()
@@ -88,10 +86,7 @@ class Group:
         self.join()
 
     def _taken_for_s(self) -> float:
-        """Return for how long the group has had a member of this name, since the last break in asking for it.
-
-        A coordinator that starts gives every member another session, and so a ghost too.
-        """
+        """Return for how long the group has had this name without a break: after one a ghost has another session."""
         now = time.monotonic()
         since, last = self._taken_s or (now, now)
         if now - last > _BREAK_S:
@@ -103,7 +98,7 @@ class Group:
         """Wait for a first record, then take what is already there: up to `most` records and about `most_bytes`.
 
         Records that were given back, or exceeded the bytes, come first; nothing else is read until they are used up.
-        Returns no records if a rebalance came between. Raises what a consumer's error asks for.
+        Returns no records if a rebalance came between.
         """
         changes = self._changes
         with failures(f"reading {self._topic}", self._failed):
@@ -123,8 +118,13 @@ class Group:
             log.info("batch.dropped", cause="rebalance", records=len(records))
             return Intake([], generation)
         placed = self._partitions.placed
-        taken = self._cut([record for record in records if record.partition in placed], most, most_bytes)
-        return Intake(taken, generation)
+        records = [record for record in records if record.partition in placed]
+        self._check_first(records)
+        count = fitting(records, most, most_bytes)
+        self.give_back(records[count:])
+        if not self._held and self._is_held_back:
+            self._resume()
+        return Intake(records[:count], generation)
 
     def give_back(self, records: list[Record]) -> None:
         """Take back records of a batch that were not used; they come first in the next one."""
@@ -144,18 +144,13 @@ class Group:
         self.rewind(records)
 
     def committed(self, partitions: Collection[int], wait_s: float) -> list[TopicPartition] | None:
-        """Return the committed offsets; None if they are not stable within `wait_s`.
-
-        They are unstable while a predecessor's transaction is open. Raises RetryError if the coordinator fails.
-        """
-        asked = [TopicPartition(self._topic, partition) for partition in partitions]
+        """Return the committed offsets; None if they are not stable within `wait_s`: a transaction is open."""
         try:
-            found = self._consumer.committed(asked, timeout=wait_s)
+            found = self._consumer.committed(self._entries(partitions), timeout=wait_s)
         except KafkaException as error:
-            failure: KafkaError = error.args[0]
-            if failure.code() in _UNSTABLE:
+            if error.args[0].code() in _UNSTABLE:
                 return None
-            raise self._failed(failure, "fetching committed offsets") from error
+            raise self._failed(error.args[0], "fetching committed offsets") from error
         for entry in found:
             if entry.error is not None:
                 raise self._failed(entry.error, "fetching committed offsets")
@@ -176,9 +171,8 @@ class Group:
     def ends(self) -> dict[int, int]:
         """Return the next offset of each partition that was read to its end, if that is beyond its watermark.
 
-        Only the current batch may have records below it; a partition with held records is left out. This offset is
-        committed too: a committed offset that points at a transaction's marker looks like loss once retention removes
-        the marker.
+        A partition with held records is left out. These offsets are committed too: one that points at a transaction's
+        marker looks like loss once retention removes the marker.
         """
         held = {record.partition for record in self._held}
         return {number: end for number, end in self._partitions.ends().items() if number not in held}
@@ -251,19 +245,10 @@ class Group:
 
     def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
         """Return what an error asks for; note whether it makes the consumer unusable."""
-        if is_fatal(error):
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
             self._is_fenced = True
             return RetryError(f"{doing}: {error.str()}")
         return classify_consumer(error, doing)
-
-    def _cut(self, records: list[Record], most: int, most_bytes: int) -> list[Record]:
-        """Return what one batch may hold; keep the rest, or resume reading if nothing is left."""
-        self._check_first(records)
-        count = fitting(records, most, most_bytes)
-        self.give_back(records[count:])
-        if not self._held and self._is_held_back:
-            self._resume()
-        return records[:count]
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._changes += 1
@@ -277,13 +262,7 @@ class Group:
         self._pause(numbers)
         log.info("partition.assigned", partitions=numbers)
 
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._forget(consumer, partitions, lost=False)
-
-    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._forget(consumer, partitions, lost=True)
-
-    def _forget(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
+    def _on_taken(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
         self._changes += 1
         if not partitions:
             return
@@ -293,19 +272,18 @@ class Group:
         log.info("partition.revoked", partitions=numbers, lost=lost)
 
     def _pause(self, partitions: Iterable[int]) -> None:
-        entries = [TopicPartition(self._topic, partition) for partition in partitions]
-        if entries:
-            with failures("pausing", self._failed):
-                self._consumer.pause(entries)
+        with failures("pausing", self._failed):
+            self._consumer.pause(self._entries(partitions))
 
     def _resume(self) -> None:
         """Continue to read the placed partitions after the last record handed over."""
         self._is_held_back = False
-        entries = [TopicPartition(self._topic, partition) for partition in self._partitions.placed]
-        if entries:
-            with failures("resuming", self._failed):
-                self._consumer.resume(entries)
+        with failures("resuming", self._failed):
+            self._consumer.resume(self._entries(self._partitions.placed))
         self._partitions.resume()
+
+    def _entries(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in partitions]
 
     def _check_first(self, records: Iterable[Record]) -> None:
         """Require that a partition that is read again begins with the first dropped record."""

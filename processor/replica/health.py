@@ -1,7 +1,6 @@
 """Health over HTTP: a thread of its own answers `/livez`, `/readyz` and `/metrics`.
 
-The service writes what it does into a `Health`; this module only shows it. An answer is one line: `ok`, or with
-status 503 what is missing.
+An answer about health is one line: `ok`, or with status 503 what is missing.
 """
 
 import threading
@@ -41,26 +40,15 @@ class Health:
         return self.live() or self._missing
 
 
-class HealthServer:
-    """Serves a `Health` on a port on all interfaces until closed; port 0 serves nothing."""
-
-    def __init__(self, health: Health, port: int) -> None:
-        self._server: ThreadingHTTPServer | None = None
-        if port == 0:
-            return
-        handler = type("Handler", (_Handler,), {"health": health})
-        try:
-            self._server = ThreadingHTTPServer(("", port), handler)
-        except OSError as error:
-            raise UsageError(f"setting http_port: port {port} cannot be served: {error.strerror}") from error
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+def serve(health: Health, port: int) -> ThreadingHTTPServer:
+    """Serve a `Health` on a port on all interfaces until `shutdown`. Raises UsageError for a port that is taken."""
+    try:
+        server = ThreadingHTTPServer(("", port), type("Handler", (_Handler,), {"health": health}))
+    except OSError as error:
+        raise UsageError(f"setting http_port: port {port} cannot be served: {error.strerror}") from error
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    return server
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -69,17 +57,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer one request."""
         match self.path.partition("?")[0]:
-            case "/livez":
-                self._answer_health(self.health.live())
-            case "/readyz":
-                self._answer_health(self.health.ready())
+            case "/livez" | "/readyz" as path:
+                missing = self.health.live() if path == "/livez" else self.health.ready()
+                self._answer(200 if missing is None else 503, f"{missing or 'ok'}\n".encode())
             case "/metrics":
                 self._answer(200, exposition(), "text/plain; version=0.0.4; charset=utf-8")
             case _:
                 self._answer(404, b"there are /livez, /readyz and /metrics\n")
-
-    def _answer_health(self, missing: str | None) -> None:
-        self._answer(200 if missing is None else 503, f"{missing or 'ok'}\n".encode())
 
     def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
         self.send_response(status)

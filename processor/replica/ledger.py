@@ -1,15 +1,14 @@
 """Step 5: commits one batch in one Kafka transaction. Facts, rejected records and offsets become visible together.
 
 The offsets are committed with the consumer group's metadata (KIP-447), so that a member that lost its partitions is
-refused. Each offset's metadata holds where the partition's facts end; both together are the watermark. Nothing is
-retried here. A failure raises the error whose class says what to do (see `processor.errors`).
+refused. Each offset's metadata holds where the partition's facts end; both together are the watermark.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from processor.codec import rejected
 from processor.domain.batch import Output
@@ -17,11 +16,9 @@ from processor.domain.records import Record
 from processor.domain.rejections import Rejection
 from processor.errors import RetryError, StopError
 from processor.kafka.bounded import Call
-from processor.kafka.clients import transactional_producer
-from processor.kafka.failures import classify
+from processor.kafka.deliveries import Deliveries
 from processor.kafka.messages import produce_facts
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
-from processor.replica.reports import BatchDeliveries
 from processor.settings import Settings
 from processor.state.watermark import ContactsPosition, Lineage, Watermark, metadata_text
 
@@ -29,20 +26,46 @@ from processor.state.watermark import ContactsPosition, Lineage, Watermark, meta
 OFFSETS_TIMEOUT_S: Final = (1.0, TRANSACTION_TIMEOUT_S)
 
 
-class Ledger:
-    """This replica's transactions: a batch is committed as a whole, or not at all."""
+class _Reports(Deliveries):
+    """The delivery reports of one batch, as far as they were requested."""
 
-    def __init__(self, settings: Settings, lineage: Lineage, batch_bytes: int) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts_offsets: dict[int, int] = {}  # by partition: the offset of the last fact reported
+        self.too_large: set[tuple[int, int]] = set()  # partition and offset of refused records that can be cut
+        self.refused_by: str | None = None  # the topic that refused a record, for its size, that cannot be cut
+
+    def fact(self, error: KafkaError | None, message: Message) -> None:
+        """Take a fact's report."""
+        offset, partition = message.offset(), message.partition()
+        if error is not None:
+            self.whole(error, message)
+        elif offset is not None and partition is not None and offset >= 0:
+            self.facts_offsets[partition] = offset
+        else:
+            self.failed(KafkaError(KafkaError._BAD_MSG, "a delivery report without an offset"))  # noqa: SLF001
+
+    def whole(self, error: KafkaError | None, message: Message) -> None:
+        """Take the report of a record that cannot be cut."""
+        if error is not None and self.failed(error):
+            self.refused_by = message.topic()
+
+    def large(self, place: tuple[int, int], error: KafkaError | None, _message: Message) -> None:
+        """Take the report of a rejected record that can be cut."""
+        if error is not None and self.failed(error):
+            self.too_large.add(place)
+
+
+class Ledger:
+    """Commits batches in this replica's transactions: each as a whole, or not at all."""
+
+    def __init__(self, settings: Settings, lineage: Lineage, transactions: Transactions) -> None:
         self._settings = settings
         self._lineage = lineage
-        self._transactions = Transactions(lambda: transactional_producer(settings, batch_bytes))
+        self._transactions = transactions
         self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
         self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused uncut
         self._has_failed = False  # since the last commit; then every record reports, to find the reason
-
-    def ready(self) -> None:
-        """Ensure a producer whose earlier transaction is settled."""
-        self._transactions.ready("starting transactions")
 
     def commit(
         self,
@@ -57,13 +80,17 @@ class Ledger:
 
         `before` holds each partition's watermark so far, `next_offsets` its next source offset, `contacts` how far
         the contact index was. `beside` runs while the brokers take the records; if it raises, nothing is committed.
-        Raises RetryError, ProducerLostError or StopError; then call `abort`.
+        Raises RetryError, ProducerLostError or StopError; then abort the transaction.
         """
         after: dict[int, Watermark] = {}
-        timeout_s = self._offsets_timeout_s
+        topic, timeout_s = self._settings.events_topic, self._offsets_timeout_s
 
         def send_offsets(watermarks: Mapping[int, Watermark]) -> None:
-            self._transactions.send_offsets(self._offsets(watermarks, contacts), group_metadata, timeout_s)
+            offsets = [
+                TopicPartition(topic, partition, watermark.source, metadata_text(watermark, self._lineage, contacts))
+                for partition, watermark in watermarks.items()
+            ]
+            self._transactions.producer.send_offsets_to_transaction(offsets, group_metadata, timeout_s)
 
         with self._transactions.writing("writing a batch"):
             reports = self._produce(outputs)
@@ -83,21 +110,13 @@ class Ledger:
                 Call(add_offsets, timeout_s, "adding offsets"),
                 beside=beside,
             )
-        self._end()
+        self._transactions.commit("committing a batch")
         self._too_large.clear()
         self._has_failed = False
         return after
 
-    def abort(self) -> None:
-        """Abort the open transaction, if any. Raises ProducerLostError if its outcome is unknown."""
-        self._transactions.abort("aborting a batch")
-
-    def forget_producer(self) -> None:
-        """Drop the producer; the next `ready` creates one that settles what this one left open."""
-        self._transactions.forget()
-
-    def _produce(self, outputs: Sequence[Output]) -> BatchDeliveries:
-        reports, produce = BatchDeliveries(), self._transactions.producer.produce
+    def _produce(self, outputs: Sequence[Output]) -> _Reports:
+        reports, produce = _Reports(), self._transactions.producer.produce
         topic, each = self._settings.facts_topic, self._has_failed
         with reports.producing():
             for output in produce_facts(produce, topic, outputs, reports.fact, each=each):
@@ -105,7 +124,7 @@ class Ledger:
         return reports
 
     def _produce_rejected(
-        self, produce: Callable[..., None], record: Record, rejection: Rejection, reports: BatchDeliveries
+        self, produce: Callable[..., None], record: Record, rejection: Rejection, reports: _Reports
     ) -> None:
         value, key, kept = record.value, record.key, rejected.kept(record)
         own = rejected.written(self._settings.events_topic, record, rejection)
@@ -122,7 +141,7 @@ class Ledger:
             report = partial(reports.large, place)
         produce(self._settings.rejected_topic, value, key, record.partition, headers=[*kept, *own], on_delivery=report)
 
-    def _flush(self, reports: BatchDeliveries, further_call: Callable[[], None]) -> None:
+    def _flush(self, reports: _Reports, further_call: Callable[[], None]) -> None:
         left = reports.await_reports(self._transactions.producer, TRANSACTION_TIMEOUT_S)
         if reports.too_large:
             self._too_large |= reports.too_large
@@ -132,25 +151,13 @@ class Ledger:
                 f"the topic {reports.refused_by} refuses an output for its size: its max.message.bytes was lowered "
                 "while this ran; raise it again (the next start says how far)"
             )
-        if reports.reason is not None:
-            raise classify(reports.reason, "writing a batch")
         reports.require_open(further_call)
         if left:
             raise RetryError(f"Kafka did not take {left} records of a batch within {TRANSACTION_TIMEOUT_S:g} s")
 
-    def _offsets(self, after: Mapping[int, Watermark], contacts: ContactsPosition | None) -> list[TopicPartition]:
-        topic, lineage = self._settings.events_topic, self._lineage
-        return [
-            TopicPartition(topic, partition, watermark.source, metadata_text(watermark, lineage, contacts))
-            for partition, watermark in after.items()
-        ]
-
-    def _end(self) -> None:
-        self._transactions.commit("committing a batch")
-
 
 def _watermarks(
-    reports: BatchDeliveries, before: Mapping[int, Watermark], next_offsets: Mapping[int, int]
+    reports: _Reports, before: Mapping[int, Watermark], next_offsets: Mapping[int, int]
 ) -> dict[int, Watermark]:
     after = {}
     for partition, source in next_offsets.items():

@@ -7,7 +7,7 @@
     lost           taken away by a rebalance, or lost with the session: it is forgotten
 
 `TRANSITIONS` is all that can happen; anything else is a defect and raises. `Group` notes what happens (assigned, taken
-away, held, resumed, rewound), and so does `Positions` (behind, given up, placed). Nothing here talks to Kafka.
+away, placed, held, resumed, rewound), and so does `CatchUp` (behind, given up). Nothing here talks to Kafka.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -75,26 +75,18 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happening, State]]] = {
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """Where a partition is: its watermark, and the one that its mirror must hold (None before the first batch).
-
-    `end` is the next offset when it was last read to its end: after the last record there are only the markers of the
-    transactions that wrote records.
-    """
+    """Where a partition is: its watermark, and the one that its mirror must hold (None before the first batch)."""
 
     watermark: Watermark
     mark: Watermark | None
-    end: int = 0
+    end: int = 0  # the next offset when it was last read to its end: only transactions' markers are below it
 
 
 class Tenure(msgspec.Struct, eq=False):
-    """One assignment of a partition, from assigned to lost. The next assignment is another tenure.
+    """One assignment of a partition, from assigned to lost. The next assignment is another tenure."""
 
-    `first_due` is the offset of the first dropped record: when the partition is read again, it must begin there.
-    """
-
-    number: int
     state: State
-    first_due: int | None = None
+    first_due: int | None = None  # the first dropped record's offset: when the partition is read again, it begins there
 
 
 class Partitions:
@@ -126,8 +118,7 @@ class Partitions:
 
     def state(self, number: int) -> State:
         """Return a partition's state."""
-        tenure = self._tenures.get(number)
-        return State.LOST if tenure is None else tenure.state
+        return self._tenures[number].state if number in self._tenures else State.LOST
 
     def tenure(self, number: int) -> Tenure | None:
         """Return a partition's present assignment, None if it is lost."""
@@ -135,54 +126,48 @@ class Partitions:
 
     def assign(self, numbers: Iterable[int]) -> None:
         """Note what the group assigned to this replica."""
-        for number in numbers:
-            self._happens(number, Happening.ASSIGNED)
+        self._happens(Happening.ASSIGNED, *numbers)
 
     def take(self, numbers: Iterable[int]) -> None:
         """Note what was taken away; partitions that are lost already are ignored."""
-        for number in numbers:
-            if number in self._tenures:
-                self._happens(number, Happening.TAKEN)
+        self._happens(Happening.TAKEN, *(number for number in numbers if number in self._tenures))
 
-    def begin_catch_up(self, number: int) -> None:
-        """Note that a partition's catch-up begins."""
-        self._happens(number, Happening.BEHIND)
+    def begin_catch_up(self, number: int) -> Tenure:
+        """Note that a partition's catch-up begins; return the tenure that it belongs to."""
+        self._happens(Happening.BEHIND, number)
+        return self._tenures[number]
 
     def end_catch_ups(self, remaining: Collection[int]) -> None:
         """Note that only these catch-ups remain; one that is finished was placed before."""
-        for number in self.catching_up.difference(remaining):
-            self._happens(number, Happening.GIVEN_UP)
+        self._happens(Happening.GIVEN_UP, *self.catching_up.difference(remaining))
 
     def place(self, number: int, placed: Placed) -> None:
         """Note where a partition is read from."""
-        self._happens(number, Happening.PLACED)
+        self._happens(Happening.PLACED, number)
         self._placed[number] = placed
 
     def hold(self) -> None:
         """Note that all placed partitions are paused."""
-        for number in self._placed:
-            self._happens(number, Happening.HELD)
+        self._happens(Happening.HELD, *self._placed)
 
     def resume(self) -> None:
         """Note that held partitions are read again."""
-        for number in self._placed:
-            if self.state(number) is State.HELD:
-                self._happens(number, Happening.RESUMED)
+        self._happens(Happening.RESUMED, *(number for number in self._placed if self.state(number) is State.HELD))
 
     def rewind(self, in_hand: Iterable[Record]) -> None:
         """Owe a place to the partitions of dropped records; skip lost ones: their records are the new owner's."""
         for record in in_hand:
             tenure = self._tenures.get(record.partition)
             if tenure is not None:
-                known = tenure.first_due
-                tenure.first_due = record.offset if known is None else min(known, record.offset)
-                self._happens(record.partition, Happening.REWOUND)
+                if tenure.first_due is None or record.offset < tenure.first_due:
+                    tenure.first_due = record.offset
+                self._happens(Happening.REWOUND, record.partition)
 
     def rewind_everything(self) -> None:
         """Owe a place to every partition: no dropped record is due any more."""
-        for number, tenure in self._tenures.items():
+        for tenure in self._tenures.values():
             tenure.first_due = None
-            self._happens(number, Happening.REWOUND)
+        self._happens(Happening.REWOUND, *self._tenures)
 
     def due(self) -> dict[int, int]:
         """Return the offset of the first dropped record of each partition that has not been read again since."""
@@ -209,17 +194,17 @@ class Partitions:
         """Return the next offset of each partition that was read to its end, if that is beyond its watermark."""
         return {number: placed.end for number, placed in self._placed.items() if placed.end > placed.watermark.source}
 
-    def _happens(self, number: int, what: Happening) -> None:
-        """Move a partition to the state that the table gives."""
-        tenure = self._tenures.get(number)
-        before = State.LOST if tenure is None else tenure.state
-        after = TRANSITIONS[before].get(what)
-        assert after is not None, f"partition {number} is {before}, and cannot be {what}"
-        if after is State.LOST:
-            del self._tenures[number]
-        elif tenure is None:
-            self._tenures[number] = Tenure(number, after)
-        else:
-            tenure.state = after
-        if after not in {State.PLACED, State.HELD}:
-            self._placed.pop(number, None)
+    def _happens(self, what: Happening, *numbers: int) -> None:
+        """Move partitions to the state that the table gives."""
+        for number in numbers:
+            tenure, before = self._tenures.get(number), self.state(number)
+            after = TRANSITIONS[before].get(what)
+            assert after is not None, f"partition {number} is {before}, and cannot be {what}"
+            if after is State.LOST:
+                del self._tenures[number]
+            elif tenure is None:
+                self._tenures[number] = Tenure(after)
+            else:
+                tenure.state = after
+            if after not in {State.PLACED, State.HELD}:
+                self._placed.pop(number, None)

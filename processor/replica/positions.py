@@ -9,20 +9,17 @@ offset second, so that in a healthy deployment the mirror is never the newer of 
     W                  older or missing   catch up from the facts, then continue
     W                  newer              stop: offsets were moved back, restored or lost
 
-Any other contradiction is a StopError whose line says what to do: records lost to retention, recreated topics,
-partition counts that differ, offsets beyond an end.
+Any other contradiction is a StopError whose line says what to do.
 """
 
 import time
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 
 from processor.errors import StopError
 from processor.kafka.clients import transactional_id
-from processor.kafka.failures import classify
 from processor.kafka.topics import describe_topics
 from processor.logs import get_logger
 from processor.replica.catchup import CatchUp
@@ -33,25 +30,13 @@ from processor.replica.startup import Found
 from processor.settings import Settings
 from processor.state.connection import Line
 from processor.state.history import last_outputs
-from processor.state.mirror import Mark, Mirror
-from processor.state.watermark import Lineage, Watermark, contacts_of, watermark_of
+from processor.state.mirror import Mirror
+from processor.state.watermark import Watermark, contacts_of, watermark_of
 
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # first, and at most: a distant coordinator needs longer
 _PACE_S: Final = 0.3
 _CATCH_UP_WAIT_S: Final = 0.1
-# How long to wait for events: usually; with nothing placed (a poll that assigns partitions lasts its whole timeout);
-# with a catch-up that waits for facts; with one that reads.
-_EVENTS_WAIT_S: Final = (0.1, 0.02, 0.01, 0.0)
 log = get_logger()
-
-
-class _Bounds(msgspec.Struct, frozen=True):
-    """The ends and starts of the owed partitions: offsets by partition."""
-
-    events_start: Mapping[int, int]
-    events_end: Mapping[int, int]
-    facts_start: Mapping[int, int]
-    facts_end: Mapping[int, int]
 
 
 class Positions:
@@ -62,62 +47,47 @@ class Positions:
         self._partitions = partitions
         self._group = group
         self._mirror = mirror
-        self._cluster = found.cluster
+        self._found = found
         self._topics = found.topics
-        self._lineage: Lineage = found.lineage
-        self._index = found.index
-        self._catchup = CatchUp(settings, mirror, Line(found.redis))
+        self._catchup = CatchUp(settings, partitions, mirror, Line(found.redis))
         self._fence = Fence(settings, found.cluster)
         self._claimed: set[int] = set()
         self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # each partition's last logged place
         self._not_before = 0.0
         self._wait_s = _COMMITTED_WAIT_S[0]
-        self._pending_since: float | None = None
 
     @property
     def events_wait_s(self) -> float:
         """How long to wait for events: short enough for catch-ups that read, long enough to leave a core idle."""
-        usually, unplaced, waiting, reading = _EVENTS_WAIT_S
-        if not self._catchup.partitions:
-            return usually if self._partitions.placed else unplaced
-        return waiting if self._catchup.is_waiting else reading
+        if self._partitions.catching_up:
+            return 0.01 if self._catchup.is_waiting else 0.0
+        return 0.1 if self._partitions.placed else 0.02  # a poll that assigns partitions lasts its whole timeout
 
     def settle(self) -> None:
         """Place the owed partitions that can be placed now. Returns soon; call it before each batch."""
-        self._keep_catch_ups()
         owed = sorted(self._partitions.owed - self._partitions.catching_up)
         if owed and time.monotonic() >= self._not_before:
             self._place(owed)
         for partition, watermark in self._catchup.step(0.0 if self._partitions.placed else _CATCH_UP_WAIT_S).items():
             self._put(partition, Placed(watermark, watermark), "caught_up")
-        self._partitions.end_catch_ups(self._catchup.partitions)
-        self._claim()
+        self._catchup.tidy()
+        self._claimed &= self._partitions.assigned
+        new = self._partitions.placed.keys() - self._claimed
+        if new:  # claim them before the first batch with them
+            self._mirror.claim(new, transactional_id(self._settings.group_id, self._settings.instance_id))
+            self._claimed |= new
         self._fence.forget(self._partitions.assigned)
         self._fence.look()
 
     def catch_up(self) -> None:
         """Continue only the catch-ups; a partition that has caught up stays owed until the next `settle`."""
-        self._keep_catch_ups()
         self._catchup.step(_CATCH_UP_WAIT_S)
-        self._partitions.end_catch_ups(self._catchup.partitions)
-
-    def _keep_catch_ups(self) -> None:
-        """Drop catch-ups of partitions that are not in the same tenure any more."""
-        self._catchup.keep({number: self._partitions.tenure(number) for number in self._partitions.catching_up})
-
-    def _claim(self) -> None:
-        """Write this replica's claim on newly placed partitions, before its first batch with them."""
-        self._claimed &= self._partitions.assigned
-        new = self._partitions.placed.keys() - self._claimed
-        if new:
-            self._mirror.claim(new, transactional_id(self._settings.group_id, self._settings.instance_id))
-            self._claimed |= new
+        self._catchup.tidy()
 
     def drop(self, *, catch_ups: bool = True) -> None:
         """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed again."""
         if catch_ups:
             self._catchup.close()
-            self._partitions.end_catch_ups(())
         self._claimed.clear()
 
     def _place(self, owed: list[int]) -> None:
@@ -126,38 +96,32 @@ class Positions:
         self._fence.watch({partition: mark.claim for partition, mark in marks.items()})
         committed = self._group.committed(owed, self._wait_s)
         if committed is None:  # a predecessor's transaction is pending: wait, while other partitions continue
+            if self._wait_s == _COMMITTED_WAIT_S[0]:
+                log.info("partition.pending", partitions=owed)
             self._not_before = time.monotonic() + _PACE_S
             self._wait_s = min(self._wait_s * 2, _COMMITTED_WAIT_S[1])
-            self._log_pending(owed)
             self._fence.offsets_unstable(owed)
             return
-        self._pending_since = None
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._fence.offsets_stable()
-        bounds = self._bounds(owed)
-        outputs = last_outputs(self._settings, self._cluster, _not_mirrored(committed, marks))
+        events = self._found.cluster.ranges(self._settings.events_topic, owed)
+        facts = self._found.cluster.ranges(self._settings.facts_topic, owed)
+        # Where the mirror does not have the committed offset, the outputs say how far events were processed.
+        mirrored = {partition: mark.watermark.source for partition, mark in marks.items() if mark.watermark}
+        unmirrored = [entry.partition for entry in committed if mirrored.get(entry.partition) != entry.offset]
+        outputs = last_outputs(self._settings, self._found.cluster, unmirrored)
         processed = {partition: output.source_offset + 1 for partition, output in outputs.items()}
         if self._has_moved(committed, processed):
             return
         for entry in committed:
             partition, mark = entry.partition, marks[entry.partition].watermark
             if entry.offset < 0:
-                self._place_fresh(partition, mark, processed.get(partition), bounds)
+                self._place_fresh(partition, mark, processed.get(partition), events[partition].start)
             else:
-                self._place_committed(entry, mark, bounds)
-
-    def _log_pending(self, owed: list[int]) -> None:
-        """Log once that a predecessor's transaction delays the committed offsets."""
-        if self._pending_since is None:
-            self._pending_since = time.monotonic()
-            log.info("partition.pending", partitions=owed)
+                self._place_committed(entry, mark, events[partition], facts[partition])
 
     def _has_moved(self, committed: list[TopicPartition], processed: Mapping[int, int]) -> bool:
-        """Compare committed offsets with how far the outputs go; return whether to look again.
-
-        Outputs beyond a committed offset may be a later owner's: asking again then shows its commit. Raises StopError
-        if it does not.
-        """
+        """Return whether outputs go beyond a committed offset, as a later owner's do. Raises StopError if not its."""
         below = [entry for entry in committed if 0 <= entry.offset < processed.get(entry.partition, 0)]
         if not below:
             return False
@@ -175,12 +139,10 @@ class Positions:
             "rejected_topic"
         )
 
-    def _place_fresh(self, partition: int, mark: Watermark | None, processed: int | None, bounds: _Bounds) -> None:
+    def _place_fresh(self, partition: int, mark: Watermark | None, processed: int | None, start: int) -> None:
         """Start at the earliest record, but only if there never was an output."""
-        restore = processed
-        if mark is not None:
-            restore = max(restore or 0, mark.source)
-        if restore is not None:
+        if mark is not None or processed is not None:
+            restore = max(processed or 0, mark.source if mark else 0)
             raise StopError(
                 f"the group {self._settings.group_id} has no committed offset for {self._settings.events_topic}"
                 f"[{partition}], yet facts or rejected records were written up to source offset {restore - 1}: "
@@ -188,24 +150,25 @@ class Positions:
                 "if the events topic was deleted and recreated, take a new group_id with a new facts_topic and "
                 "rejected_topic instead"
             )
-        start = bounds.events_start[partition]
         self._put(partition, Placed(Watermark(start, 0), None), "none")
 
-    def _place_committed(self, entry: TopicPartition, mark: Watermark | None, bounds: _Bounds) -> None:
+    def _place_committed(self, entry: TopicPartition, mark: Watermark | None, events: range, facts: range) -> None:
         partition = entry.partition
-        watermark = watermark_of(entry, self._lineage)
-        self._index.require(contacts_of(entry))
-        self._check_bounds(partition, watermark, bounds)
+        watermark = watermark_of(entry, self._found.lineage)
+        self._found.index.require(contacts_of(entry))
+        self._check_offsets(partition, watermark, events, facts)
         if mark == watermark:
             self._put(partition, Placed(watermark, watermark), "equal")
         elif mark is not None and (mark.source > watermark.source or mark.facts > watermark.facts):
             raise StopError(self._moved_back(partition, watermark.source, mark.source))
+        elif (mark.facts if mark else 0) < facts.start:
+            raise StopError(
+                f"{self._settings.facts_topic}[{partition}]: facts below offset {facts.start} were deleted, so that "
+                "the orders' state cannot be rebuilt; take a new group_id with a new facts_topic and rejected_topic "
+                "to write all facts again"
+            )
         else:
-            self._check_rebuild(partition, mark, bounds)
-            tenure = self._partitions.tenure(partition)
-            assert tenure is not None, "no callback runs while partitions are placed"
-            self._catchup.begin(partition, tenure, mark, watermark)
-            self._partitions.begin_catch_up(partition)
+            self._catchup.begin(partition, mark, watermark)
 
     def _put(self, partition: int, placed: Placed, mirror: str) -> None:
         self._group.place(partition, placed)
@@ -221,62 +184,32 @@ class Positions:
             mirror=mirror,
         )
 
-    def _check_bounds(self, partition: int, watermark: Watermark, bounds: _Bounds) -> None:
-        events, facts = self._settings.events_topic, self._settings.facts_topic
-        start, end = bounds.events_start[partition], bounds.events_end[partition]
-        if watermark.source < start:
+    def _check_offsets(self, partition: int, watermark: Watermark, events: range, facts: range) -> None:
+        """Require that the topics hold the committed offsets."""
+        place, source = f"{self._settings.events_topic}[{partition}]", watermark.source
+        if source < events.start:
             raise StopError(
-                f"{events}[{partition}]: up to {start - watermark.source} events were lost to retention, from offset "
-                f"{watermark.source}, which is committed, to {start}, where the topic begins; to continue without "
-                "them: order-facts state recover --accept-loss"
+                f"{place}: up to {events.start - source} events were lost to retention, from offset {source}, which is "
+                f"committed, to {events.start}, where the topic begins; to continue without them: "
+                "order-facts state recover --accept-loss"
             )
-        if watermark.source > end:
+        if source > events.stop:
             raise StopError(
-                f"{events}[{partition}]: the committed offset {watermark.source} is beyond the topic's end {end}: "
+                f"{place}: the committed offset {source} is beyond the topic's end {events.stop}: "
                 "records were lost on the brokers, or the offsets are another cluster's"
             )
-        if watermark.facts > bounds.facts_end[partition]:
+        if watermark.facts > facts.stop:
             raise StopError(
-                f"{facts}[{partition}]: facts were committed up to offset {watermark.facts}, but the topic ends at "
-                f"{bounds.facts_end[partition]}: facts were lost on the brokers; take a new group_id with a new "
+                f"{self._settings.facts_topic}[{partition}]: facts were committed up to offset {watermark.facts}, but "
+                f"the topic ends at {facts.stop}: facts were lost on the brokers; take a new group_id with a new "
                 "facts_topic and rejected_topic to write all facts again"
-            )
-
-    def _check_rebuild(self, partition: int, mark: Watermark | None, bounds: _Bounds) -> None:
-        start = bounds.facts_start[partition]
-        if (mark.facts if mark else 0) < start:
-            raise StopError(
-                f"{self._settings.facts_topic}[{partition}]: facts below offset {start} were deleted, so that the "
-                "orders' state cannot be rebuilt; take a new group_id with a new facts_topic and rejected_topic to "
-                "write all facts again"
             )
 
     def _check_topics(self) -> None:
         """Compare partition counts and topic ids with those of the start."""
-        now = describe_topics(self._settings, self._cluster)
+        now = describe_topics(self._settings, self._found.cluster)
         for role in ("events", "facts", "rejected"):
             was, found = getattr(self._topics, role), getattr(now, role)
             if was.topic_id != found.topic_id:
                 raise StopError(f"the topic {was.name} was deleted and recreated while this ran: start again")
         self._topics = now
-
-    def _bounds(self, partitions: list[int]) -> _Bounds:
-        events, facts = self._settings.events_topic, self._settings.facts_topic
-        try:
-            return _Bounds(
-                self._cluster.starts(events, partitions),
-                self._cluster.ends(events, partitions, committed=False),
-                self._cluster.starts(facts, partitions),
-                self._cluster.ends(facts, partitions, committed=False),
-            )
-        except KafkaException as error:
-            raise classify(error.args[0], "asking for the topics' ends") from error
-
-
-def _not_mirrored(committed: list[TopicPartition], marks: Mapping[int, Mark]) -> list[int]:
-    """Return the partitions without a committed offset, or whose mirror has another: their outputs say more."""
-    return [
-        entry.partition
-        for entry in committed
-        if (mark := marks[entry.partition].watermark) is None or mark.source != entry.offset
-    ]

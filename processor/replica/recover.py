@@ -1,8 +1,7 @@
 """`state recover`: sets the group's offsets to where the outputs and the mirror say that events were processed.
 
 For a group whose offsets were lost, moved back, or written by another tool. It processes nothing and writes no output.
-The group must have no members, and no transaction may be open. A partition's outputs are in the order of their source
-offsets, so the last one of each topic is the highest.
+The group must have no members, and no transaction may be open.
 """
 
 from collections.abc import Iterator
@@ -39,10 +38,8 @@ def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
     """
     found = startup.check(settings)
     _require_quiet(settings, found)
-    mirror = Mirror(found.redis, found.lineage, codec())
     partitions = range(found.topics.events.partitions)
-    committed = _committed(settings, found)
-    marks = mirror.marks(partitions)
+    marks = Mirror(found.redis, found.lineage, codec()).marks(partitions)
     starts = found.cluster.starts(settings.events_topic, partitions)
     facts_ends = found.cluster.ends(settings.facts_topic, partitions)
     outputs = last_outputs(settings, found.cluster, partitions)
@@ -52,83 +49,52 @@ def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
                 f"{settings.events_topic}[{partition}] is not the topic that the outputs were made from (it was "
                 "deleted and recreated); take a new group_id with a new facts_topic and rejected_topic"
             )
+    committed = _committed(settings, found)
     for partition in partitions:
-        mark, last_output = marks[partition].watermark, outputs.get(partition)
-        known = [last_output.source_offset + 1 if last_output else None, mark.source if mark else None]
-        processed = max((offset for offset in known if offset is not None), default=None)
-        yield _recover_one(
-            settings, found, _usable(committed.get(partition), found), partition, processed,
-            Watermark(starts[partition], facts_ends[partition]), accept_loss=accept_loss,
-        )  # fmt: skip
-
-
-def _recover_one(
-    settings: Settings,
-    found: Found,
-    before: Watermark | None,
-    partition: int,
-    processed: int | None,
-    bounds: Watermark,
-    *,
-    accept_loss: bool,
-) -> Recovered:
-    """Decide and set one partition; `bounds` holds the events' start and the committed facts' end."""
-    if before is not None and (processed is None or before.source >= processed):
-        after = before
-    elif processed is None:
-        return Recovered(partition, before, None)
-    else:
-        after = Watermark(processed, bounds.facts)
-    lost = max(0, bounds.source - after.source)
-    if lost and not accept_loss:
-        raise StopError(
-            f"{settings.events_topic}[{partition}]: up to {lost} events from offset {after.source} were lost to "
-            f"retention before they were processed; to continue without them: order-facts state recover --accept-loss"
-        )
-    after = Watermark(after.source + lost, after.facts)
-    if after != before:
-        _set(settings, found, partition, after)
-    return Recovered(partition, before, after, lost)
-
-
-def _usable(entry: TopicPartition | None, found: Found) -> Watermark | None:
-    """Return a committed offset's watermark, None if another tool wrote it. Raises StopError for another lineage."""
-    if entry is None or entry.offset < 0 or not is_own_metadata(entry):
-        return None
-    return watermark_of(entry, found.lineage)
+        before, mark, output = committed.get(partition), marks[partition].watermark, outputs.get(partition)
+        processed = max(output.source_offset + 1 if output else -1, mark.source if mark else -1)  # -1: nothing is known
+        after = before if before and before.source >= processed else Watermark(processed, facts_ends[partition])
+        if after.source < 0:
+            yield Recovered(partition, None, None)
+            continue
+        lost = max(0, starts[partition] - after.source)
+        if lost and not accept_loss:
+            raise StopError(
+                f"{settings.events_topic}[{partition}]: up to {lost} events from offset {after.source} were lost to "
+                "retention before they were processed; to continue without them: "
+                "order-facts state recover --accept-loss"
+            )
+        after = Watermark(after.source + lost, after.facts)
+        if after != before:
+            _set(settings, found, partition, after)
+        yield Recovered(partition, before, after, lost)
 
 
 def _require_quiet(settings: Settings, found: Found) -> None:
-    with failures("describing the group"):
-        members = found.cluster.instances(settings.group_id)
+    members = found.cluster.instances(settings.group_id)
     if members:
         raise StopError(f"replicas run in the group {settings.group_id}: {', '.join(sorted(members))}; stop them first")
     partitions = range(found.topics.events.partitions)
     for topic in (settings.facts_topic, settings.rejected_topic):
-        with failures(f"asking for the ends of {topic}"):
-            stable = found.cluster.ends(topic, partitions)
-            is_open = stable != found.cluster.ends(topic, partitions, committed=False)
-        if is_open:
+        if found.cluster.held_back(topic, partitions):
             raise StopError(f"a transaction on {topic} is still open; try again in half a minute")
 
 
-def _committed(settings: Settings, found: Found) -> dict[int, TopicPartition]:
+def _committed(settings: Settings, found: Found) -> dict[int, Watermark]:
+    """Return the committed watermarks, without offsets of another tool. Raises StopError for another lineage."""
     # A consumer that never joins asks for them: the admin client's own request for offsets can crash the process
     # while the group's coordinator starts (librdkafka issue 5040).
     asked = [TopicPartition(settings.events_topic, p) for p in range(found.topics.events.partitions)]
-    consumer = reader(settings, **{"group.id": settings.group_id})
-    try:
-        with failures("fetching committed offsets"):
-            return {entry.partition: entry for entry in consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)}
-    finally:
-        consumer.close()
+    with reader(settings, **{"group.id": settings.group_id}) as consumer, failures("fetching committed offsets"):
+        entries = consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)
+    own = (entry for entry in entries if entry.offset >= 0 and is_own_metadata(entry))
+    return {entry.partition: watermark_of(entry, found.lineage) for entry in own}
 
 
 def _set(settings: Settings, found: Found, partition: int, watermark: Watermark) -> None:
-    metadata = metadata_text(watermark, found.lineage)
-    entry = TopicPartition(settings.events_topic, partition, watermark.source, metadata)
+    entry = TopicPartition(settings.events_topic, partition, watermark.source, metadata_text(watermark, found.lineage))
     asked = ConsumerGroupTopicPartitions(settings.group_id, [entry])
-    with failures("setting offsets"):
+    with found.cluster.asking("setting offsets"):
         (future,) = found.cluster.admin.alter_consumer_group_offsets([asked]).values()
         (changed,) = future.result(REQUEST_TIMEOUT_S).topic_partitions
     if changed.error is not None:

@@ -7,9 +7,8 @@
     5 commit   facts, rejected records and source offsets in one Kafka transaction
     6 mirror   the changed orders and the new watermark to Redis, one atomic step a partition, not waited for
 
-Kafka is the ledger, Redis a mirror with a watermark. A failure in 1 to 5 aborts the transaction, forgets everything
-and starts over from the committed offsets. A failure in 6 leaves the mirror behind: the next step 3 finds that, and a
-catch-up from the facts follows. See processor/README.md.
+A failure in 1 to 5 aborts the transaction, forgets everything and starts over from the committed offsets. A failure in
+6 leaves the mirror behind: the next step 3 finds that, and a catch-up from the facts follows.
 """
 
 import random
@@ -29,7 +28,8 @@ from processor.domain.batch import Folded, OrderKey, Parsed
 from processor.domain.pipeline import fold, needs, read
 from processor.domain.records import Identifier, Order, Record, UndecodableError
 from processor.errors import MirrorMovedError, ProducerLostError, RedisError, RetryError
-from processor.kafka.transactions import TRANSACTION_TIMEOUT_S
+from processor.kafka.clients import transactional_producer
+from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.logs import get_logger
 from processor.replica import startup
 from processor.replica.batch_size import BatchSize
@@ -65,15 +65,12 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What step 3 found: the mirror's watermarks, the known orders, the contacts by identifier.
-
-    `index` is how far the contact index was.
-    """
+    """What step 3 found: the mirror's watermarks, the known orders, the contacts by identifier."""
 
     marks: dict[int, Watermark | None]
     orders: dict[OrderKey, Order]
     contacts: dict[Identifier, str]
-    index: ContactsPosition
+    index: ContactsPosition  # how far the contact index was
 
 
 class Service:
@@ -87,7 +84,8 @@ class Service:
         self._cluster = found.cluster
         self._partitions = Partitions()
         self._group = Group(settings, self._partitions)
-        self._ledger = Ledger(settings, found.lineage, found.batch_bytes)
+        self._transactions = Transactions(lambda: transactional_producer(settings, found.batch_bytes))
+        self._ledger = Ledger(settings, found.lineage, self._transactions)
         self._line = connection.Line(found.redis)
         self._mirror = Mirror(found.redis, found.lineage, self._codec)
         self._index: ContactIndex = found.index
@@ -110,7 +108,7 @@ class Service:
                 self._timing, self._in_hand = Timing(), 0
                 try:
                     self._group.replace_if_fenced(self._cluster)
-                    self._ledger.ready()
+                    self._transactions.ready("starting transactions")
                     if self._partitions.owed:
                         self._line.answers()  # finish this replica's writes before it reads the mirror's marks
                     self._positions.settle()
@@ -127,8 +125,7 @@ class Service:
     def process_batch(self) -> None:
         """Process one batch. A step that fails raises, and `run` recovers; only the batch read ahead is remembered."""
         batch, self._ahead = self._ahead or self.read(self._positions.events_wait_s, self._timing), None  # 1, 2
-        timing = self._timing
-        timing.take_over(batch.timing)
+        self._timing = timing = batch.timing
         self._in_hand = len(batch.records)
         if not batch.records:
             self._probe(batch)
@@ -161,10 +158,7 @@ class Service:
         return read(records, self._codec.read_event, self._rules)
 
     def look_up(self, parsed: list[Parsed]) -> Known:
-        """Step 3, in one round trip: everything is sent before the first answer is read.
-
-        One atomic command reads each partition, and each index shard.
-        """
+        """Step 3, in one round trip: one atomic command reads each partition, and each index shard."""
         wanted = needs(parsed)
         order_ids: dict[int, list[str]] = {partition: [] for partition in self._group.ends()}
         order_ids |= {partition: list(names) for partition, names in wanted.order_ids.items()}
@@ -191,10 +185,7 @@ class Service:
     def commit(
         self, batch: Batch, folded: Folded, known: Known, beside: Callable[[], None] | None = None
     ) -> dict[int, Watermark]:
-        """Step 5. On return the batch is committed, and nothing of it will be done again.
-
-        `beside` runs while the brokers work: its time counts for the next batch, not for this commit.
-        """
+        """Step 5. On return the batch is committed. `beside` runs meanwhile; its time counts for the next batch."""
         next_offsets = folded.next_offsets | {
             partition: max(end, folded.next_offsets.get(partition, 0)) for partition, end in self._group.ends().items()
         }
@@ -204,10 +195,7 @@ class Service:
         return after
 
     def mirror(self, folded: Folded, known: Known, watermarks: dict[int, Watermark]) -> None:
-        """Step 6. Sends and does not wait: the next step 3 reads the answers.
-
-        Nothing is retried: if a write fails, that step 3 follows on the same connection and finds the mirror behind.
-        """
+        """Step 6. Sends and does not wait: the next step 3, on the same connection, sees whether it was written."""
         writes = [
             MirrorWrite(
                 partition,
@@ -242,22 +230,21 @@ class Service:
             self._size.too_much(self._in_hand)
         try:
             if not isinstance(error, ProducerLostError):  # a lost producer's successor settles its transaction
-                self._ledger.abort()
+                self._transactions.abort("aborting a batch")
         except ProducerLostError as lost:
             error = lost
         if isinstance(error, ProducerLostError):
-            self._ledger.forget_producer()
+            self._transactions.forget()
             log.warning("producer.replaced", error=str(error))
         recovery = "producer_lost" if isinstance(error, ProducerLostError) else "retry"
-        self._telemetry.aborted(recovery, str(error), step, self._in_hand)
+        why, text = error.waiting_for, str(error)
+        self._telemetry.aborted(recovery, text, step, self._in_hand)
         self._forget(catch_ups=not isinstance(error, IndexNotReadyError))
-        attempt = self._telemetry.waiting(error.waiting_for, str(error))
+        attempt = self._telemetry.waiting(why, text)
         least, most = BACKOFF_S
         backoff_s = min(most, least * 2 ** min(attempt, 10)) * random.uniform(0.5, 1)  # noqa: S311
         backoff_ms = round(backoff_s * 1000)
-        log.warning(
-            "service.waiting", waiting_for=error.waiting_for, error=str(error), attempt=attempt, backoff_ms=backoff_ms
-        )
+        log.warning("service.waiting", waiting_for=why, error=text, attempt=attempt, backoff_ms=backoff_ms)
         self._stay(time.monotonic() + backoff_s, stop)
 
     def _forget(self, *, catch_ups: bool = True) -> None:
@@ -275,7 +262,6 @@ class Service:
         log.error("breaker.paused", cause=str(tripped), pause_s=pause_s or None)
         self._forget()
         self._telemetry.waiting("breaker", str(tripped))
-        self.go_on.clear()
         self._stay(time.monotonic() + (pause_s or float("inf")), stop)
         self._breaker.reset()
         self._telemetry.resumed()
@@ -335,7 +321,7 @@ class Service:
     def _end(self) -> None:
         """Leave nothing open: an open transaction would hold readers back until it times out."""
         with suppress(ProducerLostError):  # the next start under this name, or the timeout, ends it then
-            self._ledger.abort()
+            self._transactions.abort("aborting a batch")
         with suppress(RedisError):
             self._line.answers()
         self._positions.drop()

@@ -1,8 +1,4 @@
-"""Checks what must hold before the first record is read; each refusal is one clear line.
-
-`run` and the command `check` both begin with `check`: services answer, topics fit together, Redis does not evict, the
-contact index has a secret.
-"""
+"""Checks what must hold before the first record is read; each refusal is one clear line."""
 
 import time
 from typing import Final
@@ -53,19 +49,14 @@ def check(settings: Settings) -> Found:
         client = redis.connect(settings)
         redis.wait(client, settings)
         try:
-            return _found(settings, cluster, cluster_id, client)
+            found = topics.describe_topics(settings, cluster)
+            batch_bytes = topics.check_outputs(settings, cluster)
+            lineage = Lineage(cluster_id, settings.group_id, found.events.topic_id, found.facts.topic_id)
+            check_metadata_fits(lineage, found.contacts.partitions)
+            index = ContactIndex(client, settings, lineage_of(cluster_id, settings.contacts_topic), found.contacts)
+            return Found(cluster, client, found, lineage, index, batch_bytes)
         except RetryError as error:  # a broker answered and went away: ask again
             client.close()
             if time.monotonic() >= deadline:
                 raise UnreachableError(f"{error}; Kafka answered at first, then no more") from error
             time.sleep(_PACE_S)
-
-
-def _found(settings: Settings, cluster: Cluster, cluster_id: str, client: redis.Client) -> Found:
-    found = topics.describe_topics(settings, cluster)
-    topics.check_facts_topic(settings, cluster)
-    topics.check_rejected_topic(settings, cluster)
-    lineage = Lineage(cluster_id, settings.group_id, found.events.topic_id, found.facts.topic_id)
-    check_metadata_fits(lineage, found.contacts.partitions)
-    index = ContactIndex(client, settings, lineage_of(cluster_id, settings.contacts_topic), found.contacts)
-    return Found(cluster, client, found, lineage, index, topics.batch_bytes(settings, cluster))

@@ -1,8 +1,4 @@
-"""What operators see of a replica: log lines, metrics and health.
-
-Nothing here changes what the service does. It writes one line and one set of metrics for each committed batch, and one
-line of totals every ten seconds. It says what the replica waits for, from the first failure until a turn succeeds.
-"""
+"""What operators see of a replica: log lines, metrics and health. Nothing here changes what the service does."""
 
 import resource
 import sys
@@ -16,7 +12,7 @@ from processor.domain.batch import Folded
 from processor.domain.rejections import Outcome
 from processor.logs import get_logger
 from processor.replica import metrics
-from processor.replica.health import Health, HealthServer
+from processor.replica.health import Health, serve
 from processor.replica.timing import Step
 
 STATS_EVERY_S: Final = 10.0
@@ -28,18 +24,13 @@ class Telemetry:
 
     def __init__(self, http_port: int) -> None:
         self.health = Health()
-        self._server = HealthServer(self.health, http_port)
+        self._server = serve(self.health, http_port) if http_port else None
         self._counts: Counter[str] = Counter(events=0, facts=0, ignored=0, invalid=0)
         self._totals_s = time.monotonic()  # when the last totals were logged
         self._events_then = 0
         self._waiting_for: str | None = None
         self._waiting_since_s = 0.0
         self._attempts = 0
-
-    @property
-    def waiting_for(self) -> str | None:
-        """What the replica waits for, if anything."""
-        return self._waiting_for
 
     def committed(self, folded: Folded, times_ms: Mapping[Step, float]) -> None:
         """Report a committed batch."""
@@ -114,9 +105,9 @@ class Telemetry:
 
     def log_totals(self, lag_records: int | None, partitions: list[int]) -> None:
         """Log the totals, and the rate since the last line."""
-        now_s = time.monotonic()
-        rate = (self._counts["events"] - self._events_then) / (now_s - self._totals_s)
-        self._totals_s, self._events_then = now_s, self._counts["events"]
+        now_s, events = time.monotonic(), self._counts["events"]
+        rate = (events - self._events_then) / (now_s - self._totals_s)
+        self._totals_s, self._events_then = now_s, events
         if lag_records is not None:
             metrics.LAG.set(lag_records)
         log.info(
@@ -131,9 +122,11 @@ class Telemetry:
 
     def stopped(self) -> None:
         """Log the totals of the whole run, and stop answering."""
-        rejected = self._counts["ignored"] + self._counts["invalid"]
-        log.info("service.stopped", events=self._counts["events"], facts=self._counts["facts"], rejected=rejected)
-        self._server.close()
+        events, facts = self._counts["events"], self._counts["facts"]
+        log.info("service.stopped", events=events, facts=facts, rejected=events - facts)
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
 
 
 def _rss_bytes() -> int:

@@ -35,8 +35,3 @@ class Timing:
             yield
         finally:
             self.times_ms[step] = round((time.perf_counter() - started) * 1000, 3)
-
-    def take_over(self, earlier: "Timing") -> None:
-        """Take over the times of steps that were timed elsewhere."""
-        self.times_ms |= earlier.times_ms
-        self.step = earlier.step

@@ -1,7 +1,8 @@
 """The Redis connection: how it is opened, what its errors ask for, and the one setting that the server must have."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import redis
@@ -21,28 +22,21 @@ SOCKET_TIMEOUT_S: Final = 5.0  # a stopped server would hang a call for ever
 def connect(settings: Settings) -> Client:
     """Return a client; it sends nothing yet. The client never repeats a call: recovery does that."""
     try:
-        return _client(settings)
+        return redis.Redis.from_url(
+            settings.redis_url,
+            redis_connect_func=_on_connect,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=SOCKET_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=False,
+            client_name=f"order-facts-{settings.instance_id}".replace(" ", "_"),
+        )
     except (ValueError, TypeError) as error:
         raise UsageError("setting redis_url: the Redis client does not accept this address; correct it") from error
 
 
-def _client(settings: Settings) -> Client:
-    return redis.Redis.from_url(
-        settings.redis_url,
-        redis_connect_func=_on_connect,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=False,
-        client_name=f"order-facts-{settings.instance_id}".replace(" ", "_"),
-    )
-
-
 def wait(client: Client, settings: Settings) -> None:
-    """Return once the server answers and has the right eviction policy.
-
-    Raises UnreachableError after startup_timeout_s, StopError for a wrong password or eviction policy.
-    """
+    """Return once the server answers. Raises UnreachableError after startup_timeout_s, StopError as `check_policy`."""
     deadline = time.monotonic() + settings.startup_timeout_s
     while True:
         try:
@@ -59,11 +53,9 @@ def wait(client: Client, settings: Settings) -> None:
 
 
 def check_policy(client: Client) -> None:
-    """Connect, so that `_on_connect` checks the server. Raises StopError, or RedisError without an answer."""
-    try:
+    """Connect, which checks the server. Raises StopError for a wrong password or policy, RedisError if it is away."""
+    with failures():
         client.ping()
-    except ClientError as error:
-        raise classify(error) from error
 
 
 def _on_connect(connection: Any) -> None:
@@ -82,10 +74,8 @@ def _on_connect(connection: Any) -> None:
 
 def execute(pipeline: Any) -> list[Any]:
     """Return a pipeline's replies, in one round trip. Raises what an error asks for."""
-    try:
+    with failures():
         replies: list[Any] = pipeline.execute()
-    except ClientError as error:
-        raise classify(error) from error
     return replies
 
 
@@ -125,10 +115,7 @@ class Line:
         self._due.append((len(commands), take))
 
     def answers(self) -> list[Any]:
-        """Read all answers that are due, and return those to commands that were sent without `take`.
-
-        Raises what a failed connection, or an error among the answers to return, asks for.
-        """
+        """Read all due answers; return those to commands sent without `take`. Raises what an error among them asks."""
         found: list[Any] = []
         self._commands.clear()  # left over from a look-up that failed before it was sent
         due, self._due = self._due, []
@@ -166,6 +153,15 @@ class Line:
         if self._connection is not None:
             self._pool.release(self._connection)
             self._connection = None
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Raise what the Redis client's error in the block asks for."""
+    try:
+        yield
+    except ClientError as error:
+        raise classify(error) from error
 
 
 def classify(error: ClientError) -> OrderFactsError:

@@ -11,7 +11,6 @@ from processor.domain.records import Record, UndecodableError
 from processor.errors import StopError
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster
-from processor.kafka.failures import failures
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
 from processor.settings import Settings
@@ -27,19 +26,17 @@ class LastOutput(msgspec.Struct, frozen=True):
 
 
 def last_outputs(settings: Settings, cluster: Cluster, partitions: Collection[int]) -> dict[int, LastOutput]:
-    """Return the output with the highest source offset of each partition that has any.
+    """Return the output with the highest source offset of each partition that has any: a last fact or rejected record.
 
-    A partition's outputs are written in the order of their sources, so this is the last fact or the last rejected
-    record. Reads committed records only. Raises StopError for a record that is not a valid fact.
+    A partition's outputs are written in the order of their sources. Raises StopError for a fact that is not valid.
     """
     kinds = ((settings.facts_topic, _of_fact), (settings.rejected_topic, _of_rejected))
     outputs: dict[int, LastOutput] = {}
-    with failures("reading the last outputs"):
-        for topic, kind in kinds:
-            for partition, record in _last_records(settings, cluster, topic, partitions).items():
-                output, known = kind(record), outputs.get(partition)
-                if output is not None and (known is None or output.source_offset > known.source_offset):
-                    outputs[partition] = output
+    for topic, kind in kinds:
+        for partition, record in _last_records(settings, cluster, topic, partitions).items():
+            output, known = kind(record), outputs.get(partition)
+            if output is not None and (known is None or output.source_offset > known.source_offset):
+                outputs[partition] = output
     return outputs
 
 
@@ -50,19 +47,13 @@ def is_same_events_topic(settings: Settings, cluster: Cluster, partition: int, l
     event, return True: a topic that retention has reached is an old one.
     """
     topic = settings.events_topic
-    with failures(f"reading {topic}"):
-        start, end = cluster.starts(topic, [partition])[partition], cluster.ends(topic, [partition])[partition]
-    if last.source_offset < start:
+    if last.source_offset < cluster.starts(topic, [partition])[partition]:
         return True
-    if last.source_offset >= end:
+    if last.source_offset >= cluster.ends(topic, [partition])[partition]:
         return False
-    consumer = reader(settings)
-    try:
-        bounds = ({partition: last.source_offset}, {partition: last.source_offset + 1})
-        with failures(f"reading {topic}"):
-            keys = [message.key() for message in read_range(consumer, topic, *bounds)]
-    finally:
-        consumer.close()
+    bounds = ({partition: last.source_offset}, {partition: last.source_offset + 1})
+    with reader(settings) as consumer:
+        keys = [message.key() for message in read_range(consumer, topic, *bounds)]
     return keys == [last.key]
 
 
@@ -74,8 +65,7 @@ def _last_records(settings: Settings, cluster: Cluster, topic: str, partitions: 
     if not left:
         return records
     step = _FIRST_STEP
-    consumer = reader(settings)  # one for each topic: a client takes a second to learn where another topic is
-    try:
+    with reader(settings) as consumer:  # one for each topic: a client takes a second to learn where another topic is
         while left:
             starts = {partition: max(begins[partition], ends[partition] - step) for partition in left}
             bounds = starts, {partition: ends[partition] for partition in left}
@@ -83,8 +73,6 @@ def _last_records(settings: Settings, cluster: Cluster, topic: str, partitions: 
             records |= {partition: record_of(message) for partition, message in found.items()}
             left = {partition for partition in left - found.keys() if starts[partition] > begins[partition]}
             step *= 8
-    finally:
-        consumer.close()
     return records
 
 

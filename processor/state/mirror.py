@@ -9,6 +9,7 @@ the watermark, and one space holds the claim, the last owner's transactional id 
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -22,7 +23,7 @@ from processor.codec.packed_items import unpacked
 from processor.domain.records import Order, UndecodableError
 from processor.errors import MirrorMovedError, OrderFactsError, RedisError, StopError
 from processor.logs import get_logger
-from processor.state.connection import Client, Line, TakeAnswers, classify, execute
+from processor.state.connection import Client, Line, TakeAnswers, classify, execute, failures
 from processor.state.watermark import Lineage, Watermark
 
 _FORMAT: Final = b"2"  # part of the key: another form of the state is another mirror, rebuilt from the facts
@@ -66,7 +67,7 @@ class Mirror:
     """Reads and writes the mirror of one deployment."""
 
     def __init__(self, client: Client, lineage: Lineage, codec: Codec) -> None:
-        self._client = client
+        self._client: Any = client
         parts = (lineage.cluster_id, lineage.group_id, lineage.events_topic_id, lineage.facts_topic_id)
         digest = hashlib.blake2b(_FORMAT + codec.fact_header, digest_size=8)  # packed items have that schema
         for part in parts:
@@ -105,8 +106,7 @@ class Mirror:
     ) -> tuple[dict[int, Watermark | None], dict[tuple[int, str], Order]]:
         """Return the watermarks and the known orders from the replies to `add_lookups`.
 
-        If a value cannot be read, the partition's whole hash is removed, to be rebuilt from the facts. Raises
-        MirrorMovedError then.
+        Raises MirrorMovedError if a value cannot be read: its partition's hash is removed, and rebuilt from the facts.
         """
         watermarks: dict[int, Watermark | None] = {}
         orders: dict[tuple[int, str], Order] = {}
@@ -119,26 +119,20 @@ class Mirror:
 
     def look(self, partition: int, names: Sequence[bytes]) -> tuple[Watermark | None, list[bytes | None]]:
         """Return a partition's watermark and, as of it, the named orders' states; None for each that is missing."""
-        asked: Any = self._client
-        try:
-            mark, *states = asked.hmget(self.key(partition), [_WATERMARK, *names])
-        except redis.RedisError as error:
-            raise classify(error) from error
+        with failures():
+            mark, *states = self._client.hmget(self.key(partition), [_WATERMARK, *names])
         return _watermark(mark), states
 
     def names(self, partition: int, count: int) -> Iterator[list[bytes]]:
         """Yield the order ids in a partition's mirror, about `count` at a time; some may come twice."""
-        asked: Any = self._client
         cursor = -1
         while cursor != 0:
-            try:
-                cursor, found = asked.hscan(self.key(partition), max(cursor, 0), count=count)
-            except redis.RedisError as error:
-                raise classify(error) from error
+            with failures():
+                cursor, found = self._client.hscan(self.key(partition), max(cursor, 0), count=count)
             yield [name for name in found if name not in {_WATERMARK, _CLAIM}]
 
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
-        """Write all partitions, without waiting. Each answer is 1, or 0 if another watermark was there (`refused`)."""
+        """Write all partitions, without waiting. Each answer is 1, or 0 if another watermark was there."""
         for write in writes:
             pairs = chain.from_iterable(write.values.items())
             arguments = (_watermark_text(write.expected), _watermark_text(write.watermark), *pairs)
@@ -148,16 +142,14 @@ class Mirror:
     def write(self, line: Line, writes: Sequence[MirrorWrite]) -> None:
         """Write all partitions, without waiting. Logs failed writes; the next look-up finds those mirrors behind."""
         try:
-            self.send(line, writes, lambda answers: _log_refused(refused(writes, answers)))
+            self.send(line, writes, lambda answers: _log_refused(writes, answers))
         except RedisError as error:
-            _log_refused({write.partition: str(error) for write in writes})
+            log.warning("mirror.not_written", error=str(error), partitions=sorted(write.partition for write in writes))
 
     def remove(self, partition: int) -> None:
         """Remove a partition's mirror as a whole."""
-        try:
+        with failures():
             self._client.unlink(self.key(partition))
-        except redis.RedisError as error:
-            raise classify(error) from error
 
     def _order(self, partition: int, value: bytes) -> Order:
         try:
@@ -185,21 +177,15 @@ class Mirror:
         return MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed")
 
 
-def refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> dict[int, str]:
-    """Return why partitions were not written, by partition: an error, or another watermark."""
-    found = {}
+def _log_refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> None:
+    refused: defaultdict[str, list[int]] = defaultdict(list)
     for write, answer in zip(writes, answers, strict=True):
         if isinstance(answer, redis.RedisError):
-            found[write.partition] = str(classify(answer))
+            refused[str(classify(answer))].append(write.partition)
         elif not answer:
-            found[write.partition] = "another watermark is there"
-    return found
-
-
-def _log_refused(refusals: Mapping[int, str]) -> None:
-    for error in sorted(set(refusals.values())):
-        partitions = sorted(partition for partition, why in refusals.items() if why == error)
-        log.warning("mirror.not_written", error=error, partitions=partitions)
+            refused["another watermark is there"].append(write.partition)
+    for error, partitions in sorted(refused.items()):
+        log.warning("mirror.not_written", error=error, partitions=sorted(partitions))
 
 
 def _watermark(text: bytes | None) -> Watermark | None:

@@ -4,10 +4,10 @@ import threading
 import time
 
 import pytest
-from confluent_kafka import KafkaException
 from msgspec.structs import replace
 
 from deploy.local.services import EmbeddedKafka
+from processor.errors import RetryError
 from processor.kafka.clients import group_consumer
 from processor.kafka.cluster import Cluster
 from tests.support.deployment import Deployment, await_condition
@@ -54,7 +54,7 @@ class Questions(threading.Thread):
             try:
                 self.members.append(self._cluster.instances(self._settings.group_id))
                 self.offsets += self._cluster.ends(self._settings.events_topic, range(3)).values()
-            except KafkaException as error:
+            except RetryError as error:
                 self.failures.append(error)
 
     def await_answer(self):

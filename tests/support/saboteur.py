@@ -11,6 +11,7 @@ import os
 import signal
 
 from processor.cli import main
+from processor.kafka.transactions import Transactions
 from processor.logs import get_logger
 from processor.replica.ledger import Ledger
 from processor.replica.service import Service
@@ -69,7 +70,7 @@ def install(plan):
     for step, method in STEPS.items():
         sabotage.wrap(Service, method, step)
     sabotage.wrap(Ledger, "_flush", "flush")
-    sabotage.wrap(Ledger, "_end", "end")
+    sabotage.wrap(Transactions, "commit", "end")
 
 
 if __name__ == "__main__":
