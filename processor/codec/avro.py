@@ -42,7 +42,7 @@ class _Decoders(dict[bytes, Callable[[bytes, int], T]], Generic[T]):
 
 
 class Codec:
-    """Reads and writes the values of all topics. Made once, by `codec`.
+    """Reads and writes the values of all topics. Created once, by `codec`.
 
     `decode_event` and `decode_contact` give dictionaries by the Avro names, and `encode_event` and `encode_contact`
     take them. What decodes raises UndecodableError; what encodes, ValueError or TypeError where Avro cannot hold it.
@@ -54,7 +54,7 @@ class Codec:
         versions = read_schemas(folder)
         newest = {name: found[max(found)] for name, found in versions.items()}
         self.fact_header = header_of(newest[FACT])
-        """What stands before the newest facts' bodies: it tells their schema, and so that of packed items."""
+        """The bytes before the body of the newest facts: they identify its schema, and so that of packed items."""
         self._events: _Decoders[Event | None] = _Decoders(versions[EVENT], AS_EVENT)
         self._raw_events: _Decoders[dict[str, Any]] = _Decoders(versions[EVENT], AS_BOUNDED_DICTIONARY)
         self._contacts: _Decoders[dict[str, Any]] = _Decoders(versions[CONTACT], AS_DICTIONARY)
@@ -70,7 +70,7 @@ class Codec:
         event = self._events[value[:_HEADER_BYTES]](value, _HEADER_BYTES)
         if event is not None:
             return event
-        raw = self.decode_event(value)  # a name stands twice (D1)
+        raw = self.decode_event(value)  # a name occurs twice (D1)
         return Event.of(raw["eventTypeKey"], raw["keyValue"], ((one["name"], one["value"]) for one in raw["params"]))
 
     def decode_event(self, value: bytes) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Shape(NamedTuple):
     """What a decoder gives: `structs` for the records that are named there, dictionaries for others.
 
     In structs a decimal is its units, an integer; in dictionaries its bytes. All else stays raw: a timestamp is its ms.
-    The parameters of an event are a map by name; there is None instead of the event where a name stands twice.
+    The parameters of an event are a map by name; there is None instead of the event if a name occurs twice.
     """
 
     result: str

@@ -22,7 +22,7 @@ def state_of(order: Order) -> bytes:
 
 
 def order_of(state: bytes) -> Order:
-    """Return the order that is kept so. Raises UndecodableError; packed items are not looked at."""
+    """Return the order from these bytes, without reading its packed items. Raises UndecodableError."""
     if state.startswith(FRAMING):
         return codec().decode_fact(state)
     try:

@@ -1,7 +1,7 @@
-"""Items packed the way a fact holds them: so they go from an event to its fact and to the mirror, and back.
+"""Items in the bytes that a fact holds for them: in this form they go from an event to its fact, the mirror, and back.
 
-Most orders come back to be changed in other fields, and their items are only passed on. Packed they are one object
-instead of a dozen, which the garbage collector does not see either.
+Most later events change other fields of an order and only pass its items on. Packed, they are one object instead of a
+dozen, and the garbage collector does not track it.
 """
 
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from processor.domain.records import Item, Items, Order, PlainItems
 class PackedItems(Items, bytes):
     """Items as the bytes that a fact has for them."""
 
-    __slots__ = ()  # a subclass of bytes without any is not tracked by the garbage collector
+    __slots__ = ()  # without slots the garbage collector does not track a subclass of bytes
 
     @property
     def lines(self) -> tuple[Item, ...]:
@@ -22,9 +22,9 @@ class PackedItems(Items, bytes):
         return generated.items_at(self, 0)
 
     def __eq__(self, other: object) -> bool:
-        """Compare by value, most often without unpacking.
+        """Compare by value, mostly without unpacking.
 
-        The same items are as long when packed. Their bytes may differ even so: by the order of names, or a zero's sign.
+        The same items have the same packed length. Yet their bytes may differ: by the order of names, or a zero's sign.
         """
         if not isinstance(other, PackedItems):
             return Items.__eq__(self, other)
@@ -39,7 +39,7 @@ def pack(lines: tuple[Item, ...]) -> PackedItems:
 
 
 def with_packed_items(rules: Rules) -> Rules:
-    """Return the same rules, by which items are packed as soon as an event is read."""
+    """Return the same rules, but pack items as soon as an event is read."""
     return replace(rules, parsing=replace(rules.parsing, keep_items=pack))
 
 

@@ -1,6 +1,6 @@
-"""A record of the rejected topic: the event as it came, with headers that say why it is no fact and where it came from.
+"""A record of the rejected topic: the event unchanged, with headers that say why it became no fact and where it was.
 
-All values are UTF-8 text. Headers of the event are kept, but for those of these names.
+All values are UTF-8 text. The event's own headers are kept, except those with these names.
 """
 
 import re
@@ -11,7 +11,7 @@ import msgspec
 from processor.domain.records import Record
 from processor.domain.rejections import Reason, Rejection
 
-CUT_BYTES: Final = 64 << 10  # of a rejected record that the broker refuses: what is left of its value, or its key
+CUT_BYTES: Final = 64 << 10  # what is left of the value, or the key, of a rejected record that the broker refuses
 REASON: Final = "reason"
 OUTCOME: Final = "outcome"
 DETAIL: Final = "detail"
@@ -27,7 +27,7 @@ Headers = list[tuple[str, bytes | None]]
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """What the headers of a rejected record say; None for one that is missing or cannot be read."""
+    """The headers of a rejected record; None for each that is missing or unreadable."""
 
     reason: str | None
     outcome: str | None
@@ -41,7 +41,7 @@ class Rejected(msgspec.Struct, frozen=True):
 
     @property
     def known_reason(self) -> Reason | None:
-        """The reason, where it is one that this program gives."""
+        """The reason, if this program gives it."""
         return _REASONS.get(self.reason or "")
 
 

@@ -117,7 +117,7 @@ _LAST: Final = [
 ]
 _MORE: Final = [bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(_TWO_BYTES)]
 LENGTHS: Final = [_LAST[length * 2] for length in range(_TWO_BYTES // 2)]
-"""How a length stands before so many bytes or elements. IndexError: it is longer than the table."""
+"""The encoded lengths of bytes, strings, arrays and maps. IndexError: the length is beyond the table."""
 SOME_LENGTHS: Final = {index: [_varint(index * 2) + length for length in LENGTHS] for index in (1, 4)}
 """The same after a union's index."""
 
@@ -130,7 +130,7 @@ def long_bytes(value: int) -> bytes:
     if number < 1 << 28:
         return _MORE[number & 0x3FFF] + _LAST[number >> 14]
     if number < 1 << 42:
-        low = number & 0xFFFFFFF  # one digit of Python's: what is done with it takes half the time
+        low = number & 0xFFFFFFF  # one of Python's internal digits: arithmetic on it takes half the time
         return _MORE[low & 0x3FFF] + _MORE[low >> 14] + _LAST[number >> 28]
     if value not in LONGS:
         raise ValueError("a long of more than 64 bits")
@@ -138,7 +138,7 @@ def long_bytes(value: int) -> bytes:
 
 
 def amount_bytes(units: int) -> bytes:
-    """Write a decimal's unscaled bytes: two's complement, big-endian, as short as they can be, with their length."""
+    """Write a decimal's unscaled bytes: two's complement, big-endian, as short as possible, with their length."""
     size = units.bit_length() // 8 + 1
     # the size leaves room for a sign, and without the keyword it takes half the time
     length = LENGTHS[size] if size < len(LENGTHS) else long_bytes(size)

@@ -1,4 +1,4 @@
-"""What passes between the steps of a batch. Frozen, and nothing but data; never compiled (see `domain.records`)."""
+"""What passes between the steps of a batch. Frozen data only; never compiled (see `domain.records`)."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +16,7 @@ OrderKey = tuple[int, str]  # partition, externalOrderId: an order lives in its 
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """Everything configured that changes what becomes of an event. Limits in bytes."""
+    """All settings that affect what becomes of an event. Limits in bytes."""
 
     parsing: Parsing = msgspec.field(default_factory=lambda: Parsing(identification()))
     policy: Policy = Policy()
@@ -54,15 +54,15 @@ class Output(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_invalid(self) -> bool:
-        """Whether the event is wrong: not a fact, and not merely passed over."""
+        """Whether the event is invalid: neither a fact nor ignored."""
         return isinstance(self.result, Rejection) and self.result.reason.outcome is Outcome.INVALID
 
 
 class Folded(msgspec.Struct, frozen=True):
-    """What a batch leads to, for as many of its records as fit the byte budget.
+    """The results of a batch, for as many of its records as fit the byte budget.
 
-    `changed` holds by partition the orders that changed, as they now are; `next_offsets` by partition the
-    offset after the last record consumed. `input_bytes` and `output_bytes` count keys and values.
+    `changed` holds by partition the changed orders as they are now, `next_offsets` by partition the offset after the
+    last record consumed. `input_bytes` and `output_bytes` count keys and values.
     """
 
     outputs: list[Output]

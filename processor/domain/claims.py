@@ -1,6 +1,6 @@
 """Who claims an identifier: from a contact to its identifiers (C2), from the claims to the winner (C3).
 
-Takes contacts as the contacts topic has them and gives values; what keeps the claims is the contact index.
+Takes contacts as the contacts topic has them; gives values. The contact index keeps the claims.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -15,16 +15,16 @@ _SINGLE_FIELDS: Final = tuple(field for field in BUILT_IN_FIELDS if field not in
 
 
 class Claim(NamedTuple):
-    """A contact that has an identifier, by its record now in force. Claims compare as C3 ranks them."""
+    """A contact that has an identifier, by its record in force. Claims compare in the order of C3."""
 
     timestamp_ms: int
     contact_id: str
 
 
 class ContactChange(msgspec.Struct, frozen=True):
-    """A contact's record: its id as bytes (the key), where the record stands, and what it puts in force.
+    """A contact's record: its id as bytes (the key), its place in the topic, and what it puts in force.
 
-    `identifiers` are all that find the contact from now on; None: the contact is deleted (C1).
+    `identifiers` are all that find the contact from now on; None means that the contact is deleted (C1).
     """
 
     contact_id: bytes
@@ -58,6 +58,6 @@ def identifiers_of(
 def winner(claims: Iterable[Claim]) -> str:
     """Return the id of the contact that has the identifier (C3). `claims`: one or more, in any order.
 
-    The latest timestamp wins; at equal timestamps the greater id as text, that is by code points.
+    The latest timestamp wins; at equal timestamps, the greater id, compared by code points.
     """
     return max(claims).contact_id

@@ -1,7 +1,7 @@
 """One decoded order event in, one command or rejection out (D1 to D12).
 
-`parse` is total: it never raises for any event that Avro can hold. Checks run in the order of the
-reasons (see `rejections`), and the first that fails is the reason.
+`parse` is total: it never raises for an event that Avro can hold. Checks run in the order of the reasons (see
+`rejections`), and the first one that fails gives the reason.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ MAX_KEY_VALUE_CHARACTERS: Final = 300
 MAX_NAME_CHARACTERS: Final = 100
 MAX_ORDER_ID_CHARACTERS: Final = 300
 _TOO_LONG: Final = f"expected at most {MAX_ORDER_ID_CHARACTERS} characters"
-_KEPT_NAMES: Final = 4_096  # names are the producers' to choose: of more than this none is remembered
+_KEPT_NAMES: Final = 4_096  # producers choose the names, so this bounds how many are remembered
 
 _CREATED: Final = "orderCreated"
 _UPDATED: Final = "orderUpdated"
@@ -50,7 +50,7 @@ def parse(event: Event, key: bytes | None, parsing: Parsing) -> Command | Reject
                 return Rejection(Reason.INVALID_PARAMETER, f"{ORDER_ID}: {_TOO_LONG}")
             return SetStatus(order_id, event_type, _tried(event.params, parsing), _STATUS_OF[event_type])
         changes, custom, tried = _read(event.params, parsing)
-    except _BadParameterError as bad:  # one name for each class: the compiler gives a variable one type
+    except _BadParameterError as bad:  # a name for each class: the compiler gives a variable one type
         return Rejection(Reason.INVALID_PARAMETER, str(bad))
     except InvalidItems as wrong:
         return Rejection(Reason.INVALID_ITEMS, str(wrong))
@@ -66,19 +66,19 @@ def _event_fault(event: Event, parsing: Parsing) -> str | None:
     if len(event.key_value) > MAX_KEY_VALUE_CHARACTERS:
         return f"keyValue: expected at most {MAX_KEY_VALUE_CHARACTERS} characters"
     if event.repeated is None and event.params.keys() <= parsing.roles.keys():
-        return None  # names seen before are of the right length
+        return None  # names seen before have a valid length
     for position, name in enumerate(event.params):
         if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
             return f"params[{position}].name: expected 1 to {MAX_NAME_CHARACTERS} characters"
     if event.repeated is not None:
         position, name = event.repeated
-        return f"params[{position}].name: {shown(name)} stands twice"
+        return f"params[{position}].name: {shown(name)} occurs twice"
     return None
 
 
 def _order_id(value: object, key: bytes | None) -> str | Rejection:
-    """Return the order's id (D5); its length is checked in its turn, by `_short_id`."""
-    if type(value) is str and len(value.strip()) > 4 and value.encode() == key:  # nearly all are such
+    """Return the order's id (D5); `_short_id` checks its length later."""
+    if type(value) is str and len(value.strip()) > 4 and value.encode() == key:  # nearly all ids
         return value
     if not is_filled(value):
         return Rejection(Reason.MISSING_PARAMETER, f"missing: {ORDER_ID}")
@@ -104,7 +104,7 @@ def _tried(params: dict[str, Any], parsing: Parsing) -> tuple[Candidate, ...]:
 def _read(params: dict[str, Any], parsing: Parsing) -> tuple[dict[str, Any], dict[str, Scalar], tuple[Candidate, ...]]:
     """Read the filled parameters of orderCreated and orderUpdated, items last (D6 to D13).
 
-    Returns the order's fields, the parameters without a field of their own, and what is said of the order's owner.
+    Returns the order's fields, the custom fields, and what the event says about the order's owner.
     """
     roles = parsing.roles
     changes: dict[str, Any] = {}
@@ -114,7 +114,7 @@ def _read(params: dict[str, Any], parsing: Parsing) -> tuple[dict[str, Any], dic
     try:
         for name, value in params.items():
             is_text = type(value) is str
-            # what `is_filled` says, most often without the call
+            # The same as `is_filled`, mostly without the call.
             if value is None or (is_text and len(value.strip()) < 5 and not is_filled(value)):
                 continue
             field, read, ranks, keeps_text = roles.get(name) or _role(name, parsing)
@@ -131,15 +131,15 @@ def _read(params: dict[str, Any], parsing: Parsing) -> tuple[dict[str, Any], dic
     del changes[_ORDER_ID_FIELD]
     if _CURRENCY_ALIAS in changes:
         alias = changes.pop(_CURRENCY_ALIAS)
-        changes.setdefault("currency", alias)  # D9: where both are filled, currency wins
+        changes.setdefault("currency", alias)  # D9: if both are filled, currency wins
     if "items" in changes:
-        # kept at once, while they are in the core's caches: a batch is larger than those
+        # Kept at once, while they are in the core's caches: a batch is larger than those.
         changes["items"] = parsing.keep_items(parse_items(changes["items"], lenient=parsing.lenient_items))
     return changes, custom, in_order(found)
 
 
 def _role(name: str, parsing: Parsing) -> Role:
-    """Work out what parameters of a name are, and remember it."""
+    """Work out the role of parameters with this name, and remember it."""
     lower = name.lower()
     ranks = parsing.identification.ranks.get(lower, ())
     field: str | None = None
@@ -158,7 +158,7 @@ def _role(name: str, parsing: Parsing) -> Role:
 
 
 def _short_id(value: str | int) -> str:
-    """Read the order id, which `_order_id` checked but for its length (D5)."""
+    """Check the length of the order id; `_order_id` checked the rest (D5)."""
     order_id = str(value)
     if len(order_id) > MAX_ORDER_ID_CHARACTERS:
         raise InvalidValue(_TOO_LONG)
@@ -202,7 +202,7 @@ def _custom(value: object) -> Scalar:
     match value:
         case float():
             return finite(value)
-        case bool():  # apart from int: compiled, a pattern for both would give 1 for true
+        case bool():  # not together with int: compiled, a pattern for both would give 1 for true
             return value
         case str() | int():
             return value
@@ -210,7 +210,7 @@ def _custom(value: object) -> Scalar:
             return json_text(value)
 
 
-_KEEP_TEXTS: Final = (_text, _custom)  # what these read of a text is the text
+_KEEP_TEXTS: Final = (_text, _custom)  # these return a text unchanged
 _ORDER_ID_FIELD: Final = "order_id"
 _CURRENCY_ALIAS: Final = "currencyCode"
 _COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {

@@ -1,7 +1,7 @@
-"""Who an order belongs to: from an event's parameters to the identifiers that are tried, in order (D12 to D14).
+"""Who an order belongs to: from an event's parameters to the identifiers to try, in order (D12 to D14).
 
-An identifier is a contact's field and a value in the form in which values are compared. Contacts are
-indexed by the same form (C2), so that `comparable` is the one place that decides what equals what.
+An identifier is a contact's field and a value in the form in which values are compared. The contact index uses the same
+form (C2), so only `comparable` decides what equals what.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ MAX_IDENTIFIER_CHARACTERS: Final = 300
 
 
 def identification(configured: Iterable[tuple[str, str]] = ()) -> Identification:
-    """Compile the configured rules, (event parameter, contact field) pairs, or without any the defaults (D14)."""
+    """Compile the configured rules, (event parameter, contact field) pairs, or the defaults if there are none (D14)."""
     rules = tuple(configured)
     ranks: dict[str, Ranks] = {}
     for rank, (parameter, field) in enumerate(rules or _DEFAULT_RULES):
@@ -42,7 +42,7 @@ def identification(configured: Iterable[tuple[str, str]] = ()) -> Identification
 
 
 def comparable(field: str, value: object) -> Identifier | None:
-    """Return the form in which a value is compared, or None where it can match nothing (D12, C2).
+    """Return the form in which a value is compared, or None if it can match nothing (D12, C2).
 
     Trimmed; an e-mail address in lower case; an integer as its digits. Blank values, those over 300
     characters after trimming, booleans, doubles and arrays match nothing.
@@ -59,9 +59,9 @@ def comparable(field: str, value: object) -> Identifier | None:
 
 
 def candidates(filled: Iterable[tuple[str, object]], rules: Identification) -> tuple[Candidate, ...]:
-    """Return what an event's filled parameters, (name, value) in the event's order, say of its owner.
+    """Return the identifiers to try from an event's filled parameters, (name, value) in the event's order.
 
-    In the order they are tried: the rule's, then the event's (D12). An empty tuple: no identifier.
+    They are in the rule's order, then the event's (D12). An empty tuple: no identifier.
     """
     ranks = rules.ranks
     return in_order([(ranks[lower], value) for name, value in filled if (lower := name.lower()) in ranks])

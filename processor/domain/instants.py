@@ -21,9 +21,9 @@ _EXPECTED: Final = "expected YYYY-MM-ddTHH:mm:ss, with an optional fraction and 
 def parse_date(value: object, zone: tzinfo) -> int:
     """Return a date's instant in ms since the epoch, UTC (D8).
 
-    A date without an offset is local time in `zone`: of a time that occurs twice the earlier one, and
-    one that never occurs moves forward by the gap. A fraction is cut to ms. The instant may lie
-    outside the years 1970 to 9999, which only the text must keep. Raises InvalidValue.
+    A date without an offset is local time in `zone`. If it occurs twice, it is the earlier one; if it never occurs, it
+    moves forward by the gap. A fraction is cut to ms. Only the text's year must be 1970 to 9999; the instant may be
+    outside. Raises InvalidValue.
     """
     if not isinstance(value, str):
         raise InvalidValue(_EXPECTED)
@@ -32,7 +32,7 @@ def parse_date(value: object, zone: tzinfo) -> int:
 
 
 def _usual(value: str, zone: tzinfo) -> int | None:
-    """Read YYYY-MM-ddTHH:mm:ss, with a Z or without; None where `_any_form` must judge it. 0.7 us instead of 1.3."""
+    """Read YYYY-MM-ddTHH:mm:ss, with a Z or without; None if `_any_form` must judge it. 0.7 us instead of 1.3."""
     suffix = value[_WHOLE:]
     if value[4:17:3] != "--T::" or len(value) < _WHOLE or (suffix and suffix != "Z") or value[11:13] >= "24":
         return None
@@ -61,7 +61,7 @@ def _any_form(value: str, zone: tzinfo) -> int:
 
 
 def _whole_ms(span: timedelta) -> int:
-    # several times as fast as a division by a timedelta
+    # Several times as fast as dividing by a timedelta.
     return (span.days * 86_400 + span.seconds) * 1_000 + span.microseconds // 1_000
 
 
@@ -69,7 +69,7 @@ def _offset_ms(written: str | None, local: datetime, zone: tzinfo) -> int:
     if written == "Z":
         return 0
     if written is None:
-        # fold=0: the first of two equal local times; in a gap the offset before it, which moves forward
+        # fold=0: of two equal local times the first; in a gap the offset before it, which moves the time forward.
         return _whole_ms(zone.utcoffset(local) or timedelta(0))
     ahead_ms = (int(written[1:3]) * 60 + int(written[-2:])) * 60_000
     return ahead_ms if written[0] == "+" else -ahead_ms

@@ -28,11 +28,11 @@ _NO_BRACKETS: Final = bytes(set(range(256)).difference(b"[]{}"))
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _REQUIRED: Final = ("externalItemId", "name", "quantity", "cost", "url", "imageUrl")
 _REQUIRED_LENIENT: Final = ("externalItemId", "quantity")
-_MOST_QUANTITY: Final = 10**15  # that is usual
+_MOST_QUANTITY: Final = 10**15  # of usual items
 
 
 class InvalidItems(ValueError):  # noqa: N818
-    """Items that the rules refuse: where, and what was expected."""
+    """Items that the rules refuse; the text says where, and what was expected."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -63,9 +63,9 @@ def _item(index: int, element: object, required: tuple[str, ...]) -> Item:
 
 
 def _usual_item(element: dict[str, Any]) -> Item | None:
-    """Return an item with all six attributes, in their usual types; None where `_any_item` must judge it.
+    """Return an item with all six attributes in their usual types; None if `_any_item` must judge it.
 
-    A third of the time that going through the attributes one by one takes: 1.1 us instead of 2.9.
+    Takes a third of the time of going through the attributes one by one: 1.1 us instead of 2.9.
     """
     item_id: Any = element.get("externalItemId")
     quantity: Any = element.get("quantity")
@@ -106,7 +106,7 @@ def _any_item(index: int, element: dict[str, Any], required: tuple[str, ...]) ->
                 field, read = attribute
                 fields[field] = read(value)
     except InvalidValue as error:
-        _require(index, element, required)  # what is missing is told first
+        _require(index, element, required)  # a missing attribute is reported first
         path = f"items[{index}]"
         raise InvalidItems(f"{path}.{shown(name)}" if _is_sound(name) else path, str(error)) from error
     for name in required:
@@ -142,7 +142,7 @@ def _quantity(value: object) -> float:
         case Digits(text):
             number = float(text)
         case int() if not isinstance(value, bool):
-            number = float(value) if value in LONGS else float(str(value))  # an infinity where double holds no more
+            number = float(value) if value in LONGS else float(str(value))  # infinity if it is beyond double
         case float():
             number = value
         case _:
@@ -156,7 +156,7 @@ def _attribute(value: object) -> Scalar:
     match value:
         case str():
             return sound(value)
-        case bool():  # apart from int: compiled, a pattern for both would give 1 for true
+        case bool():  # not together with int: compiled, a pattern for both would give 1 for true
             return value
         case int():
             return value if value in LONGS else str(value)
@@ -173,14 +173,14 @@ def _is_sound(name: str) -> bool:
 
 
 def _check_size(text: str) -> None:
-    """Refuse a JSON text with too many values, or nested too deep, in what a later name replaces too.
+    """Refuse a JSON text with too many values or levels, including those that a repeated name replaces.
 
-    Each array, each object, and each element but the first of one, is told by a `[`, `{` or `,` outside texts.
+    Each array, each object, and each element except the first of one has a `[`, `{` or `,` outside strings.
     """
     opened, commas = text.count("[") + text.count("{"), text.count(",")
     if opened <= MAX_NESTING and opened + commas <= MAX_ELEMENTS:
         return
-    quotes = text.replace("\\\\", "").replace('\\"', "")  # only those that begin and end texts
+    quotes = text.replace("\\\\", "").replace('\\"', "")  # leaves only quotes that begin or end a string
     outside = "".join(quotes.split('"')[::2])
     if outside.count("[") + outside.count("{") + outside.count(",") > MAX_ELEMENTS:
         raise InvalidItems("items", f"have more than {MAX_ELEMENTS} values")

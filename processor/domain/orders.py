@@ -1,16 +1,16 @@
-"""An order's life: (order so far, command, owner) -> the order as it now is, or a rejection (D15 to D23).
+"""An order's life: (order so far, command, owner) -> the order as it is now, or a rejection (D15 to D23).
 
                       order unknown                          order exists
     Create            D16: becomes the order                 D17: order_exists (or as Update)
     Update            D19: becomes the order, as Create      D18: filled parameters replace their fields
     SetStatus         D21: order_unknown                     D20: the status changes, nothing else
 
-For an order that exists, the owner is settled next: no identifier inherits the order's contact, another
-contact is a mismatch or, where so configured, takes the order over (D15). A change that leaves every
-field as it was is no change (D22); any other is revision + 1, and the new order is the fact (D23).
+For an order that exists, the owner is decided next (D15): an event without an identifier keeps the order's contact;
+another contact is a mismatch or, if so configured, takes over the order. If every field stays as it was, there is no
+change (D22). Any other change is revision + 1, and the new order is the fact (D23).
 
-`decide` is the whole of it. It changes nothing it is given, and raises for no command; only UndecodableError, where
-items are to be compared and the form that they are kept in is damaged.
+`decide` does all of it. It never changes its arguments and raises for no command; it raises only UndecodableError, if
+it must compare items and their kept form is damaged.
 """
 
 from collections.abc import Mapping
@@ -105,7 +105,7 @@ def _replacements(order: Order, command: Command) -> dict[str, Any]:
 
 
 def _differs(order: Order, changes: Mapping[str, Any]) -> bool:
-    """Tell whether any replacement is another value than the order's; custom fields count with their types."""
+    """Return whether any replacement differs from the order's value; custom fields are compared with their types."""
     for name, value in changes.items():
         if name == "custom":
             if not same_values(order.custom, value):

@@ -1,8 +1,8 @@
 """Steps 2 to 4 of a batch: records in, one fact or one rejection for each out. Pure.
 
-Step 2, `read`, makes a command or a rejection of every record. Step 3 is the service's: it looks up what
-`needs` names. Step 4, `fold`, applies the commands in the records' order, each seeing what the earlier
-ones of the batch did to its order. For any input, facts + rejections = records consumed (D24).
+Step 2, `read`, turns every record into a command or a rejection. The service does step 3: it looks up what `needs`
+names. Step 4, `fold`, applies the commands in the records' order; each sees what earlier ones of the batch did to its
+order. For any input, facts + rejections = records consumed (D24).
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ def read(records: Iterable[Record], decode: DecodeEvent, rules: Rules) -> list[P
     for record in records:
         try:
             parsed.append(Parsed(record, _read_one(record, decode, rules)))
-        except Exception as defect:  # only to say where; it goes on
+        except Exception as defect:  # only to note the record; the error is raised again
             _note_place(defect, record)
             raise
     return parsed
@@ -51,7 +51,7 @@ def needs(parsed: Iterable[Parsed]) -> Needs:
         if names is None:
             names = order_ids[partition] = set()
         command = entry.result
-        # `type`, not `isinstance`, wherever most are of another type: that is told by the metaclass, five times as long
+        # `type`, not `isinstance`, if most have another type: `isinstance` asks the metaclass, five times as long.
         if type(command) is not Rejection:
             names.add(command.order_id)
             for candidate in command.candidates:
@@ -68,11 +68,11 @@ def fold(
     rules: Rules,
     budget_bytes: int = 1 << 62,
 ) -> Folded:
-    """Step 4: apply the commands in order, until the byte budget is spent; at least one record is consumed.
+    """Step 4: apply the commands in order until the byte budget is spent; consume at least one record.
 
-    `orders` holds the known orders before the batch, `contacts` the contact id of each identifier that
-    finds one. The caller carries records not consumed, `parsed[len(outputs):]`, to the next batch. Raises
-    UndecodableError where items must be compared, and the form that they are kept in is damaged.
+    `orders` holds the known orders before the batch, `contacts` the contact id of each identifier that finds one. The
+    caller carries the other records, `parsed[len(outputs):]`, to the next batch. Raises UndecodableError if items must
+    be compared and their kept form is damaged.
     """
     outputs: list[Output] = []
     changed: dict[int, dict[str, Order]] = {}
@@ -80,7 +80,7 @@ def fold(
     reasons: Counter[Reason] = Counter()
     input_bytes = output_bytes = 0
     for entry in parsed:
-        # an output is counted twice, since the mirror holds it too
+        # An output counts twice, since the mirror holds it too.
         if input_bytes + 2 * output_bytes >= budget_bytes and outputs:
             break
         record, command = entry.record, entry.result
@@ -95,7 +95,7 @@ def fold(
             try:
                 after = decide(before, command, find_owner(command.candidates, contacts), _source(record), rules.policy)
                 result = after if type(after) is Rejection else _keep(after, changes, encode, rules)
-            except Exception as defect:  # only to say where; it goes on
+            except Exception as defect:  # only to note the record; the error is raised again
                 _note_place(defect, record)
                 raise
         if type(result) is Rejection:
@@ -122,7 +122,7 @@ def _keep(order: Order, changes: dict[str, Order], encode: EncodeFact, rules: Ru
 
 
 def _note_place(defect: Exception, record: Record) -> None:
-    """Have an error that nobody foresaw tell which record it came from: it stops the processor there (`running`)."""
+    """Add the record's place to an unexpected error, which stops the processor there (see `cli.serving`)."""
     defect.add_note(f"events partition {record.partition}, offset {record.offset}")
 
 
@@ -130,9 +130,9 @@ REPLAY_TIMESTAMP: Final = "replay.timestamp"
 
 
 def first_timestamp_ms(record: Record, own_ms: int) -> int:
-    """Return the timestamp that counts as an event's: of a replayed record the one it had at first, else its own (D23).
+    """Return the timestamp that counts for an event: a replayed record's first one, else its own (D23).
 
-    `own_ms` is the timestamp of the event's record, which a record of the rejected topic has in a header.
+    `own_ms` is the timestamp of the event's record; a record of the rejected topic has it in a header.
     """
     for name, value in record.headers:
         if name == REPLAY_TIMESTAMP and value is not None and value.isdigit() and len(value) < 16:

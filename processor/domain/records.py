@@ -1,8 +1,8 @@
-"""The domain's records: what the rules take, pass on and give. Frozen, and nothing but data.
+"""The domain's records: what the rules take, pass on and give. Frozen data only.
 
-What is made by the thousand in a batch is not tracked by the garbage collector (`gc=False`): none of it can
-be part of a cycle, and the collector's passes over a batch cost more than many a step. This module is never
-compiled, as the compiler would not see how a record is made (`frozen`, `array_like`).
+The garbage collector does not track the records that a batch creates by the thousand (`gc=False`): none can be part of
+a cycle, and the collector's passes over a batch cost more than some steps. This module is never compiled: the compiler
+would not see how a record is built (`frozen`, `array_like`).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,14 +14,14 @@ import msgspec
 LONGS: Final = range(-(1 << 63), 1 << 63)
 """The integers that Avro can hold."""
 MAX_ELEMENTS: Final = 20_000
-"""Of an event's arrays and maps together, of its items as JSON, and of an order's custom fields.
+"""The limit for an event's arrays and maps together, for its items as JSON, and for an order's custom fields.
 
-What an event costs grows with them, and a hostile megabyte could hold half a million: a second's work.
+An event's cost grows with its elements, and a hostile megabyte could hold half a million: a second's work.
 """
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """Where a record stands, its own timestamp in ms since the epoch, and its bytes."""
+    """A record's place, its own timestamp in ms since the epoch, and its bytes."""
 
     partition: int
     offset: int
@@ -39,7 +39,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 class Event(msgspec.Struct, frozen=True, gc=False):
     """An OrderEvent as Avro holds it: `params` are its values by name, in the event's order.
 
-    Where a name stands twice (D1), `repeated` is the first such name and its place in the event.
+    If a name occurs twice (D1), `repeated` is the first such name with its place in the event.
     """
 
     event_type: str
@@ -59,7 +59,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Digits(msgspec.Struct, frozen=True):
-    """A JSON integer too long for Python to read (4,300 digits), kept by them (D10)."""
+    """A JSON integer too long for Python to read (4,300 digits), kept as its digits (D10)."""
 
     text: str
 
@@ -82,13 +82,13 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Items:
-    """The lines of an order, in the event's order: a value, whatever form it is kept in."""
+    """The lines of an order, in the event's order: one value, whatever its kept form."""
 
     __slots__ = ()
 
     @property
     def lines(self) -> tuple[Item, ...]:
-        """The items one by one. Raises UndecodableError where the form that they are kept in is damaged."""
+        """The items one by one. Raises UndecodableError if their kept form is damaged."""
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
@@ -123,7 +123,7 @@ class Identifier(NamedTuple):
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """One parameter that may say whose order it is; `identifier` is None where it can match nobody."""
+    """One parameter that may say whose order it is; `identifier` is None if it can match nobody."""
 
     field: str
     identifier: Identifier | None
@@ -153,10 +153,10 @@ class Identification(msgspec.Struct, frozen=True):
 
 
 class Role(NamedTuple):
-    """What parameters of one name are: `read` gives the value of the order's `field`, of a custom one without a field.
+    """The role of parameters with one name: `read` gives the value of the order's `field`; no field: a custom field.
 
-    `read` is None where the parameter only says whose order it is; `ranks` are D12's; with `keeps_text` a text is read
-    as it is.
+    `read` is None if the parameter only says whose order it is; `ranks` are D12's; with `keeps_text` a text stays as it
+    is.
     """
 
     field: str | None
@@ -211,7 +211,7 @@ Command = Create | Update | SetStatus
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):
-    """The record an event came in: where it stands, and its timestamp in ms since the epoch."""
+    """The record of an event: its place, and its timestamp in ms since the epoch."""
 
     partition: int
     offset: int
@@ -283,4 +283,4 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class UndecodableError(ValueError):
-    """A record's value that is not what its topic holds; the text says why, without the value."""
+    """A record's value that is not valid for its topic; the text says why, without the value."""

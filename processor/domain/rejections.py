@@ -9,8 +9,8 @@ import msgspec
 class Outcome(StrEnum):
     """What a rejected record means to its producer."""
 
-    INVALID = "invalid"  # the event is wrong, or nobody was found for it: something to repair
-    IGNORED = "ignored"  # the event is fine, and the rules pass it over
+    INVALID = "invalid"  # the event is wrong, or no contact was found: somebody has something to repair
+    IGNORED = "ignored"  # the event is fine, and the rules ignore it
 
 
 class Reason(StrEnum):
@@ -73,6 +73,6 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
 
 
 def shown(name: str) -> str:
-    """Return a foreign name fit for a one-line detail: at most 100 characters, all printable."""
+    """Return a producer's name as a one-line detail may show it: at most 100 characters, all printable."""
     cut = name if len(name) <= 100 else name[:99] + "…"
     return cut if cut.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut)

@@ -30,7 +30,7 @@ class InvalidValue(ValueError):  # noqa: N818
 
 
 def is_filled(value: object) -> bool:
-    """Tell whether a parameter or attribute counts as present (D4).
+    """Return whether a parameter or attribute counts as present (D4).
 
     Not filled: null, and a string that is blank or `null` in any case after trimming Unicode white space.
     """
@@ -41,7 +41,7 @@ def is_filled(value: object) -> bool:
 
 
 def is_plain_number(text: str) -> bool:
-    """Tell whether a string is ASCII digits with at most one point between digits (D6)."""
+    """Return whether a string is ASCII digits with at most one point between digits (D6)."""
     return _PLAIN_NUMBER.fullmatch(text) is not None
 
 
@@ -51,8 +51,8 @@ def money(value: Any) -> int:
     Takes a string of digits, an integer or a double (the number its shortest text says).
     Raises InvalidValue for anything else, a negative or non-finite number, and 10^14 or more.
     """
-    # Nearly all amounts are such, with four places at most. Decimals of up to 15 digits are told apart by doubles, so
-    # a double that equals one of four places is the number that its shortest text says. 0.2 us instead of 2.2.
+    # Nearly all amounts are doubles with at most four places. Doubles distinguish decimals of up to 15 digits, so a
+    # double that equals one with four places is the number of its shortest text. 0.2 us instead of 2.2.
     if value.__class__ is float:
         if 0 <= value < _EXACT_BELOW:
             units = round(value * _UNITS)
@@ -124,7 +124,7 @@ def finite(value: float) -> float:
 
 
 def sound(text: str) -> str:
-    """Return the text, or raise InvalidValue where it holds a lone surrogate (D10)."""
+    """Return the text, or raise InvalidValue if it holds a lone surrogate (D10)."""
     if not text.isascii():
         try:
             text.encode()
@@ -134,14 +134,14 @@ def sound(text: str) -> str:
 
 
 def json_text(value: object) -> str:
-    """Write a JSON value anew (D10, D11): compact, names in order, non-ASCII as itself, integers exact.
+    """Rewrite a JSON value (D10, D11): compact, names in order, non-ASCII as itself, integers exact.
 
     Raises InvalidValue for a NaN, an infinity, a number beyond double, or a lone surrogate.
     """
     if isinstance(value, list | dict):
         try:
             return sound(_JSON_WRITER.encode(value))  # in C: a tenth of the time
-        except (TypeError, ValueError):  # digits, or what is refused, and told below
+        except (TypeError, ValueError):  # `Digits`, or a value to be refused below
             return _json_text_plainly(value)
     return _json_text_plainly(value)
 
@@ -171,10 +171,10 @@ def same_values(one: dict[str, Scalar], other: dict[str, Scalar]) -> bool:
 def parse_json(text: str) -> object:
     """Read JSON: integers too long for Python become `Digits`, a number beyond double an infinity.
 
-    Raises InvalidValue where it is not JSON; NaN and Infinity are not (D10).
+    Raises InvalidValue if it is not JSON; NaN and Infinity are not (D10).
     """
     try:
-        return _QUICK_JSON.decode(text)  # a third of the time, and the same where it takes a text (tested)
+        return _QUICK_JSON.decode(text)  # a third of the time, and the same value if it takes the text (tested)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return _parse_json_plainly(text)
 
