@@ -21,7 +21,7 @@ from processor.codec.source import Source, kind_of
 from processor.codec.varints import LENGTHS
 
 TARGET: Final = Path(__file__).parents[2] / "processor" / "codec" / "generated.py"
-HEAD: Final = '''"""Generated from the newest schemas by deploy/build/codegen.py; change that and run `make codec`, not this.
+HEAD: Final = '''"""Generated from the newest schemas by deploy/build/codegen.py: change that and run `make codec`.
 
 Long on purpose: a call for each value would cost more than reading it.
 """

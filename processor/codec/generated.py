@@ -1,4 +1,4 @@
-"""Generated from the newest schemas by deploy/build/codegen.py; change that and run `make codec`, not this.
+"""Generated from the newest schemas by deploy/build/codegen.py: change that and run `make codec`.
 
 Long on purpose: a call for each value would cost more than reading it.
 """
