@@ -3,12 +3,11 @@
 import click
 
 from processor.cli.options import CONNECTION, print_line, with_settings
-from processor.cli.showing import messages_of
+from processor.cli.showing import records_of
 from processor.codec.avro import codec
 from processor.codec.fact_json import fact_json
 from processor.domain.records import Record, UndecodableError
 from processor.errors import StopError, UsageError
-from processor.kafka.messages import record_of
 from processor.settings import Settings
 
 facts = click.Group("facts", help="Read the order facts.")
@@ -25,8 +24,7 @@ def show(settings: Settings, *, latest: bool, order: str | None, is_followed: bo
         raise UsageError("--latest and --follow contradict each other: only the end shows which fact is the latest")
     wanted = order.encode() if order is not None else None
     newest: dict[bytes, Record] = {}
-    for message in messages_of(settings, settings.facts_topic, is_followed=is_followed):
-        record = record_of(message)
+    for record in records_of(settings, settings.facts_topic, is_followed=is_followed):
         if record.value is None or (wanted is not None and record.key != wanted):
             continue
         if latest:

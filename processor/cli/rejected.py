@@ -7,12 +7,11 @@ import click
 import msgspec
 
 from processor.cli.options import CONNECTION, print_line, progress, with_settings
-from processor.cli.showing import messages_of, time_ms
+from processor.cli.showing import records_of, time_ms
 from processor.codec import rejected as headers
 from processor.codec.avro import codec
 from processor.domain.records import Record, UndecodableError
 from processor.domain.rejections import Reason
-from processor.kafka.messages import record_of
 from processor.replay.judging import ALL_INVALID, Selection, Summary, Verdict
 from processor.replay.replaying import Replay
 from processor.replay.sweeps import EVER
@@ -36,8 +35,7 @@ def _since(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @with_settings("rejected_topic", *CONNECTION)
 def show(settings: Settings, *, reason: str | None, since_ms: int | None, is_followed: bool) -> None:
     """Print rejected records as JSON lines, with the event if it can be decoded."""
-    for message in messages_of(settings, settings.rejected_topic, is_followed=is_followed):
-        record = record_of(message)
+    for record in records_of(settings, settings.rejected_topic, is_followed=is_followed):
         line = _rejected_line(record)
         if (reason is None or line["reason"] == reason) and (since_ms is None or record.timestamp_ms >= since_ms):
             print_line(_JSON.encode(line))

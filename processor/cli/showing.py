@@ -4,20 +4,20 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from confluent_kafka import Message
-
 from processor.cli.options import progress
 from processor.cli.serving import stop_on_signals
+from processor.domain.records import Record
 from processor.errors import StopError, UsageError
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster
+from processor.kafka.messages import record_of
 from processor.kafka.ranges import follow, read_range
 from processor.settings import Settings
 
 _FOLLOW_POLL_S: Final = 0.2
 
 
-def messages_of(settings: Settings, topic: str, *, is_followed: bool) -> Iterator[Message]:
+def records_of(settings: Settings, topic: str, *, is_followed: bool) -> Iterator[Record]:
     """Yield a topic's committed records up to its present end; with `is_followed`, continue until a signal."""
     cluster = Cluster(settings)
     cluster.wait()
@@ -31,13 +31,13 @@ def messages_of(settings: Settings, topic: str, *, is_followed: bool) -> Iterato
         if is_followed:
             stop = stop_on_signals()
             stop.is_working = True
-            yield from follow(consumer, topic, starts, stop.is_set, _FOLLOW_POLL_S)
+            yield from map(record_of, follow(consumer, topic, starts, stop.is_set, _FOLLOW_POLL_S))
             return
         with progress("offsets") as bar:
             task = bar.add_task(f"Reading {topic}", total=sum(ends.values()) - sum(starts.values()))
             for message in read_range(consumer, topic, starts, ends):
                 bar.advance(task)
-                yield message
+                yield record_of(message)
     finally:
         consumer.close()
 
