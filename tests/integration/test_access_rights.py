@@ -36,7 +36,7 @@ RESOURCES = {
     "topic": (ResourceType.TOPIC, ResourcePatternType.LITERAL),
     "group": (ResourceType.GROUP, ResourcePatternType.LITERAL),
     "transactional id": (ResourceType.TRANSACTIONAL_ID, ResourcePatternType.LITERAL),
-    "transactional ids by prefix": (ResourceType.TRANSACTIONAL_ID, ResourcePatternType.PREFIXED),
+    "transactional ids with prefix": (ResourceType.TRANSACTIONAL_ID, ResourcePatternType.PREFIXED),
 }
 USERS = ("run", "contacts-index")
 ADMIN_S = 30.0
