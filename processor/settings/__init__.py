@@ -6,7 +6,7 @@ capitals, or `ORDER_FACTS_<NAME>_FILE`: a file that holds it), the TOML file of 
 into the domain's rules. Never asks a service.
 """
 
-from processor.settings.fields import REPLAY, SECRETS, IdentificationRule, Settings, description
+from processor.settings.definitions import REPLAY, SECRETS, IdentificationRule, Settings, description
 from processor.settings.kafka_properties import RESERVED_BECAUSE, RESERVED_KAFKA_PROPERTIES
 from processor.settings.sources import ENVIRONMENT_PREFIX, load
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 from processor.errors import UsageError
-from processor.settings.fields import REPLAY, Settings
+from processor.settings.definitions import REPLAY, Settings
 from processor.settings.kafka_properties import RESERVED_KAFKA_PROPERTIES
 
 _REDIS_OPTIONS: Final = frozenset(

@@ -11,7 +11,7 @@ import msgspec
 
 from processor.errors import UsageError
 from processor.settings.checks import check
-from processor.settings.fields import HINTS, SECRETS, Settings, description
+from processor.settings.definitions import HINTS, SECRETS, Settings, description
 
 ENVIRONMENT_PREFIX: Final = "ORDER_FACTS_"
 _TEST_PREFIX: Final = "ORDER_FACTS_TEST_"  # for the tests' services, not for the program

@@ -148,7 +148,7 @@ def test_deleted_facts_cannot_rebuild_a_mirror(single):
 
 @pytest.mark.parametrize("role", ["facts", "events"])
 def test_topic_made_anew(single, create_topic, role):
-    """A topic deleted and made anew under its name is another one: the group's past does not fit it."""
+    """A topic deleted and recreated under its name is another one: the group's past does not fit it."""
     process(single, facts(3))
     name = getattr(single.settings, f"{role}_topic")
     _remake(single, name, create_topic, **({"cleanup_policy": "compact"} if role == "facts" else {}))

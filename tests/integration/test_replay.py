@@ -290,7 +290,7 @@ def test_interrupted_replay_leaves_nothing_open(deployment):
 
 
 def test_event_of_a_partition_that_is_no_more_is_refused(deployment):
-    """An events topic made anew with fewer partitions: the line names the record and what to do."""
+    """An events topic recreated with fewer partitions: the line names the record and what to do."""
     deployment.reject([(FOUND, {"source": 5})])
     line = deployment.refused_replay()
     assert "offset 0, came from partition 5, and" in line

@@ -1,6 +1,6 @@
 """The virtual environment of the comparison program: made once under .cache/, packages pinned by hash.
 
-The lock is made anew, after a change of requirements.in here, by
+The lock is written again, after a change of requirements.in here, by
 
     uv pip compile requirements.in --universal --python-version 3.11 --generate-hashes --no-annotate \
         --no-emit-index-url --no-emit-find-links --custom-compile-command 'see environment.py' -o requirements.txt
