@@ -131,7 +131,7 @@ def demonstrate(console: Console, interruptions: Interruptions, csv: Path, *, ke
             settings = settings_for(services)
             environment = {**clean_environment(services), **settings}
             with Children(COMMAND, folder, environment, interruptions) as children:
-                console.print("Creating topics, importing contacts, starting the contact index and two processors")
+                console.print("Creating topics, importing contacts, starting the contact index and two replicas")
                 followers = prepare(children, data)
                 console.print("Sending the order events")
                 processed = process(console, children, data, followers)

@@ -99,7 +99,7 @@ def rate_line(sent: int, elapsed_s: float, replicas: int) -> str:
     return (
         f"{sent:,} events in {elapsed_s:.1f} s: {sent / elapsed_s:,.0f} events per second, from the start of "
         f"`events send` to the last fact or rejected record read back. Sender, broker, Redis, contact index, "
-        f"{replicas} processors and the two readers share this machine."
+        f"{replicas} replicas and the two readers share this machine."
     )
 
 
@@ -127,7 +127,7 @@ def segment_text(segment: Segment | None) -> str:
         f"Contacts who bought item {segment.item_id} ({segment.item_name}) in the week before {segment.before} "
         f"(from {since}) and did not cancel: {len(segment.contact_ids):,}\n"
         f"  {first}{f' and {more:,} more' if more > 0 else ''}\n"
-        f"  ({segment.cancelled_orders:,} cancelled orders of that week left out)"
+        f"  (left out: {segment.cancelled_orders:,} cancelled in that week)"
     )
 
 

@@ -97,7 +97,7 @@ class Ledger:
             self._has_failed = True  # until the commit
 
             def flush() -> None:
-                self._flush(reports, lambda: send_offsets(before))
+                self._flush(reports, lambda: send_offsets(before))  # only where that has to fail, to hear why
                 after.update(_watermarks(reports, before, next_offsets))
 
             def add_offsets() -> None:

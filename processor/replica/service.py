@@ -123,8 +123,9 @@ class Service:
             self._end()
 
     def process_batch(self) -> None:
-        """Process one batch. A step that fails raises, and `run` recovers; only the batch read ahead is remembered."""
-        batch, self._ahead = self._ahead or self.read(self._positions.events_wait_s, self._timing), None  # 1, 2
+        """Process one batch; a step that fails raises, and `run` recovers. A call leaves only what it read ahead."""
+        batch = self._ahead or self.read(self._positions.events_wait_s, self._timing)  # 1, 2; or they were done ahead
+        self._ahead = None
         self._timing = timing = batch.timing
         self._in_hand = len(batch.records)
         if not batch.records:
@@ -136,7 +137,7 @@ class Service:
             folded = self.fold(batch.parsed, known)  # 4
         self._group.give_back(batch.records[len(folded.outputs) :])
         with timing.of(Step.COMMIT):
-            watermarks = self.commit(batch, folded, known, beside=self._beside_commit(batch))  # 5; and 1, 2 of the next
+            watermarks = self.commit(batch, folded, known, beside=self._beside_commit(batch))  # 5; 1, 2 ahead
         with timing.of(Step.MIRROR):
             self.mirror(folded, known, watermarks)  # 6
         self._committed(batch, folded)

@@ -93,7 +93,7 @@ def test_run_imports_no_other_command():
 
 
 def test_topics_create(idle):
-    """All four topics are made with the contract's settings; a second time all are left alone."""
+    """All four topics are made with the settings that the guarantee needs; a second time all are left alone."""
     settings = idle.settings
     names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
     first = idle.command("topics", "create", partitions=3)

@@ -4,7 +4,7 @@ import threading
 from contextlib import contextmanager
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from processor.codec.avro import codec
@@ -48,7 +48,7 @@ class Shop:
         """Give the partitions' committed ends, None while they cannot be told."""
         try:
             found = self.cluster.ends(self.settings.contacts_topic, range(self.topic().partitions))
-        except KafkaException:
+        except RetryError:
             return None
         return tuple(end for _, end in sorted(found.items()))
 

@@ -18,7 +18,7 @@ from processor.settings import (
 
 NAMES = Settings.__struct_fields__
 SECRET = "hunter2-hunter2-hunter2"
-# The settings of the contract that the guarantee and the rules rest on, and their defaults.
+# The settings that the guarantee and the rules rest on, and their defaults.
 DEFAULTS: dict[str, Any] = {
     "bootstrap_servers": "localhost:9092",
     "redis_url": "redis://localhost:6379/0",
@@ -75,7 +75,7 @@ def config(tmp_path):
 
 
 def test_without_any_source_the_defaults_hold():
-    """A deployment that sets nothing gets the contract's defaults; the instance is named after the host."""
+    """A deployment that sets nothing gets the public defaults; the instance is named after the host."""
     settings = load({}, None, {})
     assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
     assert settings.instance_id
