@@ -12,7 +12,7 @@ import click
 from confluent_kafka import KafkaError, Message
 
 from processor.cli.options import print_line, progress
-from processor.errors import StopError, UnreachableError, UsageError
+from processor.errors import UnreachableError, UsageError
 from processor.kafka.clients import plain_producer
 from processor.kafka.cluster import Cluster
 from processor.kafka.failures import classify
@@ -37,8 +37,7 @@ class Sender:
     def __init__(self, settings: Settings, topic: str) -> None:
         cluster = Cluster(settings)
         cluster.wait()
-        if not cluster.topics([topic]):
-            raise StopError(f"the topic {topic} is missing; create it with: order-facts topics create")
+        cluster.required([topic])
         self._topic = topic
         self._producer = plain_producer(settings)
         self._failure: KafkaError | None = None

@@ -7,7 +7,7 @@ from typing import Final
 from processor.cli.options import progress
 from processor.cli.serving import stop_on_signals
 from processor.domain.records import Record
-from processor.errors import StopError, UsageError
+from processor.errors import UsageError
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
@@ -21,10 +21,7 @@ def records_of(settings: Settings, topic: str, *, is_followed: bool) -> Iterator
     """Yield a topic's committed records up to its present end; with `is_followed`, continue until a signal."""
     cluster = Cluster(settings)
     cluster.wait()
-    found = cluster.topics([topic])
-    if topic not in found:
-        raise StopError(f"the topic {topic} is missing; create it with: order-facts topics create")
-    partitions = range(found[topic].partitions)
+    partitions = range(cluster.required([topic])[topic].partitions)
     starts, ends = cluster.starts(topic, partitions), cluster.ends(topic, partitions)
     consumer = reader(settings)
     try:

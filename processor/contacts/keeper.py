@@ -115,9 +115,8 @@ class IndexKeeper:
                 "build the index from it with: order-facts contacts index --accept-new-topic"
             )
         now_ms, partitions = int(time.time() * 1000), range(topic.partitions)
-        starts = self._cluster.starts(topic.name, partitions)
-        log_ends = self._cluster.ends(topic.name, partitions, committed=False)
-        held = [(starts[partition], log_ends[partition]) for partition in partitions]
+        offsets = self._cluster.ranges(topic.name, partitions)
+        held = [(offsets[partition].start, offsets[partition].stop) for partition in partitions]
         ends = self._cluster.ends(topic.name, partitions)
         wanted = Mark(
             format=FORMAT,

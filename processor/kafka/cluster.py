@@ -72,6 +72,13 @@ class Cluster:
                         raise
         return found
 
+    def required(self, names: Collection[str]) -> dict[str, Topic]:
+        """Return topics by name. Raises StopError, naming the first that is missing."""
+        found = self.topics(names)
+        if missing := [name for name in names if name not in found]:
+            raise StopError(f"the topic {missing[0]} is missing; create it with: order-facts topics create")
+        return found
+
     def instances(self, group_id: str) -> set[str]:
         """Return the instance ids of a group's members, taken from their client ids.
 

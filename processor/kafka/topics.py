@@ -65,4 +65,9 @@ def check_outputs(settings: Settings, cluster: Cluster) -> int:
             f"the topic {settings.rejected_topic} takes {rejected_limit} bytes at most; set its max.message.bytes to "
             f"{_LEAST_REJECTED_BYTES} or more, so that no rejected record can stop a partition"
         )
-    return min(_BATCH_BYTES, facts_limit - _BATCH_OVERHEAD_BYTES, rejected_limit - _BATCH_OVERHEAD_BYTES)
+    return batch_bytes(facts_limit, rejected_limit)
+
+
+def batch_bytes(*limits: int) -> int:
+    """Return how large a produce batch topics of these `max.message.bytes` take uncompressed."""
+    return min(_BATCH_BYTES, *(limit - _BATCH_OVERHEAD_BYTES for limit in limits))

@@ -20,14 +20,13 @@ from processor.kafka.clients import REQUEST_TIMEOUT_S, reader, transactional_pro
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.deliveries import Deliveries
 from processor.kafka.failures import classify
+from processor.kafka.topics import batch_bytes
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.replay.judging import Copy
 from processor.replay.sweeps import Sweeps, offset_of, sweeps_of
 from processor.settings import REPLAY, Settings
 
 PARTITIONS_AT_ONCE: Final = 100  # in one transaction: keeps their metadata far below a batch's limit
-_BATCH_OVERHEAD_BYTES: Final = 1_000
-_BATCH_BYTES: Final = 1 << 20
 _PENDING_S: Final = 3.0  # for an answer that takes a tenth of a second if nothing is pending
 _POLL_S: Final = 0.1
 _NOT_YET: Final = frozenset(
@@ -158,9 +157,8 @@ class ReplayLedger:
 
     def _producer(self) -> Producer:
         """Return a producer whose batches the events topic takes uncompressed."""
-        limit = self._cluster.topic_settings(self._settings.events_topic).get("max.message.bytes", _BATCH_BYTES)
-        batch_bytes = min(_BATCH_BYTES, int(limit) - _BATCH_OVERHEAD_BYTES)
-        return transactional_producer(replace(self._settings, instance_id=REPLAY), batch_bytes)
+        limit = int(self._cluster.topic_settings(self._settings.events_topic)["max.message.bytes"])
+        return transactional_producer(replace(self._settings, instance_id=REPLAY), batch_bytes(limit))
 
     def _committed(self, timeout_s: float, **properties: Any) -> list[TopicPartition] | None:
         """Return the committed offsets, -1001 for none; None if no answer comes (yet).

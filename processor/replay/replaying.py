@@ -46,9 +46,7 @@ class Replay:
         self._cluster = Cluster(settings)
         self._cluster.wait()
         names = (settings.events_topic, settings.rejected_topic)
-        topics = self._cluster.topics(names)
-        if missing := [name for name in names if name not in topics]:
-            raise StopError(f"the topic {missing[0]} is missing; create it with: order-facts topics create")
+        topics = self._cluster.required(names)
         self._events, self._rejected = (topics[name] for name in names)
         self._ledger = ReplayLedger(settings, self._cluster, self._rejected)
         self.summary = Summary()

@@ -54,7 +54,6 @@ class Group:
         self._taken_s: tuple[float, float] | None = None  # when this name was first and last seen in the group
         self._changes = 0  # rebalance callbacks that ran
         self._held: list[Record] = []  # handed over, in order, not yet in a batch; everything is paused meanwhile
-        self._is_held_back = False
 
     def join(self) -> None:
         """Join the group; partitions arrive in later polls."""
@@ -80,7 +79,7 @@ class Group:
             self._consumer.close()
         self._changes += 1
         self._partitions.take(self._partitions.assigned)
-        self._held, self._is_held_back, self._is_fenced, self._taken_s = [], False, False, None
+        self._held, self._is_fenced, self._taken_s = [], False, None
         self._consumer = group_consumer(self._settings)
         log.warning("group.rejoined", error="the consumer was fenced by its own earlier attempt to join")
         self.join()
@@ -122,7 +121,7 @@ class Group:
         self._check_first(records)
         count = fitting(records, most, most_bytes)
         self.give_back(records[count:])
-        if not self._held and self._is_held_back:
+        if not self._held and self._partitions.is_held:
             self._resume()
         return Intake(records[:count], generation)
 
@@ -131,7 +130,6 @@ class Group:
         if records and not self._held:
             self._pause(self._partitions.placed)
             self._partitions.hold()
-        self._is_held_back = self._is_held_back or bool(records)
         self._held = [*records, *self._held]
 
     def stay(self, wait_s: float) -> None:
@@ -181,13 +179,13 @@ class Group:
         """Owe a place to the partitions of these records; pause them until they have one."""
         self._partitions.rewind(in_hand)
         self._pause(self._partitions.owed)
-        if self._is_held_back and not self._held:
+        if not self._held and self._partitions.is_held:
             self._resume()
 
     def rewind_everything(self) -> None:
         """Owe a place to every partition, and forget all records handed over."""
         self._partitions.rewind_everything()
-        self._held, self._is_held_back = [], False
+        self._held = []
         self._pause(self._partitions.owed)
 
     def ping(self, wait_s: float) -> None:
@@ -277,7 +275,6 @@ class Group:
 
     def _resume(self) -> None:
         """Continue to read the placed partitions after the last record handed over."""
-        self._is_held_back = False
         with failures("resuming", self._failed):
             self._consumer.resume(self._entries(self._partitions.placed))
         self._partitions.resume()

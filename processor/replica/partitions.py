@@ -116,6 +116,11 @@ class Partitions:
         """Those that are read, held or not, each with its place."""
         return self._placed
 
+    @property
+    def is_held(self) -> bool:
+        """Whether any partition is held."""
+        return any(tenure.state is State.HELD for tenure in self._tenures.values())
+
     def state(self, number: int) -> State:
         """Return a partition's state."""
         return self._tenures[number].state if number in self._tenures else State.LOST

@@ -88,6 +88,7 @@ def test_views_are_those_of_the_state(state):
     assert partitions.assigned == (set() if state is State.LOST else {0})
     assert partitions.owed == ({0} if state in {State.OWED, State.CATCHING_UP} else set())
     assert partitions.catching_up == ({0} if state is State.CATCHING_UP else set())
+    assert partitions.is_held == (state is State.HELD)
     assert partitions.placed == ({0: PLACE} if state in {State.PLACED, State.HELD} else {})
 
 
