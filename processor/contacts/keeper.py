@@ -25,6 +25,7 @@ from processor.errors import OrderFactsError, ProducerLostError, RetryError, Sto
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.failures import failures
+from processor.kafka.topics import deletions_kept_ms
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.settings.rules import identification_of
@@ -35,7 +36,6 @@ _FIRST_BACKOFF_S: Final = 0.1
 _MAX_BACKOFF_S: Final = 5.0
 # An index that was last complete longer ago than this part of delete.retention.ms may have missed a deletion.
 _RETENTION_MARGIN: Final = 0.9
-_MIN_AGE_MS: Final = 1_000  # with less, every index would be too old
 _READER_PROPERTIES: Final = {"queued.max.messages.kbytes": 32 << 10}
 
 
@@ -62,7 +62,7 @@ class IndexKeeper:
         """Keep the index until `stop` is set.
 
         Raises UnreachableError if a service does not answer at the start, and StopError if the topic is missing, not
-        compacted or recreated, or if another writer took over.
+        compacted, keeps deletions too short or is recreated, or if another writer took over.
         """
         lineage = lineage_of(self._cluster.wait(), self._settings.contacts_topic)
         with closing(redis_adapter.connect(self._settings)) as client:
@@ -101,10 +101,11 @@ class IndexKeeper:
             raise StopError(
                 f"the topic {name} is not compacted, so contacts would be lost: set its cleanup.policy to compact"
             )
+        kept_ms = deletions_kept_ms(name, settings)
         if not self._has_started:
             self._has_started = True
             log.info("contacts.started", topic=name, partitions=topic.partitions, shards=SHARDS)
-        return topic, max(_MIN_AGE_MS, int(settings["delete.retention.ms"]) * _RETENTION_MARGIN)
+        return topic, kept_ms * _RETENTION_MARGIN
 
     def _open(self, writer: IndexWriter, topic: Topic, max_age_ms: float) -> Opened:
         """Resume the index, or begin to build it. Raises StopError for a recreated topic, unless that is accepted."""

@@ -1,5 +1,6 @@
 """The four topics: which ones exist, and what must hold for them before and during processing."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -10,6 +11,7 @@ from processor.settings import Settings
 
 _BATCH_OVERHEAD_BYTES: Final = 1_000  # for a fact alone in a batch: batch header, key, record header
 _BATCH_BYTES: Final = 1 << 20
+_LEAST_DELETE_RETENTION_MS: Final = 3_600_000  # an index is built in minutes, and an old one may be as old as this
 _LEAST_REJECTED_BYTES: Final = 256 << 10  # a cut record: 64 KiB each of value, key and headers, plus our headers
 
 
@@ -66,6 +68,18 @@ def check_outputs(settings: Settings, cluster: Cluster) -> int:
             f"{_LEAST_REJECTED_BYTES} or more, so that no rejected record can stop a partition"
         )
     return batch_bytes(facts_limit, rejected_limit)
+
+
+def deletions_kept_ms(name: str, topic_settings: Mapping[str, str]) -> int:
+    """Return how long the contacts topic keeps deletions. Raises StopError if the index cannot be built meanwhile."""
+    kept_ms = int(topic_settings["delete.retention.ms"])
+    if kept_ms < _LEAST_DELETE_RETENTION_MS:
+        raise StopError(
+            f"the topic {name} keeps deletions for delete.retention.ms={kept_ms} only, so that the contact index would "
+            f"miss some while it is built; set it to {_LEAST_DELETE_RETENTION_MS} or more (a day is Kafka's default), "
+            "then start `order-facts contacts index` again"
+        )
+    return kept_ms
 
 
 def batch_bytes(*limits: int) -> int:
