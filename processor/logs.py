@@ -78,7 +78,7 @@ _PUBLISHED: Final = {
     # the Kafka client
     "kafka.client": ("a message of the Kafka client: a broker is down, a certificate does not fit", "message"),
     # the contact index
-    "contacts.started": ("`contacts index` has found its topic", "topic partitions shards"),
+    "contacts.started": ("`contacts index` has found its topic", "topic partitions shards lineage"),
     "contacts.stopped": ("`contacts index` has stopped", "records"),
     "contacts.build_started": ("the index is built from nothing, because of `cause`", "cause build to_offsets"),
     "contacts.ready": ("the index is complete: orders no longer wait", "build records took_ms"),

@@ -64,7 +64,7 @@ class IndexKeeper:
         Raises UnreachableError if a service does not answer at the start, and StopError if the topic is missing, not
         compacted, keeps deletions too short or is recreated, or if another writer took over.
         """
-        lineage = lineage_of(self._cluster.wait(), self._settings.contacts_topic)
+        lineage = lineage_of(self._cluster.wait(), self._settings)
         with closing(redis_adapter.connect(self._settings)) as client:
             redis_adapter.wait(client, self._settings)
         while not self._stop.is_set():
@@ -77,7 +77,7 @@ class IndexKeeper:
 
     def _session(self, lineage: str) -> None:
         """Run one session; return when `stop` is set."""
-        topic, max_age_ms = self._topic()
+        topic, max_age_ms = self._topic(lineage)
         consumer = reader(self._settings, **_READER_PROPERTIES)
         with closing(consumer), closing(redis_adapter.connect(self._settings)) as client:
             redis_adapter.check_policy(client)
@@ -89,7 +89,7 @@ class IndexKeeper:
                 session.step()
                 self._end_wait()
 
-    def _topic(self) -> tuple[Topic, float]:
+    def _topic(self, lineage: str) -> tuple[Topic, float]:
         """Return the contacts topic, and how old in ms an index may be. Raises StopError if the topic is unfit."""
         name = self._settings.contacts_topic
         topic = self._cluster.topics([name]).get(name)
@@ -104,7 +104,7 @@ class IndexKeeper:
         kept_ms = deletions_kept_ms(name, settings)
         if not self._has_started:
             self._has_started = True
-            log.info("contacts.started", topic=name, partitions=topic.partitions, shards=SHARDS)
+            log.info("contacts.started", topic=name, partitions=topic.partitions, shards=SHARDS, lineage=lineage)
         return topic, kept_ms * _RETENTION_MARGIN
 
     def _open(self, writer: IndexWriter, topic: Topic, max_age_ms: float) -> Opened:
@@ -123,8 +123,6 @@ class IndexKeeper:
             format=FORMAT,
             build=secrets.token_hex(8),
             topic_id=topic.topic_id,
-            key_fingerprint=self._hashes.fingerprint,
-            fields=tuple(sorted(identification_of(self._settings).custom_fields)),
             ends=tuple(ends[partition] for partition in partitions),
             is_ready=False,
         )
@@ -138,7 +136,7 @@ class IndexKeeper:
             log.info("contacts.build_started", cause=cause, build=mark.build, to_offsets=mark.ends)
             writer.build(mark, position)
         self._accept_new_topic = False
-        return Opened(topic, max_age_ms, mark, position)
+        return Opened(topic, identification_of(self._settings).custom_fields, max_age_ms, mark, position)
 
     def _wait(self, error: OrderFactsError) -> None:
         """Log the error, and wait, longer each time."""

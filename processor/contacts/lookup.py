@@ -15,7 +15,6 @@ from processor.domain.records import Identifier
 from processor.errors import RetryError
 from processor.kafka.cluster import Topic
 from processor.settings import Settings
-from processor.settings.rules import identification_of
 from processor.state.connection import Client, execute
 from processor.state.watermark import ContactsPosition
 
@@ -44,10 +43,15 @@ class ContactIndex:
         self._topic = topic
         self._keys = shards.shard_keys(lineage)
         self._hashes = Hashes(settings)
-        self._needed_fields = identification_of(settings).custom_fields
         self._good_mark: bytes | None = None  # the last good mark: a batch compares it and decodes nothing
         self._positions: dict[bytes | None, tuple[int, ...]] = {}
         self._used: ContactsPosition | None = None  # the greatest position of any index used so far (C4)
+
+    def adopt(self, topic: Topic) -> None:
+        """Take only an index of this topic from now on: the contacts topic as it is, which may have been recreated."""
+        if topic.topic_id != self._topic.topic_id:
+            self._good_mark = None
+        self._topic = topic
 
     def add_lookups(self, pipeline: Any, identifiers: Collection[Identifier]) -> LookupPlan:
         """Add one atomic read for each shard to a pipeline: its mark, its position and the identifiers.
@@ -109,7 +113,10 @@ class ContactIndex:
         if is_one_build and first is not None and first == self._good_mark:
             return
         if not any(marks):
-            raise IndexNotReadyError("the contact index is empty; `order-facts contacts index` builds it")
+            raise IndexNotReadyError(
+                "the contact index is empty; `order-facts contacts index` builds it, run with the same identifier_key "
+                "and identification"
+            )
         for shard, mark in enumerate(marks):
             if problem := self._problem(shards.read_as(Mark, mark)):
                 raise IndexNotReadyError(f"{'' if is_one_build else f'shard {shard} of '}the contact index {problem}")
@@ -122,11 +129,10 @@ class ContactIndex:
         if mark is None:
             return "is missing or has another format; `order-facts contacts index` builds it"
         if mark.topic_id != self._topic.topic_id:
-            return f"was built from another topic {self._topic.name} than the present one"
-        if mark.key_fingerprint != self._hashes.fingerprint:
-            return "was built with another identifier_key"
-        if missing := sorted(self._needed_fields.difference(mark.fields)):
-            return f"was built without the fields {', '.join(missing)}, which the setting identification needs"
+            return (
+                f"was built from another topic {self._topic.name} than the present one; once that holds all contacts, "
+                "build it with: order-facts contacts index --accept-new-topic"
+            )
         return None if mark.is_ready else "is being built"
 
     def _least(self, positions: set[bytes | None]) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Step 4 of a session of the contact index's keeper (see `contacts.keeper`): reads on, and writes batch after batch."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -31,6 +31,7 @@ class Opened(msgspec.Struct, frozen=True):
     """The index at the start of a session: resumed, or just begun."""
 
     topic: Topic
+    custom_fields: Collection[str]
     max_age_ms: float
     mark: Mark
     position: Position
@@ -43,7 +44,7 @@ class Session:
         self, cluster: Cluster, consumer: Consumer, writer: IndexWriter, opened: Opened, totals: Totals
     ) -> None:
         self._cluster = cluster
-        self._reader = ContactReader(consumer, opened.topic, opened.position.offsets, opened.mark.fields)
+        self._reader = ContactReader(consumer, opened.topic, opened.position.offsets, opened.custom_fields)
         self._writer = writer
         self._topic, self._max_age_ms = opened.topic, opened.max_age_ms
         self._mark, self._position = opened.mark, opened.position

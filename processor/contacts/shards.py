@@ -25,9 +25,10 @@ from processor.domain.identifiers import BUILT_IN_FIELDS
 from processor.domain.records import Identifier
 from processor.errors import UsageError
 from processor.settings import Settings
+from processor.settings.rules import identification_of
 
 SHARDS: Final = 16
-FORMAT: Final = 1  # of everything described above; an index of another format is built from nothing
+FORMAT: Final = 2  # of everything described above; part of the keys, so that versions do not meet
 HASH_BYTES: Final = 16
 MARK: Final = b"mark"
 POSITION: Final = b"position"
@@ -40,15 +41,12 @@ _CONTACT_KIND: Final = b"\0"  # an identifier's kind is a digit or a built-in's 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
     """What a shard was made for. All shards of one build have the same mark; `is_ready` is set last.
 
-    `ends` are the partitions' ends when the build began, `fields` the indexed custom fields, sorted.
-    `key_fingerprint` identifies the key of the hashes.
+    `ends` are the partitions' ends when the build began.
     """
 
-    format: Literal[1]  # FORMAT
+    format: Literal[2]  # FORMAT
     build: str
     topic_id: str
-    key_fingerprint: bytes
-    fields: tuple[str, ...]
     ends: tuple[int, ...]
     is_ready: bool
 
@@ -71,12 +69,16 @@ def read_as(kind: type[_Kind], raw: bytes | None) -> _Kind | None:
         return None
 
 
-def lineage_of(cluster_id: str, topic_name: str) -> str:
-    """Return what keeps the indexes of two deployments apart in one Redis.
+def lineage_of(cluster_id: str, settings: Settings) -> str:
+    """Return what keeps indexes apart in one Redis: all that what is in them depends on.
 
-    The topic's id is not part of it: a recreated topic must be noticed, not look like a first start.
+    Cluster and topic name, the format, the key of the hashes, the indexed custom fields. So two groups whose key or
+    fields differ have an index each. The topic's id is not part of it: a recreated topic must be noticed, not look like
+    a first start.
     """
-    return hashlib.blake2b(f"{cluster_id}\0{topic_name}".encode(), digest_size=8).hexdigest()
+    fields = sorted(identification_of(settings).custom_fields)
+    parts = (cluster_id, settings.contacts_topic, FORMAT, Hashes(settings).fingerprint, fields)
+    return hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=8).hexdigest()
 
 
 def shard_keys(lineage: str) -> tuple[str, ...]:

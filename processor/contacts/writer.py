@@ -75,9 +75,7 @@ def why_build(
     at = zip(position.offsets, held, strict=False)  # of different lengths if partitions were added
     differences = {
         "another topic": mark.topic_id != wanted.topic_id,
-        "another identifier_key": mark.key_fingerprint != wanted.key_fingerprint,
         "another number of partitions": len(mark.ends) != len(wanted.ends),
-        "a field is not indexed": not set(wanted.fields) <= set(mark.fields),
         "the topic lost its offsets": not all(start <= offset <= end for offset, (start, end) in at),
         "too old": position.complete_at_ms < oldest_ms,
     }

@@ -31,7 +31,7 @@ from processor.settings import Settings
 from processor.state.connection import Line
 from processor.state.history import last_outputs
 from processor.state.mirror import Mirror
-from processor.state.watermark import Watermark, contacts_of, watermark_of
+from processor.state.watermark import Watermark, check_metadata_fits, contacts_of, watermark_of
 
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # first, and at most: a distant coordinator needs longer
 _PACE_S: Final = 0.3
@@ -206,10 +206,15 @@ class Positions:
             )
 
     def _check_topics(self) -> None:
-        """Compare partition counts and topic ids with those of the start."""
+        """Compare partition counts and topic ids with those of the start.
+
+        A recreated contacts topic is no reason to stop: an index that was built from it can be used.
+        """
         now = describe_topics(self._settings, self._found.cluster)
         for role in ("events", "facts", "rejected"):
             was, found = getattr(self._topics, role), getattr(now, role)
             if was.topic_id != found.topic_id:
                 raise StopError(f"the topic {was.name} was deleted and recreated while this ran: start again")
+        check_metadata_fits(self._found.lineage, now.contacts.partitions)
+        self._found.index.adopt(now.contacts)
         self._topics = now

@@ -53,7 +53,7 @@ def check(settings: Settings) -> Found:
             batch_bytes = topics.check_outputs(settings, cluster)
             lineage = Lineage(cluster_id, settings.group_id, found.events.topic_id, found.facts.topic_id)
             check_metadata_fits(lineage, found.contacts.partitions)
-            index = ContactIndex(client, settings, lineage_of(cluster_id, settings.contacts_topic), found.contacts)
+            index = ContactIndex(client, settings, lineage_of(cluster_id, settings), found.contacts)
             return Found(cluster, client, found, lineage, index, batch_bytes)
         except RetryError as error:  # a broker answered and went away: ask again
             client.close()

@@ -56,9 +56,9 @@ class World:
         self.client = client
         self.topic = topic
         self.hashes = Hashes(settings)
-        self.lineage = lineage_of("cluster", secrets.token_hex(8))
+        self.lineage = lineage_of(secrets.token_hex(8), settings)
         self.keys = shard_keys(self.lineage)
-        self.mark = mark_of(self.hashes, topic)
+        self.mark = mark_of(topic)
         self.commands = 0
         self.faults = {}
         self.sent = []

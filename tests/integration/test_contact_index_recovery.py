@@ -1,5 +1,6 @@
 """The contact index's writer on real services: lost, old and foreign indexes, topics and writers (C4)."""
 
+import functools
 import time
 
 import msgspec
@@ -16,7 +17,7 @@ from confluent_kafka.admin import (
 
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis
 from processor.contacts.lookup import IndexNotReadyError
-from processor.contacts.shards import POSITION, Position
+from processor.contacts.shards import POSITION, Position, lineage_of, shard_keys
 from processor.domain.records import Identifier
 from processor.errors import StopError
 from processor.logs import EVENTS
@@ -45,25 +46,31 @@ def test_c4_every_shard_counts(shop):
 
 
 @pytest.mark.parametrize(
-    ("changes", "cause"),
+    "changes",
     [
-        ({"identifier_key": "another secret of the tests"}, "another identifier_key"),
-        ({"identification": (IdentificationRule("token", "loyalty"),)}, "a field is not indexed"),
+        {"identifier_key": "another secret of the tests"},
+        {"identification": (IdentificationRule("token", "loyalty"), IdentificationRule("tel", "phone"))},
     ],
+    ids=["key", "fields"],
 )
-def test_c4_a_writer_with_other_settings_builds_the_index_anew(shop, changes, cause):
-    """The processor with the new settings finds the contacts, by the new field too; once built, it is resumed."""
+def test_c4_groups_with_other_settings_have_an_index_each(shop, changes):
+    """Two writers on one topic and one Redis, with another key or other fields: neither ends, nor builds twice."""
     shop.send("c1", phone="1", fields={"loyalty": "L"})
+    other = msgspec.structs.replace(shop.settings, **changes)
     with shop.writer():
         shop.await_found("phone", "1", "c1")
-    shop.settings = msgspec.structs.replace(shop.settings, **changes)
-    with shop.writer():
-        shop.await_found("phone", "1", "c1")
-        assert shop.find("loyalty", "L") == ("c1" if "identification" in changes else None)
-    assert [line["cause"] for line in shop.logged("contacts.build_started")] == [cause]
-    with shop.writer():
-        shop.await_logged("contacts.resumed")
-    assert not shop.logged("contacts.build_started")
+        running = Writer(other)
+        both = (shop.index, functools.partial(shop.index, **changes))
+        for phone in "23":
+            shop.send(f"c{phone}", phone=phone)
+            for index in both:
+                shop.await_found("phone", phone, f"c{phone}", index)
+        assert both[1]().find(Identifier("loyalty", "L")) == ("c1" if "identification" in changes else None)
+        assert running.error is None
+        running.stop.set()
+        running.await_end()
+    assert [line["cause"] for line in shop.logged("contacts.build_started")] == ["none is there"] * 2
+    shop.client.delete(*shard_keys(lineage_of(shop.cluster_id, other)))
 
 
 def test_c4_a_wiped_index_is_built_anew_while_the_writer_runs(shop):

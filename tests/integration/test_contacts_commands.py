@@ -146,7 +146,7 @@ def test_contacts_find_by_a_configured_rule(settings, tmp_path):
     rules = (IdentificationRule("token", "loyaltyToken"),)
     with deployed(replace(settings, identification=rules), tmp_path, partitions=1) as deployment:
         empty = deployment.command("contacts", "find", "Token=gold", check=False)
-        assert refusal(empty, 3) == "the contact index is empty; `order-facts contacts index` builds it"
+        assert refusal(empty, 3).startswith("the contact index is empty; `order-facts contacts index` builds it")
         deployment.send_contacts([{"contactId": "c1", "email": "a@shop.example", "fields": {"loyaltyToken": "gold"}}])
         deployment.index()
         assert output(deployment.command("contacts", "find", "TOKEN=gold")) == [
@@ -158,4 +158,4 @@ def test_contacts_find_by_a_configured_rule(settings, tmp_path):
         wrong = deployment.command(
             "contacts", "find", "token=gold", check=False, identifier_key="another secret of the tests"
         )
-        assert refusal(wrong, 3) == "the contact index was built with another identifier_key"
+        assert refusal(wrong, 3).endswith("builds it, run with the same identifier_key and identification")

@@ -15,7 +15,7 @@ def test_index_put_back_to_an_older_copy_makes_orders_wait(settings, tmp_path, r
         deployment.send_contacts(contacts())
         deployment.index().stop()
         found = startup.check(settings)
-        keys = shard_keys(lineage_of(found.lineage.cluster_id, settings.contacts_topic))
+        keys = shard_keys(lineage_of(found.lineage.cluster_id, settings))
         copies = {key: redis_client.dump(key) for key in keys}
         deployment.command("contacts", "import", "-", stdin='{"contactId": "c1", "deleted": true}\n')
         index = deployment.start("contacts", "index", name="index")

@@ -74,9 +74,9 @@ class FaultyWriter(IndexWriter):
         return replies
 
 
-def mark_of(hashes, topic, *, fields=(), topic_id="topic", build="build"):
+def mark_of(topic, *, topic_id="topic", build="build"):
     """Give the mark of a build that begins now."""
-    return Mark(FORMAT, build, topic_id, hashes.fingerprint, fields, tuple(topic.ends), is_ready=False)
+    return Mark(FORMAT, build, topic_id, tuple(topic.ends), is_ready=False)
 
 
 def session(writer, topic, mark, *, batch, last_id=b""):
@@ -103,7 +103,7 @@ def session(writer, topic, mark, *, batch, last_id=b""):
 def ready_at(mark, offsets):
     """Give the mark as it is once the index has come so far."""
     is_ready = mark.is_ready or all(offset >= end for offset, end in zip(offsets, mark.ends, strict=True))
-    return Mark(mark.format, mark.build, mark.topic_id, mark.key_fingerprint, mark.fields, mark.ends, is_ready)
+    return Mark(mark.format, mark.build, mark.topic_id, mark.ends, is_ready)
 
 
 def settle(make_writer, topic, mark, *, batch):

@@ -27,13 +27,21 @@ class Shop:
         self.settings = settings
         self.cluster = Cluster(settings)
         self.cluster_id = self.cluster.wait()
-        self.lineage = lineage_of(self.cluster_id, settings.contacts_topic)
-        self.keys = shard_keys(self.lineage)
         self.client = connect(settings)
         self.producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "linger.ms": 0})
         self.lines = []
         self.create_topic = create_topic
         self.create(**config)
+
+    @property
+    def lineage(self):
+        """Give the index's lineage under the present settings."""
+        return lineage_of(self.cluster_id, self.settings)
+
+    @property
+    def keys(self):
+        """Give the index's keys under the present settings."""
+        return shard_keys(self.lineage)
 
     def create(self, partitions=3, **config):
         """Create the topic."""
@@ -77,20 +85,21 @@ class Shop:
 
     def index(self, **changes):
         """Give a reader of the index, as the processor makes it."""
-        return ContactIndex(self.client, msgspec.structs.replace(self.settings, **changes), self.lineage, self.topic())
+        settings = msgspec.structs.replace(self.settings, **changes)
+        return ContactIndex(self.client, settings, lineage_of(self.cluster_id, settings), self.topic())
 
-    def find(self, field, value):
-        """Look an identifier up; False while the index is not ready."""
+    def find(self, field, value, index=None):
+        """Look an identifier up; False while the index is not ready. `index` gives another reader than the shop's."""
         try:
-            return self.index().find(Identifier(field, value))
+            return (index or self.index)().find(Identifier(field, value))
         except RetryError:
             return False
 
-    def await_found(self, field, value, contact_id):
+    def await_found(self, field, value, contact_id, index=None):
         """Wait until an identifier finds this contact (None: nobody)."""
         await_condition(
-            lambda: self.find(field, value) == contact_id,
-            lambda: f"{field} {value} finds {contact_id}, not {self.find(field, value)}",
+            lambda: self.find(field, value, index) == contact_id,
+            lambda: f"{field} {value} finds {contact_id}, not {self.find(field, value, index)}",
         )
 
     def await_read(self):
