@@ -6,9 +6,16 @@ to an exit code. An error's text is one line that says what to do.
 
 
 class OrderFactsError(Exception):
-    """Base of all errors of this program. `exit_code` is the command's exit code if the error ends it."""
+    """Base of all errors of this program. `exit_code` is the command's exit code if the error ends it.
+
+    `lasting` is the cause of a failure that is not known to pass by itself: it is retried a few times and then stops.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str, *, lasting: str | None = None) -> None:
+        super().__init__(text)
+        self.lasting = lasting
 
 
 class RetryError(OrderFactsError):

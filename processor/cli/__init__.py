@@ -75,5 +75,6 @@ def main() -> NoReturn:
         failure = raised if isinstance(raised, OrderFactsError) else classify(raised.args[0], "Kafka")
         click.echo(f"order-facts: {failure}", err=True)
         # A service retries a RetryError. A single command reports that a service could not be reached.
-        sys.exit(_UNREACHABLE if isinstance(failure, RetryError) else failure.exit_code)
+        is_away = isinstance(failure, RetryError) and failure.lasting is None
+        sys.exit(_UNREACHABLE if is_away else failure.exit_code)
     sys.exit(exit_code or 0)

@@ -25,6 +25,7 @@ from processor.errors import OrderFactsError, ProducerLostError, RetryError, Sto
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.failures import failures
+from processor.kafka.repeats import Repeats
 from processor.kafka.topics import deletions_kept_ms
 from processor.logs import get_logger
 from processor.settings import Settings
@@ -57,6 +58,7 @@ class IndexKeeper:
         self._attempt = 0
         self._waiting_since = 0.0
         self._has_started = False
+        self._repeats = Repeats(settings.contacts_topic)
 
     def run(self) -> None:
         """Keep the index until `stop` is set.
@@ -139,7 +141,8 @@ class IndexKeeper:
         return Opened(topic, identification_of(self._settings).custom_fields, max_age_ms, mark, position)
 
     def _wait(self, error: OrderFactsError) -> None:
-        """Log the error, and wait, longer each time."""
+        """Log the error, and wait, longer each time. Raises StopError if a lasting one repeats."""
+        self._repeats.failed(error)
         if self._attempt == 0:
             self._waiting_since = time.monotonic()
         backoff_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(self._attempt, 10))
@@ -149,6 +152,7 @@ class IndexKeeper:
         self._stop.wait(backoff_s)
 
     def _end_wait(self) -> None:
+        self._repeats.worked()
         if self._attempt:
             self._attempt = 0
             waited_ms = round((time.monotonic() - self._waiting_since) * 1000)

@@ -9,7 +9,7 @@ report does, the transaction's next call does.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -21,6 +21,7 @@ _FOLLOWING: Final = frozenset(
         KafkaError._PURGE_QUEUE,  # noqa: SLF001
         KafkaError._PURGE_INFLIGHT,  # noqa: SLF001
         KafkaError._STATE,  # noqa: SLF001
+        KafkaError._INVALID_DIFFERENT_RECORD,  # noqa: SLF001 - another record of the same request was refused
         KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,  # for records in flight behind a refused one
     }
 )
@@ -71,4 +72,27 @@ class Deliveries:
             raise KafkaException(self.reason)
         if self.is_given_up:
             call()
-            raise RetryError("the client gave up the transaction and does not say why")
+            raise RetryError("the client gave up the transaction and does not say why", lasting="no reason")
+
+
+def patient(producer: Producer, timeout_s: float) -> Callable[..., None]:
+    """Return the producer's `produce`, which waits for room while other records fill the queue.
+
+    Raises BufferError if the record does not even fit alone, RetryError if no room comes within `timeout_s`.
+    """
+
+    def produce(*arguments: Any, **named: Any) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                producer.produce(*arguments, **named)
+            except BufferError:
+                if not len(producer):
+                    raise
+                if time.monotonic() >= deadline:
+                    raise RetryError(f"Kafka took no record within {timeout_s:g} s") from None
+                producer.poll(_SLICE_S)
+            else:
+                return
+
+    return produce

@@ -1,6 +1,8 @@
 """What the Kafka client's errors ask for: one table of codes, each with the error whose class is the action.
 
-A code that is not in the table counts as temporary: the batch is tried again. A fatal error makes its client unusable.
+Codes that pass by themselves are retried without end. Any other code that is not in the table is retried too, but as
+`lasting`: `Repeats` counts it, and a few failures of the same batch stop the program. A fatal error makes its client
+unusable.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,22 +43,60 @@ ACTIONS: Final[Mapping[int, type[OrderFactsError]]] = {
     KafkaError.INVALID_TXN_STATE: ProducerLostError,
     KafkaError._FATAL: ProducerLostError,  # noqa: SLF001
     KafkaError._STATE: ProducerLostError,  # noqa: SLF001
+    # An operator must change the topic, or the brokers.
+    KafkaError.TOPIC_EXCEPTION: StopError,
+    KafkaError.INVALID_GROUP_ID: StopError,
+    KafkaError.GROUP_MAX_SIZE_REACHED: StopError,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: StopError,
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: StopError,
 }
+# Brokers or networks come and go, leaders and coordinators move, metadata is a moment old.
+PASSING: Final = frozenset(
+    {
+        *(KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._ALL_BROKERS_DOWN, KafkaError._SSL),  # noqa: SLF001
+        *(KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE, KafkaError._MSG_TIMED_OUT),  # noqa: SLF001
+        *(KafkaError._WAIT_COORD, KafkaError._WAIT_CACHE, KafkaError._NODE_UPDATE),  # noqa: SLF001
+        *(KafkaError._INTR, KafkaError._RETRY, KafkaError._DESTROY_BROKER),  # noqa: SLF001
+        *(KafkaError._IN_PROGRESS, KafkaError._PREV_IN_PROGRESS, KafkaError._CONFLICT),  # noqa: SLF001
+        *(KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_BROKER),  # noqa: SLF001
+        *(KafkaError._MAX_POLL_EXCEEDED, KafkaError._ASSIGNMENT_LOST, KafkaError._OUTDATED),  # noqa: SLF001
+        *(KafkaError._AUTO_OFFSET_RESET, KafkaError._NO_OFFSET),  # noqa: SLF001 - placing decides
+        *(KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT),  # noqa: SLF001 - effects of another failure
+        *(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.UNKNOWN_PRODUCER_ID),
+        *(KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.OFFSET_NOT_AVAILABLE),
+        *(KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError.INCONSISTENT_TOPIC_ID),
+        *(KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REPLICA_NOT_AVAILABLE),
+        *(KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.STALE_BROKER_EPOCH),
+        *(KafkaError.ELIGIBLE_LEADERS_NOT_AVAILABLE, KafkaError.PREFERRED_LEADER_NOT_AVAILABLE),
+        *(KafkaError.BROKER_NOT_AVAILABLE, KafkaError.NETWORK_EXCEPTION, KafkaError.REQUEST_TIMED_OUT),
+        *(KafkaError.LISTENER_NOT_FOUND, KafkaError.NOT_CONTROLLER, KafkaError.STALE_CTRL_EPOCH),
+        *(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE),
+        *(KafkaError.NOT_COORDINATOR, KafkaError.TRANSACTION_COORDINATOR_FENCED, KafkaError.MEMBER_ID_REQUIRED),
+        *(KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+        *(KafkaError.KAFKA_STORAGE_ERROR, KafkaError.LOG_DIR_NOT_FOUND, KafkaError.REASSIGNMENT_IN_PROGRESS),
+        *(KafkaError.FETCH_SESSION_ID_NOT_FOUND, KafkaError.INVALID_FETCH_SESSION_EPOCH),
+        *(KafkaError.CONCURRENT_TRANSACTIONS, KafkaError.TRANSACTION_ABORTABLE, KafkaError.REBOOTSTRAP_REQUIRED),
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
+    }
+)
+_VAGUE: Final = frozenset({KafkaError._FATAL, KafkaError._STATE})  # noqa: SLF001 - any cause may be behind them
 
 
 def classify(error: KafkaError, doing: str) -> OrderFactsError:
     """Return the error whose class is what a client's error asks for; `doing` says in its line what was tried."""
     text = f"{doing}: {error.str()}"
-    action = ACTIONS.get(error.code(), ProducerLostError if error.fatal() else RetryError)
+    code = error.code()
+    action = ACTIONS.get(code, ProducerLostError if error.fatal() else RetryError)
     if issubclass(action, StopError):
         return action(f"{text}; check the setting kafka and the access rights on the brokers")
-    return action(text)
+    is_known = code in ACTIONS and code not in _VAGUE
+    return action(text, lasting=None if is_known or code in PASSING or error.retriable() else error.name())
 
 
 def classify_consumer(error: KafkaError, doing: str) -> OrderFactsError:
     """As `classify`, for a consumer's error: there is no producer to lose."""
     found = classify(error, doing)
-    return RetryError(str(found)) if isinstance(found, ProducerLostError) else found
+    return RetryError(str(found), lasting=found.lasting) if isinstance(found, ProducerLostError) else found
 
 
 def is_end(message: Message, doing: str) -> bool:

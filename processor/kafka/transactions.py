@@ -58,7 +58,8 @@ class Transactions:
         except KafkaException as error:
             raise self._classified(error.args[0], doing) from error
         except BufferError as error:
-            raise RetryError("the producer's queue is full") from error
+            problem = "no record fits into the producer's queue: raise queue.buffering.max.kbytes in the setting kafka"
+            raise RetryError(f"{doing}: {problem}", lasting="queue full") from error
 
     def call(self, *calls: Call, beside: Callable[[], None] | None = None) -> None:
         """Make calls of the transaction in turn, bounded, and run `beside` meanwhile (see `BoundedCalls.call`)."""
@@ -75,7 +76,7 @@ class Transactions:
             raised = self._classified(failure, f"{doing}, after {time.monotonic() - started:.1f} s")
             # Anything but a definite "abort" leaves the outcome unknown: only a new producer settles it.
             if not failure.txn_requires_abort() and not isinstance(raised, StopError):
-                raised = ProducerLostError(str(raised))
+                raised = ProducerLostError(str(raised), lasting=raised.lasting)
             raise raised from error
         self._is_open = False
 
@@ -129,7 +130,9 @@ def start_transactions(producer: Producer, doing: str, classified: Classified = 
         except KafkaException as error:
             if not error.args[0].retriable() or time.monotonic() >= deadline:
                 failure = classified(error.args[0], doing)
-                raise failure if isinstance(failure, StopError) else RetryError(str(failure)) from error
+                if isinstance(failure, StopError):
+                    raise failure from error
+                raise RetryError(str(failure), lasting=failure.lasting) from error
         else:
             return
         wait_s = min(wait_s * 2, longest_s)

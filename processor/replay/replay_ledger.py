@@ -18,7 +18,7 @@ from processor.errors import OrderFactsError, ProducerLostError, RetryError, Sto
 from processor.kafka.bounded import Call
 from processor.kafka.clients import REQUEST_TIMEOUT_S, reader, transactional_producer
 from processor.kafka.cluster import Cluster, Topic
-from processor.kafka.deliveries import Deliveries
+from processor.kafka.deliveries import Deliveries, patient
 from processor.kafka.failures import classify
 from processor.kafka.topics import batch_bytes
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
@@ -131,9 +131,10 @@ class ReplayLedger:
             if error is not None and deliveries.failed(error):
                 refused.append(rejected)
 
+        produce = patient(producer, TRANSACTION_TIMEOUT_S)
         with deliveries.producing():
             for copy in copies:
-                producer.produce(
+                produce(
                     self._settings.events_topic,
                     copy.rejected.value,
                     copy.rejected.key,

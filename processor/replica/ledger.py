@@ -16,7 +16,7 @@ from processor.domain.records import Record
 from processor.domain.rejections import Rejection
 from processor.errors import RetryError, StopError
 from processor.kafka.bounded import Call
-from processor.kafka.deliveries import Deliveries
+from processor.kafka.deliveries import Deliveries, patient
 from processor.kafka.messages import produce_facts
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.settings import Settings
@@ -65,6 +65,7 @@ class Ledger:
         self._transactions = transactions
         self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
         self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused uncut
+        self._is_queue_small = False  # the setting kafka made the producer's queue too small for a batch
         self._has_failed = False  # since the last commit; then every record reports, to find the reason
 
     def commit(
@@ -116,11 +117,16 @@ class Ledger:
         return after
 
     def _produce(self, outputs: Sequence[Output]) -> _Reports:
-        reports, produce = _Reports(), self._transactions.producer.produce
+        reports, producer = _Reports(), self._transactions.producer
+        produce = patient(producer, TRANSACTION_TIMEOUT_S) if self._is_queue_small else producer.produce
         topic, each = self._settings.facts_topic, self._has_failed
-        with reports.producing():
-            for output in produce_facts(produce, topic, outputs, reports.fact, each=each):
-                self._produce_rejected(produce, output.record, cast("Rejection", output.result), reports)
+        try:
+            with reports.producing():
+                for output in produce_facts(produce, topic, outputs, reports.fact, each=each):
+                    self._produce_rejected(produce, output.record, cast("Rejection", output.result), reports)
+        except BufferError:
+            self._is_queue_small = True  # from now on wait for room, which costs something for each record
+            raise
         return reports
 
     def _produce_rejected(

@@ -29,6 +29,7 @@ from processor.domain.pipeline import fold, needs, read
 from processor.domain.records import Identifier, Order, Record, UndecodableError
 from processor.errors import MirrorMovedError, ProducerLostError, RedisError, RetryError
 from processor.kafka.clients import transactional_producer
+from processor.kafka.repeats import Repeats
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.logs import get_logger
 from processor.replica import startup
@@ -94,7 +95,8 @@ class Service:
         self._telemetry = Telemetry(settings.http_port)
         self._size = BatchSize(settings.max_batch)
         self._timing = Timing()
-        self._in_hand = 0  # records of the current batch
+        self._in_hand: list[Record] = []  # the current batch's
+        self._repeats = Repeats(settings.events_topic)
         self._ahead: Batch | None = None  # the next batch, if it was read during the last commit
         self._probe_due_s = 0.0
         self.go_on = threading.Event()  # set from outside to end a breaker's pause
@@ -105,7 +107,7 @@ class Service:
         try:
             self._group.join()
             while not stop.is_set():
-                self._timing, self._in_hand = Timing(), 0
+                self._timing, self._in_hand = Timing(), []
                 try:
                     self._group.replace_if_fenced(self._cluster)
                     self._transactions.ready("starting transactions")
@@ -127,7 +129,7 @@ class Service:
         batch = self._ahead or self.read(self._positions.events_wait_s, self._timing)  # 1, 2; or they were done ahead
         self._ahead = None
         self._timing = timing = batch.timing
-        self._in_hand = len(batch.records)
+        self._in_hand = batch.records
         if not batch.records:
             self._probe(batch)
             return
@@ -227,8 +229,9 @@ class Service:
         """Abort, rewind, forget, wait, start over: the one recovery path. A StopError never gets here."""
         step = self._timing.step
         is_slow = self._timing.times_ms.get(Step.COMMIT, 0) >= TRANSACTION_TIMEOUT_S * 1000
-        if is_slow or (step is Step.LOOK_UP and isinstance(error, RedisError)):
-            self._size.too_much(self._in_hand)
+        if is_slow or error.lasting or (step is Step.LOOK_UP and isinstance(error, RedisError)):
+            self._size.too_much(len(self._in_hand))
+        self._repeats.failed(error, self._in_hand)
         try:
             if not isinstance(error, ProducerLostError):  # a lost producer's successor settles its transaction
                 self._transactions.abort("aborting a batch")
@@ -239,7 +242,7 @@ class Service:
             log.warning("producer.replaced", error=str(error))
         recovery = "producer_lost" if isinstance(error, ProducerLostError) else "retry"
         why, text = error.waiting_for, str(error)
-        self._telemetry.aborted(recovery, text, step, self._in_hand)
+        self._telemetry.aborted(recovery, text, step, len(self._in_hand))
         self._forget(catch_ups=not isinstance(error, IndexNotReadyError))
         attempt = self._telemetry.waiting(why, text)
         least, most = BACKOFF_S
@@ -311,6 +314,7 @@ class Service:
             times_ms[Step.COMMIT] = round(times_ms[Step.COMMIT] - sum(self._ahead.timing.times_ms.values()), 3)
         self._size.committed(len(folded.outputs), is_whole=len(folded.outputs) == len(batch.records))
         self._probe_due_s = time.monotonic() + PROBE_EVERY_S
+        self._repeats.worked()
         self._telemetry.committed(folded, times_ms)
         cause = self._breaker.trips(output.is_invalid for output in folded.outputs)
         if cause is not None and self._settings.breaker_action == "pause":
