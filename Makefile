@@ -3,7 +3,7 @@
 # ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check chaos chaos-brokers fuzz soak bench docs codec compile lock clean
+.PHONY: help install run test test-fast check chaos chaos-brokers fuzz soak model bench docs codec compile lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first interpreter that is new enough; deploy/build/install.py says what is missing if none is.
@@ -32,6 +32,10 @@ chaos-brokers: install ## the same on three Kafka brokers, killed or frozen one 
 fuzz: install ## send hostile records through decode, parse, fold, encode (SECONDS=300, SEED= repeats the start of a run)
 	@exec $(VENV_PYTHON) -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LIMIT_MS),--limit-ms $(LIMIT_MS))
+
+model: install ## play random plans of start, recovery and growth (SECONDS=600, SEED= repeats a run, PLAN= plays one again)
+	@exec $(VENV_PYTHON) -m tests.model.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(PLAN),--plan '$(PLAN)')
 
 soak: install ## process events for a long time, and look for growth (SECONDS=1800, RATE=500 events a second, SEED=)
 	@exec $(VENV_PYTHON) -m tests.soak.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE)) \

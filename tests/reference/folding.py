@@ -39,13 +39,14 @@ ORDER_FIELDS = (
 )
 
 
-def fold(inputs, find_contact, rules, encoded_size=None):
+def fold(inputs, find_contact, rules, encoded_size=None, orders=None):
     """Give one Fact or Rejected for each input, in the inputs' order (D24).
 
     An order is known by its externalOrderId within its partition. encoded_size(fact) gives the bytes of
-    the fact's record value; None means that no fact is too large.
+    the fact's record value; None means that no fact is too large. `orders` are those so far, by partition and id, and
+    are changed; None: there are none yet.
     """
-    orders: dict[tuple[int, str], dict] = {}
+    orders = {} if orders is None else orders
     outputs: list[Fact | Rejected] = []
     for record in inputs:
         try:

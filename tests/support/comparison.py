@@ -79,6 +79,17 @@ def compare_mirror(held, expected):
     ]
 
 
+def source_of_fact(record):
+    """Give the partition and offset of the event that a fact's record was made from."""
+    return record.partition, fact_of(record.value)["sourceOffset"]
+
+
+def source_of_rejection(record):
+    """Give the partition and offset of the event that a rejected record was."""
+    headers = dict(record.headers)
+    return int(headers["source.partition"]), int(headers["source.offset"])
+
+
 def _fact(record):
     fact = fact_of(record.value)
     return (record.partition, fact["sourceOffset"]), {"key": record.key, **fact}
@@ -86,8 +97,8 @@ def _fact(record):
 
 def _rejection(record):
     headers = {name: value.decode() for name, value in record.headers}
-    source = (int(headers["source.partition"]), int(headers["source.offset"]))
-    return source, {"partition": record.partition, "reason": headers["reason"], "outcome": headers["outcome"]}
+    output = {"partition": record.partition, "reason": headers["reason"], "outcome": headers["outcome"]}
+    return source_of_rejection(record), output
 
 
 def _wanted(entry):

@@ -243,9 +243,9 @@ class Deployment:
 
     def compare(self):
         """Compare the topics' whole content, and the mirror, with the reference fold."""
-        inputs = [_input_of(record) for record in self.read(self.settings.events_topic)]
-        contacts = [_contact_of(record) for record in self.read(self.settings.contacts_topic)]
-        rules = _rules_of(self.settings)
+        inputs = [input_of(record) for record in self.read(self.settings.events_topic)]
+        contacts = [contact_of(record) for record in self.read(self.settings.contacts_topic)]
+        rules = rules_of(self.settings)
         expected = fold(inputs, contact_lookup(contacts, rules.identification), rules)
         facts = self.read(self.settings.facts_topic)
         comparison = compare_outputs(expected, facts, self.read(self.settings.rejected_topic))
@@ -310,20 +310,23 @@ def _all_partitions(topic, count):
     return [TopicPartition(topic, partition, 0) for partition in range(count)]
 
 
-def _input_of(record):
+def input_of(record):
+    """Give an event's record as the reference reads it."""
     decodable = record.value is not None and UNDECODABLE not in dict(record.headers)
     event = read_raw(io.BytesIO(record.value[10:]), EVENT) if decodable else None
     size = len(record.value or b"")
     return Input(record.partition, record.offset, record.timestamp_ms, record.key, size, event)
 
 
-def _contact_of(record):
+def contact_of(record):
+    """Give a contact's record as the reference reads it."""
     value = record.value
     contact = None if value is None else read_raw(io.BytesIO(value[10:]), CONTACT)
     return ContactRecord(record.partition, record.offset, record.timestamp_ms, record.key.decode(), contact)
 
 
-def _rules_of(settings):
+def rules_of(settings):
+    """Give the rules of the reference that these settings stand for."""
     return Rules(
         max_event_bytes=settings.max_event_bytes,
         max_fact_bytes=settings.max_fact_bytes,
