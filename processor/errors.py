@@ -36,6 +36,17 @@ class MirrorMovedError(RetryError):
     waiting_for = "mirror"
 
 
+class UnreadableError(RetryError):
+    """The Kafka client cannot read a partition on from an offset: only that partition waits, and is read again later.
+
+    The bytes may be damaged, or expand beyond the client's limit; or the broker cannot read them from its disk now.
+    """
+
+    def __init__(self, topic: str, partition: int, offset: int, problem: str) -> None:
+        self.topic, self.partition, self.offset, self.problem = topic, partition, offset, problem
+        super().__init__(f"{topic}[{partition}]: cannot read offset {offset}: {problem}")
+
+
 class ProducerLostError(OrderFactsError):
     """The producer is fenced, or its commit's outcome is unknown. A new one settles it; then as RetryError."""
 

@@ -60,6 +60,11 @@ _PUBLISHED: Final = {
         "a partition is placed; its `mirror` is `equal`, `caught_up` or `none`",
         "partition offset facts_offset mirror",
     ),
+    "partition.unreadable": (
+        "the Kafka client cannot read a partition on; it waits alone, and is tried again after 5 s to 5 minutes",
+        "topic partition offset error attempts",
+    ),
+    "partition.readable": ("a partition that could not be read is read on", "partition offset"),
     "mirror.behind": (
         "a mirror is older than the committed offset, or missing: a catch-up begins",
         "partition from_facts_offset to_facts_offset missing",

@@ -12,6 +12,9 @@ from processor.domain.records import Record
 from processor.domain.rejections import Reason, Rejection
 
 CUT_BYTES: Final = 64 << 10  # what is left of the value, or the key, of a rejected record that the broker refuses
+# A larger record is cut in any case, so that every consumer can read its copy: even with the client's default limit of
+# 100 MB. The client may need three times the size to expand it.
+COPY_BYTES: Final = 32_000_000
 REASON: Final = "reason"
 OUTCOME: Final = "outcome"
 DETAIL: Final = "detail"

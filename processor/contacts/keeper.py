@@ -37,7 +37,6 @@ _FIRST_BACKOFF_S: Final = 0.1
 _MAX_BACKOFF_S: Final = 5.0
 # An index that was last complete longer ago than this part of delete.retention.ms may have missed a deletion.
 _RETENTION_MARGIN: Final = 0.9
-_READER_PROPERTIES: Final = {"queued.max.messages.kbytes": 32 << 10}
 
 
 class IndexKeeper:
@@ -80,7 +79,7 @@ class IndexKeeper:
     def _session(self, lineage: str) -> None:
         """Run one session; return when `stop` is set."""
         topic, max_age_ms = self._topic(lineage)
-        consumer = reader(self._settings, **_READER_PROPERTIES)
+        consumer = reader(self._settings)
         with closing(consumer), closing(redis_adapter.connect(self._settings)) as client:
             redis_adapter.check_policy(client)
             writer = IndexWriter(client, lineage, self._hashes, self._token)

@@ -17,6 +17,12 @@ from processor.settings import Settings
 SESSION_TIMEOUT_MS: Final = 6_000  # the least that a broker accepts by default: how fast a crash is noticed
 TRANSACTION_TIMEOUT_MS: Final = 10_000  # how long a crashed replica can hold readers back
 REQUEST_TIMEOUT_S: Final = 10.0
+# One response may expand to many times its size, and the client expands it as a whole: so it asks for little at once.
+_FETCH_BYTES: Final = 128 << 10  # of one response, compressed
+_PARTITION_FETCH_BYTES: Final = 32 << 10  # of it, of one partition; a larger batch comes whole, and alone
+# The most that one zstd batch may expand to. The client triples its guess of the size from twice the compressed size
+# on, so that a third of this can be read for certain (`rejected.COPY_BYTES` is less).
+_RECEIVE_BYTES: Final = 220_000_000
 
 Client = TypeVar("Client")
 
@@ -51,12 +57,18 @@ def _consumer(settings: Settings, tuned: dict[str, Any], fixed: dict[str, Any]) 
         {
             "fetch.wait.max.ms": 50,
             "fetch.queue.backoff.ms": 20,  # after a full queue; by default a second, though it is empty long before
+            "fetch.max.bytes": _FETCH_BYTES,
+            "fetch.message.max.bytes": _PARTITION_FETCH_BYTES,
+            "queued.max.messages.kbytes": 32 << 10,  # uncompressed; with 8 MiB an event costs more on a shared core
+            "receive.message.max.bytes": _RECEIVE_BYTES,
             **tuned,
             **client_properties(settings),
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
+            "check.crcs": True,  # or damaged bytes would be read as whatever they look like
+            "message.max.bytes": _FETCH_BYTES,  # the client fetches at least this much
             **fixed,
         },
     )
@@ -66,7 +78,6 @@ def reader(settings: Settings, **properties: Any) -> Consumer:
     """Return a consumer outside any group, for explicitly assigned partitions; it reports each partition's end."""
     fixed = {
         "group.id": f"{settings.group_id}-reader",  # the client requires one; it is never joined
-        "receive.message.max.bytes": 220_000_000,  # a rejected record may be some 100 MB
     }
     return _consumer(settings, {}, fixed | properties)
 
@@ -78,7 +89,6 @@ def group_consumer(settings: Settings) -> Consumer:
         "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12,  # how soon members learn of a rebalance
         # How long a rebalance waits for a member that does not join: longer than any turn of the loop takes.
         "max.poll.interval.ms": 120_000,
-        "queued.max.messages.kbytes": 32 << 10,  # with 8 MiB an event costs more if replicas share a core
     }
     fixed = {
         "group.id": settings.group_id,

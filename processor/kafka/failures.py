@@ -11,7 +11,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
+from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError, UnreadableError
 
 ACTIONS: Final[Mapping[int, type[OrderFactsError]]] = {
     # With cooperative rebalancing a healthy member gets these whenever another one joins during its steps 2 to 5.
@@ -82,6 +82,10 @@ PASSING: Final = frozenset(
 _VAGUE: Final = frozenset({KafkaError._FATAL, KafkaError._STATE})  # noqa: SLF001 - any cause may be behind them
 
 
+# The partition no longer holds the offset.
+_LOST_OFFSET: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001
+
+
 def classify(error: KafkaError, doing: str) -> OrderFactsError:
     """Return the error whose class is what a client's error asks for; `doing` says in its line what was tried."""
     text = f"{doing}: {error.str()}"
@@ -99,12 +103,29 @@ def classify_consumer(error: KafkaError, doing: str) -> OrderFactsError:
     return RetryError(str(found), lasting=found.lasting) if isinstance(found, ProducerLostError) else found
 
 
+def failure_of(message: Message, doing: str) -> OrderFactsError | None:
+    """Return what the error of a consumer's message asks for; None for a record, or the end of a partition.
+
+    An error that names a place concerns only that partition: UnreadableError. The exceptions are a lost offset, which
+    the committed offsets explain, and what a retry cannot help.
+    """
+    error = message.error()
+    if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+        return None
+    found = classify_consumer(error, doing)
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    if type(found) is not RetryError or error.fatal() or error.code() in _LOST_OFFSET:
+        return found
+    if topic is None or partition is None or offset is None:
+        return found
+    return UnreadableError(topic, partition, offset, error.str())
+
+
 def is_end(message: Message, doing: str) -> bool:
     """Return whether a message is no record but a partition's end, with the next offset. Raises any other error."""
-    error = message.error()
-    if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-        raise classify(error, doing)
-    return error is not None
+    if (failure := failure_of(message, doing)) is not None:
+        raise failure
+    return message.error() is not None
 
 
 @contextmanager

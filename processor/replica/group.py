@@ -19,10 +19,10 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.domain.records import Record
-from processor.errors import OrderFactsError, RetryError, StopError
+from processor.errors import OrderFactsError, RetryError, StopError, UnreadableError
 from processor.kafka.clients import group_consumer, session_timeout_s
 from processor.kafka.cluster import Cluster
-from processor.kafka.failures import classify_consumer, failures
+from processor.kafka.failures import classify_consumer, failure_of, failures
 from processor.kafka.messages import fitting, split_messages
 from processor.logs import get_logger
 from processor.replica.partitions import Partitions, Placed
@@ -53,6 +53,7 @@ class Group:
         self._is_joining = False  # asked to join, not answered yet
         self._taken_s: tuple[float, float] | None = None  # when this name was first and last seen in the group
         self._changes = 0  # rebalance callbacks that ran
+        self._record_bytes = 0  # the mean size of the records last taken
         self._held: list[Record] = []  # handed over, in order, not yet in a batch; everything is paused meanwhile
 
     def join(self) -> None:
@@ -99,19 +100,22 @@ class Group:
         Records that were given back, or exceeded the bytes, come first; nothing else is read until they are used up.
         Returns no records if a rebalance came between.
         """
+        if not self._held and self._partitions.retry_unreadable(time.monotonic()):
+            self.rewind()
         changes = self._changes
+        most_now = min(most, most_bytes // max(1, self._record_bytes) + 1)  # what is left stays with the client
         with failures(f"reading {self._topic}", self._failed):
             first = self._consumer.poll(0.0 if self._held else wait_s)
             generation = self._consumer.consumer_group_metadata()
             if first is None and not self._held:
                 return Intake([], generation)
-            further = self._consumer.consume(most - 1, 0) if most > 1 and not self._held else []
+            further = self._consumer.consume(most_now - 1, 0) if most_now > 1 and not self._held else []
         fresh, failed = self._split([first, *further] if first is not None else further)
         is_disturbed = bool(self._held and fresh)  # everything is paused then: a record that comes is out of order
         records, self._held = self._held + fresh, []
         if failed is not None:
             self.rewind(records)
-            raise self._failed(failed, f"reading {self._topic}")
+            raise failed
         if changes != self._changes or is_disturbed:
             self.rewind(records)
             log.info("batch.dropped", cause="rebalance", records=len(records))
@@ -119,6 +123,8 @@ class Group:
         placed = self._partitions.placed
         records = [record for record in records if record.partition in placed]
         self._check_first(records)
+        for unread in self._partitions.read_on(records) if self._partitions.unread else ():
+            log.info("partition.readable", partition=unread.error.partition, offset=unread.error.offset)
         count = fitting(records, most, most_bytes)
         self.give_back(records[count:])
         if not self._held and self._partitions.is_held:
@@ -138,7 +144,7 @@ class Group:
             message: Message | None = self._consumer.poll(wait_s)
         records, failed = self._split([message] if message is not None else [])
         if failed is not None:
-            raise self._failed(failed, f"reading {self._topic}")
+            raise failed
         self.rewind(records)
 
     def committed(self, partitions: Collection[int], wait_s: float) -> list[TopicPartition] | None:
@@ -229,17 +235,45 @@ class Group:
                 break
             self._consumer.poll(0.05)
 
-    def _split(self, messages: Iterable[Message]) -> tuple[list[Record], KafkaError | None]:
-        """Return the records among messages, and the first error; note the partitions' ends."""
+    def _split(self, messages: Iterable[Message]) -> tuple[list[Record], OrderFactsError | None]:
+        """Return the records among messages, and the first error; note ends of partitions, and what is unreadable."""
         records, others = split_messages(messages)
         failed = None
         for message in others:
-            error = cast("KafkaError", message.error())
-            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                failed = failed or error
-            else:
-                self._partitions.ended(cast("int", message.partition()), cast("int", message.offset()))
+            match failure_of(message, f"reading {self._topic}"):
+                case None:
+                    self._partitions.ended(cast("int", message.partition()), cast("int", message.offset()))
+                case UnreadableError() as unreadable:
+                    records = self._stop_reading(unreadable, records)
+                case _:
+                    error = cast("KafkaError", message.error())
+                    failed = failed or self._failed(error, f"reading {self._topic}")
         return records, failed
+
+    def _stop_reading(self, error: UnreadableError, records: list[Record]) -> list[Record]:
+        """Pause a partition that cannot be read on, and return the records without those beyond that place.
+
+        The client may have gone on behind it; a partition without a place is placed again anyhow.
+        """
+        number = error.partition
+        placed = self._partitions.placed.get(number)
+        if placed is None:
+            return records
+        offset = max(error.offset, placed.watermark.source)  # the error's is that of a batch, maybe processed in part
+        skip = f"order-facts state skip --partition {number} --offset {offset}"
+        how = f"{error.problem}; the other partitions go on; to go on without it, stop all replicas and run: {skip}"
+        error = UnreadableError(error.topic, number, offset, how)
+        self._pause([number])
+        unread = self._partitions.stop_reading(error, time.monotonic())
+        log.error(
+            "partition.unreadable",
+            topic=error.topic,
+            partition=number,
+            offset=error.offset,
+            error=str(error),
+            attempts=unread.attempts,
+        )
+        return [record for record in records if record.partition != number or record.offset < error.offset]
 
     def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
         """Return what an error asks for; note whether it makes the consumer unusable."""
@@ -276,7 +310,7 @@ class Group:
     def _resume(self) -> None:
         """Continue to read the placed partitions after the last record handed over."""
         with failures("resuming", self._failed):
-            self._consumer.resume(self._entries(self._partitions.placed))
+            self._consumer.resume(self._entries(self._partitions.readable))
         self._partitions.resume()
 
     def _entries(self, partitions: Iterable[int]) -> list[TopicPartition]:

@@ -137,7 +137,7 @@ class Ledger:
         headers_bytes = sum(len(name) + len(text or b"") for name, text in record.headers)
         place = (record.partition, record.offset)
         report: Callable[..., None] | None = reports.whole if self._has_failed else None
-        if place in self._too_large:
+        if place in self._too_large or record.size_bytes + headers_bytes > rejected.COPY_BYTES:
             # Cut to what every topic takes that passed the start-up check: above all the value, but the rest too.
             value, truncated = rejected.cut(value)
             own += truncated

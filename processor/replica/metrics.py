@@ -40,6 +40,12 @@ PARTITIONS: Final = Gauge(
     ["state"],
     registry=REGISTRY,
 )
+UNREADABLE: Final = Gauge(
+    "order_facts_unreadable_offset",
+    "Where a partition waits, alone, because the Kafka client cannot read it; no sample while all is read.",
+    ["topic", "partition"],
+    registry=REGISTRY,
+)
 WAITING: Final = Gauge(
     "order_facts_waiting",
     "1 while the replica waits, else 0, by waiting_for: kafka, redis, contact_index, mirror or breaker.",

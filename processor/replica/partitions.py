@@ -4,10 +4,11 @@
     catching up    owed, while its mirror is brought up to date from the facts
     placed         its next offset and its watermark are known: it is read
     held           placed, but paused until records that were handed over before are used up
+    unreadable     placed, but paused, because the client cannot read its next record; it is placed again now and then
     lost           taken away by a rebalance, or lost with the session: it is forgotten
 
 `TRANSITIONS` is all that can happen; anything else is a defect and raises. `Group` notes what happens (assigned, taken
-away, placed, held, resumed, rewound), and so does `CatchUp` (behind, given up). Nothing here talks to Kafka.
+away, placed, held, resumed, unread, rewound), and so does `CatchUp` (behind, given up). Nothing here talks to Kafka.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -18,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from processor.domain.records import Record
+from processor.errors import UnreadableError
 from processor.state.watermark import Watermark
 
 
@@ -28,6 +30,7 @@ class State(StrEnum):
     CATCHING_UP = "catching_up"
     PLACED = "placed"
     HELD = "held"
+    UNREADABLE = "unreadable"
     LOST = "lost"
 
 
@@ -40,6 +43,7 @@ class Happening(StrEnum):
     PLACED = "placed"
     HELD = "held"  # records of a batch are left over: every placed partition is paused
     RESUMED = "resumed"
+    UNREAD = "unread"  # the client reported that it cannot read the next record
     REWOUND = "rewound"  # its records are dropped, or everything starts over
     TAKEN = "taken"  # revoked, or lost with the session
 
@@ -62,16 +66,25 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happening, State]]] = {
     },
     State.PLACED: {
         Happening.HELD: State.HELD,
+        Happening.UNREAD: State.UNREADABLE,
         Happening.REWOUND: State.OWED,
         Happening.TAKEN: State.LOST,
     },
     State.HELD: {
         Happening.HELD: State.HELD,
         Happening.RESUMED: State.PLACED,
+        Happening.UNREAD: State.UNREADABLE,
+        Happening.REWOUND: State.OWED,
+        Happening.TAKEN: State.LOST,
+    },
+    State.UNREADABLE: {
+        Happening.HELD: State.UNREADABLE,  # it is paused already, and not resumed with the others
+        Happening.UNREAD: State.UNREADABLE,
         Happening.REWOUND: State.OWED,
         Happening.TAKEN: State.LOST,
     },
 }
+_RETRY_S: Final = (5.0, 300.0)  # wait before an unreadable partition is read again: first, and at most
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -82,11 +95,20 @@ class Placed(msgspec.Struct, frozen=True):
     end: int = 0  # the next offset when it was last read to its end: only transactions' markers are below it
 
 
+class Unread(msgspec.Struct, frozen=True):
+    """What could not be read, how many times so far, and when (monotonic) it is tried again."""
+
+    error: UnreadableError
+    attempts: int
+    due_s: float
+
+
 class Tenure(msgspec.Struct, eq=False):
     """One assignment of a partition, from assigned to lost. The next assignment is another tenure."""
 
     state: State
     first_due: int | None = None  # the first dropped record's offset: when the partition is read again, it begins there
+    unread: Unread | None = None  # until a record from that offset on was read
 
 
 class Partitions:
@@ -113,8 +135,18 @@ class Partitions:
 
     @property
     def placed(self) -> Mapping[int, Placed]:
-        """Those that are read, held or not, each with its place."""
+        """Those with a place, each with it: read, held or unreadable."""
         return self._placed
+
+    @property
+    def readable(self) -> set[int]:
+        """Those that are read, held or not."""
+        return {number for number in self._placed if self.state(number) is not State.UNREADABLE}
+
+    @property
+    def unread(self) -> dict[int, Unread]:
+        """What could not be read, of each partition where that is so, even while it is being tried again."""
+        return {number: tenure.unread for number, tenure in self._tenures.items() if tenure.unread is not None}
 
     @property
     def is_held(self) -> bool:
@@ -158,6 +190,32 @@ class Partitions:
     def resume(self) -> None:
         """Note that held partitions are read again."""
         self._happens(Happening.RESUMED, *(number for number in self._placed if self.state(number) is State.HELD))
+
+    def stop_reading(self, error: UnreadableError, now_s: float) -> Unread:
+        """Note that the client cannot read a placed partition on; return what is to be told about it."""
+        number = error.partition
+        self._happens(Happening.UNREAD, number)
+        before = self._tenures[number].unread
+        attempts = before.attempts + 1 if before is not None and before.error.offset == error.offset else 1
+        first_s, most_s = _RETRY_S
+        unread = Unread(error, attempts, now_s + min(most_s, first_s * 2 ** (attempts - 1)))
+        self._tenures[number].unread = unread
+        return unread
+
+    def retry_unreadable(self, now_s: float) -> bool:
+        """Owe a place to the unreadable partitions that are due; return whether there are any."""
+        due = [number for number, unread in self.unread.items() if now_s >= unread.due_s]
+        due = [number for number in due if self.state(number) is State.UNREADABLE]
+        self._happens(Happening.REWOUND, *due)
+        return bool(due)
+
+    def read_on(self, records: Iterable[Record]) -> list[Unread]:
+        """Forget what could not be read where these records are of that offset or later; return what it was."""
+        last = {record.partition: record.offset for record in records}
+        over = {number: unread for number, unread in self.unread.items() if last.get(number, -1) >= unread.error.offset}
+        for number in over:
+            self._tenures[number].unread = None
+        return list(over.values())
 
     def rewind(self, in_hand: Iterable[Record]) -> None:
         """Owe a place to the partitions of dropped records; skip lost ones: their records are the new owner's."""
@@ -211,5 +269,5 @@ class Partitions:
                 self._tenures[number] = Tenure(after)
             else:
                 tenure.state = after
-            if after not in {State.PLACED, State.HELD}:
+            if after not in {State.PLACED, State.HELD, State.UNREADABLE}:
                 self._placed.pop(number, None)

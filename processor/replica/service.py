@@ -291,7 +291,8 @@ class Service:
         owed, catching_up = self._partitions.owed, self._partitions.catching_up
         if has_settled and not owed:
             self._telemetry.resumed()
-        self._telemetry.turned(len(self._partitions.placed), len(catching_up), len(owed - catching_up))
+        unread = {number: unread.error for number, unread in self._partitions.unread.items()}
+        self._telemetry.turned(len(self._partitions.readable), len(catching_up), len(owed - catching_up), unread)
         if self._telemetry.is_due():
             self._telemetry.log_totals(self._group.lag_records(), sorted(self._partitions.assigned))
 

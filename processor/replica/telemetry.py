@@ -10,6 +10,7 @@ from typing import Final
 
 from processor.domain.batch import Folded
 from processor.domain.rejections import Outcome
+from processor.errors import UnreadableError
 from processor.logs import get_logger
 from processor.replica import metrics
 from processor.replica.health import Health, serve
@@ -31,6 +32,7 @@ class Telemetry:
         self._waiting_for: str | None = None
         self._waiting_since_s = 0.0
         self._attempts = 0
+        self._unread = False  # whether a partition is shown as unreadable
 
     def committed(self, folded: Folded, times_ms: Mapping[Step, float]) -> None:
         """Report a committed batch."""
@@ -83,15 +85,22 @@ class Telemetry:
         log.info("service.resumed", waiting_for=self._waiting_for, waited_ms=waited_ms)
         self._waiting_for, self._attempts = None, 0
 
-    def turned(self, placed: int, catching_up: int, owed: int) -> None:
-        """Note that the loop turned, and how many partitions are in each state."""
+    def turned(self, placed: int, catching_up: int, owed: int, unread: Mapping[int, UnreadableError]) -> None:
+        """Note that the loop turned, how many partitions are in each state, and what cannot be read, by partition."""
         for state, count in (("placed", placed), ("catching_up", catching_up), ("owed", owed)):
             metrics.PARTITIONS.labels(state).set(count)
+        if unread or self._unread:
+            metrics.UNREADABLE.clear()
+            for number, error in unread.items():
+                metrics.UNREADABLE.labels(error.topic, number).set(error.offset)
+            self._unread = bool(unread)
         self.health.turned()
         if self._waiting_for is not None:
             return  # `waiting` said what is missing
         missing = None
-        if catching_up:
+        if unread:
+            missing = "; ".join(map(str, unread.values()))
+        elif catching_up:
             missing = f"{catching_up} partitions are being caught up"
         elif owed:
             missing = f"{owed} partitions are not placed yet"
