@@ -74,6 +74,10 @@ _PUBLISHED: Final = {
     "mirror.not_written": ("Redis did not take a write; the next look-up starts a catch-up", "error partitions"),
     "producer.replaced": ("the producer was lost; a new one settles its transaction", "error"),
     "predecessor.fenced": ("the open transaction of a dead replica was ended", "transactional_id partitions cause"),
+    "state.skipped": (
+        "`state skip` stepped over events that cannot be read; `user` is who ran it",
+        "topic partition offset to_offset records error user",
+    ),
     # the breaker
     "breaker.tripped": ("too many events are invalid: a producer's schema is broken", "cause"),
     "breaker.paused": (

@@ -158,7 +158,9 @@ class PartitionAudit:
                 parsed = read([record], codec().read_event, self._standards.rules)[0]
                 continue
             self._written_ms = max(self._written_ms, record.timestamp_ms)
-            if parsed is None and entry.source >= self._window.events_start:
+            if parsed is None and content is Reason.UNREADABLE:
+                self.tally.events += 1  # the event could not be read, so it is not known whether there was one
+            elif parsed is None and entry.source >= self._window.events_start:
                 text = f"is of source offset {entry.source}, which holds no event"
                 self._add(Kind.UNFOUNDED, self._facts if isinstance(content, Order) else self._rejected, record, text)
             if isinstance(content, Order):
@@ -245,6 +247,10 @@ class PartitionAudit:
         """Require the event's own bytes, and a reason that its event can lead to."""
         event, command, standards = parsed.record, parsed.result, self._standards
         said, value = rejected.read(record), event.value
+        if reason is Reason.UNREADABLE:  # a stand-in, even if the event can be read by now
+            if record.key is not None or record.value is not None:
+                self._add(Kind.ALTERED, self._rejected, record, "is unreadable, and yet has a key or a value")
+            return
         if value is not None and said.truncated_bytes == len(value):
             value, _ = rejected.cut(value)
         if (record.key, record.value, said.timestamp_ms) != (event.key, value, event.timestamp_ms):

@@ -1,15 +1,18 @@
 """Reads for an audit from Kafka: the group's committed offsets, and committed records."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Final
 
 from confluent_kafka import Consumer, TopicPartition
 
 from processor.domain.records import Record
+from processor.errors import UnreadableError
 from processor.kafka.clients import reader
 from processor.kafka.failures import classify_consumer, failures
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
+from processor.kafka.unreadable import first_unreadable
 from processor.settings import Settings
 from processor.state.watermark import Lineage, Watermark, watermark_of
 
@@ -54,9 +57,27 @@ class Reading:
         if topic not in self._consumers:
             self._consumers[topic] = reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
         count = 0
-        messages = read_range(self._consumers[topic], topic, {partition: start}, {partition: end})
-        for count, message in enumerate(messages, start=1):
-            yield record_of(message)
+        for count, record in enumerate(self._read(topic, partition, start, end), start=1):
+            yield record
             if count % _ADVANCE_EVERY == 0:
                 self.advance(_ADVANCE_EVERY)
         self.advance(count % _ADVANCE_EVERY)
+
+    def _read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """Yield records; in place of each event that the client cannot read, one without key and value."""
+        while True:
+            try:
+                for message in read_range(self._consumers[topic], topic, {partition: start}, {partition: end}):
+                    record = record_of(message)
+                    yield record
+                    start = record.offset + 1
+            except UnreadableError as error:
+                if topic != self._settings.events_topic:
+                    raise
+                with closing(reader(self._settings)) as consumer:
+                    gap = first_unreadable(consumer, topic, partition, max(start, error.offset), end)
+                for offset in gap.offsets if gap is not None else ():
+                    yield Record(partition, offset, -1, None, None)
+                    start = offset + 1
+            else:
+                return

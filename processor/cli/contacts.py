@@ -39,15 +39,30 @@ _COLUMNS: Final = {*_Contact.__struct_encode_fields__} - {"fields"}
 
 @contacts.command()
 @click.option("--accept-new-topic", is_flag=True, help="Build the index from a contacts topic that was recreated.")
+@click.option(
+    "--skip",
+    "skips",
+    metavar="PARTITION:OFFSET",
+    multiple=True,
+    help="Step over this place, which the log line names, if it cannot be read. Its contacts must be sent again.",
+)
 @with_settings("contacts_topic", "identification", "instance_id", *CONNECTION, *REDIS)
-def index(settings: Settings, *, accept_new_topic: bool) -> None:
+def index(settings: Settings, *, accept_new_topic: bool, skips: tuple[str, ...]) -> None:
     """Keep the contact index in Redis up to date until SIGTERM or SIGINT. Run only one.
 
     Orders wait while the index is missing or being built.
     """
     with serving() as stop:
         stop.is_working = True
-        IndexKeeper(settings, stop, accept_new_topic=accept_new_topic).run()
+        places = [_place(text) for text in skips]
+        IndexKeeper(settings, stop, accept_new_topic=accept_new_topic, skips=places).run()
+
+
+def _place(text: str) -> tuple[int, int]:
+    partition, _, offset = text.partition(":")
+    if not (partition.isdecimal() and offset.isdecimal()):
+        raise UsageError(f"--skip {text}: put a partition and an offset there, such as 0:17")
+    return int(partition), int(offset)
 
 
 @contacts.command(name="import")

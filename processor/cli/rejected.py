@@ -91,7 +91,7 @@ def replay(settings: Settings, *, reasons: tuple[str, ...], since_ms: int | None
     seconds: it continues. Only one runs at a time.
 
     Prints one JSON object: how many events were replayed, how many were selected, and why the others were skipped
-    (rounds: replayed too often; truncated: too large to be kept whole; already: replayed by an earlier run).
+    (rounds: replayed too often; truncated: not kept whole; already: replayed by an earlier run).
     """
     selection = Selection(frozenset(map(Reason, reasons)) or ALL_INVALID, EVER if since_ms is None else since_ms)
     with Replay(settings, selection, is_dry=is_dry) as running, progress("offsets") as bar:
@@ -120,7 +120,10 @@ def _explain(settings: Settings, summary: Summary) -> None:
     rounds = settings.replay_max_rounds
     left = (
         (summary.verdicts[Verdict.ROUNDS], f"replayed {rounds} times or more, rejected each time: skipped"),
-        (summary.verdicts[Verdict.TRUNCATED], "kept only in part (header truncated): send them again"),
+        (
+            summary.verdicts[Verdict.TRUNCATED],
+            "not kept whole (truncated or unreadable): send them again",
+        ),
         (summary.foreign, f"in {settings.rejected_topic} not written by this program: skipped"),
     )
     for count, problem in left:

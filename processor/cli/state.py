@@ -1,9 +1,13 @@
-"""`order-facts state recover`."""
+"""`order-facts state recover | skip`."""
+
+import getpass
 
 import click
 
 from processor.cli.options import CONNECTION, REDIS, TOPICS, with_settings
+from processor.logs import get_logger
 from processor.replica.recover import recover as recover_offsets
+from processor.replica.skip import Skipper
 from processor.settings import Settings
 
 state = click.Group("state", help="Repair the group's committed offsets.")
@@ -29,3 +33,36 @@ def recover(settings: Settings, *, accept_loss: bool) -> None:
             before = "none" if entry.before is None else entry.before.source
             lost = f", {entry.lost_events} lost events skipped" if entry.lost_events else ""
             click.echo(f"{place}: set to {entry.after.source} (before: {before}){lost}")
+
+
+@state.command()
+@click.option("--partition", type=int, required=True, help="The partition that waits.")
+@click.option("--offset", type=int, required=True, help="The offset that the log line names.")
+@click.option("--to-offset", type=int, help="The last offset to skip; by default that of the unreadable batch.")
+@click.option("--yes", is_flag=True, help="Do it; without this the command says what it would do.")
+@with_settings(*TOPICS, "group_id", "instance_id", *CONNECTION, *REDIS)
+def skip(settings: Settings, *, partition: int, offset: int, to_offset: int | None, yes: bool) -> None:
+    """Step over events that the Kafka client cannot read.
+
+    Each gets a rejected record in its place, with the reason `unreadable`: facts and rejected records together stay
+    as many as the events. What can be read is never skipped. Stop all replicas first.
+    """
+    skipper = Skipper(settings, partition, offset, to_offset)
+    found = skipper.skip
+    first, last, count = found.offsets[0], found.offsets[-1], len(found.offsets)
+    click.echo(f"{settings.events_topic}[{partition}]: offsets {first} to {last} cannot be read: {found.problem}")
+    if not yes:
+        click.echo(f"with --yes: {count} rejected records (unreadable), and offset {last + 1} is committed")
+        return
+    for committed in skipper.run():
+        click.echo(f"{settings.events_topic}[{partition}]: offset {committed} is committed")
+    get_logger().warning(
+        "state.skipped",
+        topic=settings.events_topic,
+        partition=partition,
+        offset=first,
+        to_offset=last,
+        records=count,
+        error=found.problem,
+        user=getpass.getuser(),
+    )

@@ -1,22 +1,32 @@
-"""Reads the contacts topic: batches of changes, and the offsets after them."""
+"""Reads the contacts topic: batches of changes, and the offsets after them.
 
-from collections.abc import Collection, Sequence
+A partition that the Kafka client cannot read on waits alone, and is tried again. Only an operator can have that place
+stepped over: the contacts in it stay as they were until they are sent again.
+"""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from typing import Final, cast
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from processor.codec.avro import UndecodableError, codec
 from processor.domain.claims import ContactChange, identifiers_of
 from processor.domain.records import Record
+from processor.errors import UnreadableError
 from processor.kafka.cluster import Topic
-from processor.kafka.failures import classify
+from processor.kafka.failures import failure_of
 from processor.kafka.messages import record_of
+from processor.kafka.unreadable import first_unreadable
 from processor.logs import get_logger
 
 log = get_logger()
 MAX_BATCH_RECORDS: Final = 5_000
 MAX_CONTACT_ID_BYTES: Final = 65_535
+_RETRY_S: Final = 30.0
+_NO_END: Final = 1 << 62
 
 
 class Batch(msgspec.Struct):
@@ -30,20 +40,34 @@ class Batch(msgspec.Struct):
 class ContactReader:
     """Reads all partitions from given offsets on; `offsets` has each partition's next offset.
 
-    `custom_fields` are the further contact fields that identify, besides the built-in ones (D14).
+    `custom_fields` are the further contact fields that identify, besides the built-in ones (D14). `skips` are places
+    (partition, offset) to step over if they cannot be read; `prober` returns another consumer, to find their ends.
     """
 
     def __init__(
-        self, consumer: Consumer, topic: Topic, offsets: Sequence[int], custom_fields: Collection[str]
+        self,
+        consumer: Consumer,
+        topic: Topic,
+        offsets: Sequence[int],
+        custom_fields: Collection[str],
+        skips: Collection[tuple[int, int]],
+        prober: Callable[[], Consumer],
     ) -> None:
         self._consumer = consumer
         self._topic = topic
         self._custom_fields = custom_fields
+        self._skips = skips
+        self._prober = prober
+        self._unread: set[int] = set()  # partitions that wait, unassigned
+        self._retry_s = 0.0  # when they are tried again
         self.offsets = list(offsets)
-        consumer.assign([TopicPartition(topic.name, *entry) for entry in enumerate(offsets)])
+        self._assign()
 
     def poll(self, timeout_s: float) -> list[Message]:
         """Return what is there; waits at most `timeout_s`, and only for the first message."""
+        if self._unread and time.monotonic() >= self._retry_s:
+            self._unread.clear()
+            self._assign()
         first = self._consumer.poll(timeout_s)  # `consume` alone would wait for a whole batch
         return [] if first is None else [first, *self._consumer.consume(MAX_BATCH_RECORDS - 1, 0)]
 
@@ -54,9 +78,12 @@ class ContactReader:
         no record shows. A contact's newer change replaces its older one; a record that cannot be read is skipped (C1).
         Raises what a consumer's error asks for.
         """
-        batch = Batch({})
+        batch, doing = Batch({}), f"reading {self._topic.name}"
+        unread: dict[int, UnreadableError] = {}
         for message in messages:
             error, partition, offset = message.error(), cast("int", message.partition()), cast("int", message.offset())
+            if partition in unread:
+                continue  # the client may have gone on behind what it could not read
             if error is None:
                 batch.records += 1
                 try:
@@ -66,11 +93,41 @@ class ContactReader:
                     log.warning("contacts.skipped", partition=partition, offset=offset, problem=str(problem))
                 else:
                     batch.changes[change.contact_id] = change
-            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                raise classify(error, f"reading {self._topic.name}")
+            elif isinstance(failure := failure_of(message, doing), UnreadableError):
+                unread[partition] = failure
+                continue
+            elif failure is not None:
+                raise failure
             # An end-of-partition message has the next offset.
             self.offsets[partition] = offset + (error is None)
+        if unread:
+            batch.skipped += sum(self._pass(error) for error in unread.values())
+            self._assign()
         return batch
+
+    def _pass(self, error: UnreadableError) -> int:
+        """Step over a place that the client cannot read, if that is allowed, and return 1; else let it wait."""
+        topic, partition = self._topic.name, error.partition
+        offset = max(error.offset, self.offsets[partition])
+        if (partition, offset) in self._skips:
+            with closing(self._prober()) as consumer:
+                found = first_unreadable(consumer, topic, partition, offset, _NO_END)
+            if found is not None:
+                self.offsets[partition] = found.offsets.stop
+                problem = f"offsets {offset} to {found.offsets.stop - 1}: {found.problem}"
+                log.warning("contacts.skipped", partition=partition, offset=offset, problem=problem)
+            return int(found is not None)
+        how = f"the other partitions go on; to go on without it: order-facts contacts index --skip {partition}:{offset}"
+        told = UnreadableError(topic, partition, offset, f"{error.problem}; {how}")
+        self._unread.add(partition)
+        self._retry_s = time.monotonic() + _RETRY_S
+        log.error("partition.unreadable", topic=topic, partition=partition, offset=offset, error=str(told))
+        return 0
+
+    def _assign(self) -> None:
+        """Assign all partitions but those that wait, each at its next offset."""
+        places = [TopicPartition(self._topic.name, *entry) for entry in enumerate(self.offsets)]
+        self._consumer.assign([place for place in places if place.partition not in self._unread])
 
 
 def change_of(record: Record, custom_fields: Collection[str]) -> ContactChange:

@@ -15,10 +15,11 @@ no retry can fix (StopError) ends the keeper.
 import secrets
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Final
 
-from processor.contacts.session import Opened, Session, Totals
+from processor.contacts.session import Opened, Session, Source, Totals
 from processor.contacts.shards import FORMAT, SHARDS, Hashes, Mark, Position, lineage_of
 from processor.contacts.writer import TOKEN_BYTES, IndexWriter, standing, why_build
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
@@ -42,13 +43,22 @@ _RETENTION_MARGIN: Final = 0.9
 class IndexKeeper:
     """Keeps the index: runs session after session, with waits between them. Raises UsageError without identifier_key.
 
-    With `accept_new_topic` it builds the index from a recreated topic.
+    With `accept_new_topic` it builds the index from a recreated topic. `skips` are places (partition, offset) to step
+    over if the Kafka client cannot read them.
     """
 
-    def __init__(self, settings: Settings, stop: threading.Event, *, accept_new_topic: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stop: threading.Event,
+        *,
+        accept_new_topic: bool = False,
+        skips: Iterable[tuple[int, int]] = (),
+    ) -> None:
         self._settings = settings
         self._stop = stop
         self._accept_new_topic = accept_new_topic
+        self._skips = frozenset(skips)
         self._hashes = Hashes(settings)
         self._cluster = Cluster(settings)
         self._totals = Totals()
@@ -85,7 +95,8 @@ class IndexKeeper:
             writer = IndexWriter(client, lineage, self._hashes, self._token)
             self._last_id = writer.take(self._last_id)
             opened = self._open(writer, topic, max_age_ms)
-            session = Session(self._cluster, consumer, writer, opened, self._totals)
+            source = Source(consumer, self._skips, lambda: reader(self._settings))
+            session = Session(self._cluster, source, writer, opened, self._totals)
             while not self._stop.is_set():
                 session.step()
                 self._end_wait()

@@ -1,7 +1,7 @@
 """Step 4 of a session of the contact index's keeper (see `contacts.keeper`): reads on, and writes batch after batch."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -37,14 +37,27 @@ class Opened(msgspec.Struct, frozen=True):
     position: Position
 
 
+class Source(msgspec.Struct, frozen=True):
+    """How the contacts topic is read: by `consumer`; `skips` and `prober` as for `ContactReader`."""
+
+    consumer: Consumer
+    skips: frozenset[tuple[int, int]]
+    prober: Callable[[], Consumer]
+
+
 class Session:
     """The reading and writing of one session. Any failure raises and ends it."""
 
-    def __init__(
-        self, cluster: Cluster, consumer: Consumer, writer: IndexWriter, opened: Opened, totals: Totals
-    ) -> None:
+    def __init__(self, cluster: Cluster, source: Source, writer: IndexWriter, opened: Opened, totals: Totals) -> None:
         self._cluster = cluster
-        self._reader = ContactReader(consumer, opened.topic, opened.position.offsets, opened.custom_fields)
+        self._reader = ContactReader(
+            source.consumer,
+            opened.topic,
+            opened.position.offsets,
+            opened.custom_fields,
+            source.skips,
+            source.prober,
+        )
         self._writer = writer
         self._topic, self._max_age_ms = opened.topic, opened.max_age_ms
         self._mark, self._position = opened.mark, opened.position

@@ -19,6 +19,10 @@ class Reason(StrEnum):
     outcome: Outcome
     what_to_do: str  # for the documents, not for a record
 
+    UNREADABLE = (
+        "unreadable",
+        "send it again, in smaller batches: Kafka's client could not read it, and `state skip` stepped over it",
+    )
     OVERSIZED = ("oversized", "send less, or raise `max_event_bytes`")
     UNDECODABLE = (
         "undecodable",

@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
     REPLAYED = "replayed"
     ROUNDS = "rounds"  # already replayed replay_max_rounds times, and rejected again each time
-    TRUNCATED = "truncated"  # too large to be kept whole
+    TRUNCATED = "truncated"  # too large to be kept whole, or unreadable
     ALREADY = "already"  # replayed by an earlier run
 
 
@@ -77,7 +77,7 @@ def entry_of(record: Record) -> Entry | None:
         partition=found.partition,
         timestamp_ms=first_timestamp_ms(record, found.timestamp_ms),
         rounds=int(rounds) if rounds.isdigit() and len(rounds) < 10 else 0,
-        is_truncated=found.is_truncated,
+        is_truncated=found.is_truncated or found.known_reason is Reason.UNREADABLE,
     )
 
 

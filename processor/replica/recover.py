@@ -37,7 +37,7 @@ def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
     replicas run, a transaction is open, a topic was recreated, or events would be lost without that flag.
     """
     found = startup.check(settings)
-    _require_quiet(settings, found)
+    require_quiet(settings, found)
     partitions = range(found.topics.events.partitions)
     marks = Mirror(found.redis, found.lineage, codec()).marks(partitions)
     starts = found.cluster.starts(settings.events_topic, partitions)
@@ -49,7 +49,7 @@ def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
                 f"{settings.events_topic}[{partition}] is not the topic that the outputs were made from (it was "
                 "deleted and recreated); take a new group_id with a new facts_topic and rejected_topic"
             )
-    committed = _committed(settings, found)
+    committed = {p: watermark_of(entry, found.lineage) for p, entry in committed_offsets(settings, found).items()}
     for partition in partitions:
         before, mark, output = committed.get(partition), marks[partition].watermark, outputs.get(partition)
         processed = max(output.source_offset + 1 if output else -1, mark.source if mark else -1)  # -1: nothing is known
@@ -70,7 +70,8 @@ def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
         yield Recovered(partition, before, after, lost)
 
 
-def _require_quiet(settings: Settings, found: Found) -> None:
+def require_quiet(settings: Settings, found: Found) -> None:
+    """Raise StopError if replicas run, or a transaction on the outputs is open."""
     members = found.cluster.instances(settings.group_id)
     if members:
         raise StopError(f"replicas run in the group {settings.group_id}: {', '.join(sorted(members))}; stop them first")
@@ -80,15 +81,14 @@ def _require_quiet(settings: Settings, found: Found) -> None:
             raise StopError(f"a transaction on {topic} is still open; try again in half a minute")
 
 
-def _committed(settings: Settings, found: Found) -> dict[int, Watermark]:
-    """Return the committed watermarks, without offsets of another tool. Raises StopError for another lineage."""
+def committed_offsets(settings: Settings, found: Found) -> dict[int, TopicPartition]:
+    """Return each partition's committed offset, without those of another tool."""
     # A consumer that never joins asks for them: the admin client's own request for offsets can crash the process
     # while the group's coordinator starts (librdkafka issue 5040).
     asked = [TopicPartition(settings.events_topic, p) for p in range(found.topics.events.partitions)]
     with reader(settings, **{"group.id": settings.group_id}) as consumer, failures("fetching committed offsets"):
         entries = consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)
-    own = (entry for entry in entries if entry.offset >= 0 and is_own_metadata(entry))
-    return {entry.partition: watermark_of(entry, found.lineage) for entry in own}
+    return {entry.partition: entry for entry in entries if entry.offset >= 0 and is_own_metadata(entry)}
 
 
 def _set(settings: Settings, found: Found, partition: int, watermark: Watermark) -> None:

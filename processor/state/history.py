@@ -8,6 +8,7 @@ import msgspec
 from processor.codec import rejected
 from processor.codec.avro import codec
 from processor.domain.records import Record, UndecodableError
+from processor.domain.rejections import Reason
 from processor.errors import StopError
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster
@@ -23,6 +24,7 @@ class LastOutput(msgspec.Struct, frozen=True):
 
     source_offset: int
     key: bytes | None
+    is_unreadable: bool = False  # it stands in for an event that could not be read
 
 
 def last_outputs(settings: Settings, cluster: Cluster, partitions: Collection[int]) -> dict[int, LastOutput]:
@@ -47,7 +49,7 @@ def is_same_events_topic(settings: Settings, cluster: Cluster, partition: int, l
     event, return True: a topic that retention has reached is an old one.
     """
     topic = settings.events_topic
-    if last.source_offset < cluster.starts(topic, [partition])[partition]:
+    if last.is_unreadable or last.source_offset < cluster.starts(topic, [partition])[partition]:
         return True
     if last.source_offset >= cluster.ends(topic, [partition])[partition]:
         return False
@@ -86,5 +88,5 @@ def _of_fact(record: Record) -> LastOutput:
 
 
 def _of_rejected(record: Record) -> LastOutput | None:
-    offset = rejected.read(record).offset
-    return None if offset is None else LastOutput(offset, record.key)
+    said = rejected.read(record)
+    return None if said.offset is None else LastOutput(said.offset, record.key, said.known_reason is Reason.UNREADABLE)

@@ -25,6 +25,7 @@ COMMANDS = {
     "rejected show": "Print rejected records as JSON lines",
     "rejected replay": "Send rejected events back to the events topic",
     "state recover": "Set the group's offsets that are lost",
+    "state skip": "Step over events that the Kafka client cannot read",
     "verify": "Audit the topics and the mirror",
     "topics create": "Create the topics that are missing",
     "check": "Check the settings, Kafka, Redis, the topics and the contact index",

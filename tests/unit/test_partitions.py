@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 
 from processor.domain.records import Record
+from processor.errors import UnreadableError
 from processor.replica.partitions import TRANSITIONS, Happening, Partitions, Placed, State
 from processor.state.watermark import Watermark
 
@@ -17,6 +18,7 @@ CALLS = {
     Happening.PLACED: lambda partitions: partitions.place(0, PLACE),
     Happening.HELD: lambda partitions: partitions.hold(),
     Happening.RESUMED: lambda partitions: partitions.resume(),
+    Happening.UNREAD: lambda partitions: partitions.stop_reading(UnreadableError("e", 0, 8, "damaged"), 0.0),
     Happening.REWOUND: lambda partitions: partitions.rewind([record(9)]),
     Happening.TAKEN: lambda partitions: partitions.take([0]),
 }
@@ -27,6 +29,7 @@ WAYS = {
     State.CATCHING_UP: (Happening.ASSIGNED, Happening.BEHIND),
     State.PLACED: (Happening.ASSIGNED, Happening.PLACED),
     State.HELD: (Happening.ASSIGNED, Happening.PLACED, Happening.HELD),
+    State.UNREADABLE: (Happening.ASSIGNED, Happening.PLACED, Happening.UNREAD),
 }
 # What has to come of it. The table of the program is held against this one: neither is made from the other.
 LIFE: dict[tuple[State, Happening], State] = {
@@ -41,6 +44,11 @@ LIFE: dict[tuple[State, Happening], State] = {
     (State.PLACED, Happening.REWOUND): State.OWED,
     (State.HELD, Happening.HELD): State.HELD,
     (State.HELD, Happening.RESUMED): State.PLACED,
+    (State.PLACED, Happening.UNREAD): State.UNREADABLE,
+    (State.HELD, Happening.UNREAD): State.UNREADABLE,
+    (State.UNREADABLE, Happening.UNREAD): State.UNREADABLE,
+    (State.UNREADABLE, Happening.HELD): State.UNREADABLE,
+    (State.UNREADABLE, Happening.REWOUND): State.OWED,
     (State.HELD, Happening.REWOUND): State.OWED,
     **{(state, Happening.TAKEN): State.LOST for state in State if state is not State.LOST},
 }
@@ -89,7 +97,8 @@ def test_views_are_those_of_the_state(state):
     assert partitions.owed == ({0} if state in {State.OWED, State.CATCHING_UP} else set())
     assert partitions.catching_up == ({0} if state is State.CATCHING_UP else set())
     assert partitions.is_held == (state is State.HELD)
-    assert partitions.placed == ({0: PLACE} if state in {State.PLACED, State.HELD} else {})
+    assert partitions.placed == ({0: PLACE} if state in {State.PLACED, State.HELD, State.UNREADABLE} else {})
+    assert partitions.readable == ({0} if state in {State.PLACED, State.HELD} else set())
 
 
 def test_every_state_can_be_reached_and_left():
@@ -103,7 +112,7 @@ def test_every_state_can_be_reached_and_left():
         assert {State.LOST, State.PLACED} <= seen, start
 
 
-@pytest.mark.parametrize("state", [State.OWED, State.CATCHING_UP, State.PLACED, State.HELD])
+@pytest.mark.parametrize("state", [state for state in State if state is not State.LOST])
 def test_first_record_dropped_is_due_until_it_is_met_or_all_starts_over(state):
     """Of several drops the earliest record counts; a rewind of everything, or the partition's loss, ends the wait."""
     partitions = partitions_in(state)
@@ -157,3 +166,22 @@ def test_end_counts_where_it_is_beyond_the_watermark():
     partitions.ended(1, 7)
     partitions.ended(2, 9)
     assert partitions.ends() == {0: 9}
+
+
+def test_what_cannot_be_read_is_tried_again_ever_later_until_it_is_read():
+    """The waits double up to five minutes; a record before the place changes nothing, one from it on ends it."""
+    partitions = partitions_in(State.PLACED)
+    waits, now_s = [], 0.0
+    for _ in range(9):
+        unread = partitions.stop_reading(UnreadableError("e", 0, 8, "damaged"), now_s)
+        waits.append(unread.due_s - now_s)
+        assert not partitions.retry_unreadable(unread.due_s - 0.1)
+        assert partitions.retry_unreadable(unread.due_s)
+        assert (partitions.state(0), partitions.owed) == (State.OWED, {0})
+        partitions.place(0, PLACE)
+        now_s = unread.due_s
+    assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+    assert partitions.read_on([record(7)]) == []
+    assert partitions.unread.keys() == {0}, "shown while it is tried again"
+    assert [unread.attempts for unread in partitions.read_on([record(8)])] == [9]
+    assert partitions.unread == {}

@@ -177,7 +177,7 @@ def test_a_reason_has_one_outcome():
     ignored = {"unsupported_event_type", "order_exists", "order_unknown", "no_change"}
     assert {reason.value for reason in Reason if reason.outcome is Outcome.IGNORED} == ignored
     assert all(reason.outcome in Outcome for reason in Reason)
-    assert len(Reason) == 15
+    assert len(Reason) == 16
 
 
 @pytest.mark.parametrize(
