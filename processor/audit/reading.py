@@ -75,9 +75,10 @@ class Reading:
                 if topic != self._settings.events_topic:
                     raise
                 with closing(reader(self._settings)) as consumer:
-                    gap = first_unreadable(consumer, topic, partition, max(start, error.offset), end)
+                    gap = first_unreadable(consumer, topic, partition, max(start, error.offset))
                 for offset in gap.offsets if gap is not None else ():
-                    yield Record(partition, offset, -1, None, None)
+                    if offset < end:
+                        yield Record(partition, offset, -1, None, None)
                     start = offset + 1
             else:
                 return

@@ -18,15 +18,15 @@ from processor.domain.records import Record
 from processor.errors import UnreadableError
 from processor.kafka.cluster import Topic
 from processor.kafka.failures import failure_of
-from processor.kafka.messages import record_of
+from processor.kafka.messages import record_of, what_is_there
 from processor.kafka.unreadable import first_unreadable
 from processor.logs import get_logger
 
 log = get_logger()
 MAX_BATCH_RECORDS: Final = 5_000
+_MAX_BATCH_BYTES: Final = 16 << 20
 MAX_CONTACT_ID_BYTES: Final = 65_535
 _RETRY_S: Final = 30.0
-_NO_END: Final = 1 << 62
 
 
 class Batch(msgspec.Struct):
@@ -69,7 +69,9 @@ class ContactReader:
             self._unread.clear()
             self._assign()
         first = self._consumer.poll(timeout_s)  # `consume` alone would wait for a whole batch
-        return [] if first is None else [first, *self._consumer.consume(MAX_BATCH_RECORDS - 1, 0)]
+        if first is None:
+            return []
+        return [first, *what_is_there(self._consumer.consume, MAX_BATCH_RECORDS - 1, _MAX_BATCH_BYTES)]
 
     def read(self, messages: Sequence[Message]) -> Batch:
         """Decode messages, and move the offsets past them.
@@ -111,7 +113,7 @@ class ContactReader:
         offset = max(error.offset, self.offsets[partition])
         if (partition, offset) in self._skips:
             with closing(self._prober()) as consumer:
-                found = first_unreadable(consumer, topic, partition, offset, _NO_END)
+                found = first_unreadable(consumer, topic, partition, offset)
             if found is not None:
                 self.offsets[partition] = found.offsets.stop
                 problem = f"offsets {offset} to {found.offsets.stop - 1}: {found.problem}"

@@ -4,12 +4,14 @@ Functions only, so that it can be compiled (`deploy/build/compiled.py`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import Message
 
 from processor.domain.batch import Fact, Output
 from processor.domain.records import Record
+
+_PART_RECORDS: Final = 64
 
 
 def record_of(message: Any) -> Record:
@@ -38,6 +40,23 @@ def split_messages(messages: Iterable[Any]) -> tuple[list[Record], list[Message]
         else:
             others.append(message)
     return records, others
+
+
+def what_is_there(consume: Callable[[int, float], list[Any]], most: int, most_bytes: int) -> list[Any]:
+    """Return what the client holds ready: up to `most` messages and about `most_bytes`; what is left stays with it.
+
+    Each message that is handed over is a copy, and few may be many times larger than those before: so they are taken
+    in small parts.
+    """
+    messages: list[Any] = []
+    size_bytes = 0
+    while len(messages) < most and size_bytes < most_bytes:
+        part = consume(min(most - len(messages), _PART_RECORDS), 0)
+        messages += part
+        if len(part) < _PART_RECORDS:
+            break
+        size_bytes += sum(map(len, part))
+    return messages
 
 
 def fitting(records: Sequence[Record], most: int, most_bytes: int) -> int:

@@ -7,6 +7,7 @@ import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from processor.errors import RetryError, UnreadableError
+from processor.kafka.clients import REQUEST_TIMEOUT_S
 from processor.kafka.failures import failure_of, failures
 
 _PATIENCE_S: Final = 30.0
@@ -20,8 +21,8 @@ class Unreadable(msgspec.Struct, frozen=True):
     problem: str
 
 
-def first_unreadable(consumer: Consumer, topic: str, partition: int, offset: int, end: int) -> Unreadable | None:
-    """Return what cannot be read if that is the first thing from an offset on, up to (not with) `end`; else None.
+def first_unreadable(consumer: Consumer, topic: str, partition: int, offset: int) -> Unreadable | None:
+    """Return what cannot be read, if that is the first thing from an offset on; None for a record, or the end.
 
     A record of an unreadable batch cannot be read from any of its offsets on, and the error names the batch each time:
     so the first offset that gives something else is found by halving. Raises RetryError if nothing comes.
@@ -30,6 +31,8 @@ def first_unreadable(consumer: Consumer, topic: str, partition: int, offset: int
     def error_at(asked: int) -> UnreadableError | None:
         return _error_at(consumer, topic, partition, asked)
 
+    with failures(f"asking where {topic} ends"):
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S)
     found = error_at(offset) if offset < end else None
     if found is None:
         return None

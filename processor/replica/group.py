@@ -23,7 +23,7 @@ from processor.errors import OrderFactsError, RetryError, StopError, UnreadableE
 from processor.kafka.clients import group_consumer, session_timeout_s
 from processor.kafka.cluster import Cluster
 from processor.kafka.failures import classify_consumer, failure_of, failures
-from processor.kafka.messages import fitting, split_messages
+from processor.kafka.messages import fitting, split_messages, what_is_there
 from processor.logs import get_logger
 from processor.replica.partitions import Partitions, Placed
 from processor.settings import Settings
@@ -53,7 +53,6 @@ class Group:
         self._is_joining = False  # asked to join, not answered yet
         self._taken_s: tuple[float, float] | None = None  # when this name was first and last seen in the group
         self._changes = 0  # rebalance callbacks that ran
-        self._record_bytes = 0  # the mean size of the records last taken
         self._held: list[Record] = []  # handed over, in order, not yet in a batch; everything is paused meanwhile
 
     def join(self) -> None:
@@ -103,14 +102,15 @@ class Group:
         if not self._held and self._partitions.retry_unreadable(time.monotonic()):
             self.rewind()
         changes = self._changes
-        most_now = min(most, most_bytes // max(1, self._record_bytes) + 1)  # what is left stays with the client
         with failures(f"reading {self._topic}", self._failed):
             first = self._consumer.poll(0.0 if self._held else wait_s)
             generation = self._consumer.consumer_group_metadata()
             if first is None and not self._held:
                 return Intake([], generation)
-            further = self._consumer.consume(most_now - 1, 0) if most_now > 1 and not self._held else []
-        fresh, failed = self._split([first, *further] if first is not None else further)
+            there = [] if first is None else [first]
+            if there and not self._held:
+                there += what_is_there(self._consumer.consume, most - 1, most_bytes)
+        fresh, failed = self._split(there)
         is_disturbed = bool(self._held and fresh)  # everything is paused then: a record that comes is out of order
         records, self._held = self._held + fresh, []
         if failed is not None:

@@ -51,15 +51,15 @@ class Skipper:
         if partition not in range(found.topics.events.partitions):
             raise UsageError(f"--partition: {settings.events_topic} has {found.topics.events.partitions} partitions")
         self._before, self._contacts = self._committed(partition)
-        events = found.cluster.ranges(settings.events_topic, [partition])[partition]
+        start = found.cluster.starts(settings.events_topic, [partition])[partition]
         place = f"{settings.events_topic}[{partition}]"
-        if self._before.source < events.start:
+        if self._before.source < start:
             raise StopError(
-                f"{place}: the events from the committed offset {self._before.source} to {events.start} were lost to "
+                f"{place}: the events from the committed offset {self._before.source} to {start} were lost to "
                 "retention; to continue without them: order-facts state recover --accept-loss"
             )
         with closing(reader(settings)) as consumer:
-            self.skip = self._checked(consumer, place, partition, offset, to_offset, events.stop)
+            self.skip = self._checked(consumer, place, partition, offset, to_offset)
 
     def run(self) -> Iterator[int]:
         """Write the stand-ins and commit the offset; yield the offset that is committed after each transaction."""
@@ -91,10 +91,8 @@ class Skipper:
             raise StopError("the group's offsets are lost, set them first: order-facts state recover")
         return Watermark(self._found.cluster.starts(self._settings.events_topic, [partition])[partition], 0), None
 
-    def _checked(
-        self, consumer: Consumer, place: str, partition: int, offset: int, to_offset: int | None, end: int
-    ) -> Skip:
-        found = first_unreadable(consumer, self._settings.events_topic, partition, self._before.source, end)
+    def _checked(self, consumer: Consumer, place: str, partition: int, offset: int, to_offset: int | None) -> Skip:
+        found = first_unreadable(consumer, self._settings.events_topic, partition, self._before.source)
         if found is None:
             raise UsageError(
                 f"{place}: the next event, at offset {self._before.source} or later, can be read, or there is none: "
