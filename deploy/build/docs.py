@@ -19,7 +19,7 @@ from processor.domain.rejections import Reason
 from processor.logs import EVENTS, MEANINGS
 from processor.replica.metrics import REGISTRY
 from processor.replica.partitions import TRANSITIONS, Happening
-from processor.settings import RESERVED_BECAUSE, Settings, description
+from processor.settings import ALLOWED_FOR, RESERVED_BECAUSE, Settings, description
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDERS: Final = (".github", "deploy", "processor", "schemas", "tests")
@@ -74,8 +74,15 @@ def reasons() -> Rows:
         yield _code(reason.value), reason.outcome.value, reason.what_to_do
 
 
+def allowed() -> Rows:
+    """Yield the Kafka properties that the setting `kafka` takes."""
+    yield "for", "properties"
+    for what, names in ALLOWED_FOR.items():
+        yield what, _codes(names)
+
+
 def reserved() -> Rows:
-    """Yield the Kafka properties that the setting `kafka` refuses, and why."""
+    """Yield the Kafka properties that the setting `kafka` refuses with a reason of their own."""
     yield "property", "why"
     for why, names in RESERVED_BECAUSE.items():
         yield _codes(names), why
@@ -90,7 +97,7 @@ def partitions() -> Rows:
 
 
 TABLES: Final[dict[str, Callable[[], Rows]]] = {
-    made.__name__: made for made in (settings, commands, logs, metrics, reasons, reserved, partitions)
+    made.__name__: made for made in (settings, commands, logs, metrics, reasons, allowed, reserved, partitions)
 }
 
 

@@ -7,8 +7,8 @@ into the domain's rules. Never asks a service.
 """
 
 from processor.settings.definitions import REPLAY, SECRETS, IdentificationRule, Settings, description
-from processor.settings.kafka_properties import RESERVED_BECAUSE, RESERVED_KAFKA_PROPERTIES
+from processor.settings.kafka_properties import ALLOWED_FOR, RESERVED_BECAUSE
 from processor.settings.sources import ENVIRONMENT_PREFIX, load
 
-__all__ = ["ENVIRONMENT_PREFIX", "REPLAY", "RESERVED_BECAUSE", "RESERVED_KAFKA_PROPERTIES", "SECRETS"]
+__all__ = ["ALLOWED_FOR", "ENVIRONMENT_PREFIX", "REPLAY", "RESERVED_BECAUSE", "SECRETS"]
 __all__ += ["IdentificationRule", "Settings", "description", "load"]

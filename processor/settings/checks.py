@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from processor.errors import UsageError
 from processor.settings.definitions import REPLAY, Settings
-from processor.settings.kafka_properties import RESERVED_KAFKA_PROPERTIES
+from processor.settings.kafka_properties import property_problem
 
 _REDIS_OPTIONS: Final = frozenset(
     {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
@@ -51,8 +51,8 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         if [*names.values()].count(name) > 1:
             yield role, f"{name} is another setting's topic too; name four different topics"
     for name in settings.kafka:
-        if name in RESERVED_KAFKA_PROPERTIES:
-            yield "kafka", f"{name} is reserved, the guarantee rests on it; remove it"
+        if problem := property_problem(name):
+            yield "kafka", problem
 
 
 def _redis_url_problem(url: str) -> str | None:

@@ -110,6 +110,10 @@ CHANGES = {
     "a log event's field": ("processor/logs.py", 'rss_bytes"', 'memory_bytes"', "deploy/README.md"),
     "a metric's name": ("processor/replica/metrics.py", "order_facts_batches", "order_facts_sets", "deploy/README.md"),
     "a reason": ("processor/domain/rejections.py", '"no_change"', '"nothing_new"', "schemas/README.md"),
+    "an allowed property": (
+        *("processor/settings/kafka_properties.py", '"check.crcs"', '"check.sums"'),
+        "deploy/README.md",
+    ),
     "a reserved property": (
         *("processor/settings/kafka_properties.py", '"isolation.level"', '"debug"'),
         "deploy/README.md",

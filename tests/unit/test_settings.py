@@ -137,11 +137,11 @@ def test_tables_are_json_where_only_texts_are_possible(config):
     """`kafka` and `identification` are JSON on the command line and in the environment, and tables in the file."""
     rules = (IdentificationRule("token", "loyaltyToken"), IdentificationRule("Mail", "email"))
     rule_list = [{"parameter": "token", "field": "loyaltyToken"}, {"parameter": "Mail", "field": "email"}]
-    properties = {"security.protocol": "sasl_ssl", "linger.ms": 5, "fetch.wait.max.ms": 1.5, "log.queue": True}
+    properties = {"security.protocol": "sasl_ssl", "linger.ms": 5, "fetch.wait.max.ms": 1.5, "check.crcs": True}
     file = config(
         '[[identification]]\nparameter = "token"\nfield = "loyaltyToken"\n'
         '[[identification]]\nparameter = "Mail"\nfield = "email"\n'
-        '[kafka]\n"security.protocol" = "sasl_ssl"\n"linger.ms" = 5\n"fetch.wait.max.ms" = 1.5\n"log.queue" = true\n'
+        '[kafka]\n"security.protocol" = "sasl_ssl"\n"linger.ms" = 5\n"fetch.wait.max.ms" = 1.5\n"check.crcs" = true\n'
     )
     texts = {"identification": json.dumps(rule_list), "kafka": json.dumps(properties)}
     for settings in (load(texts, None, {}), load({}, None, environment(**texts)), load({}, file, {})):
