@@ -77,8 +77,8 @@ def produce_facts(
     report: Callable[..., None],
     *,
     each: bool,
-) -> list[Output]:
-    """Produce the facts among outputs, each on its event's partition; return the other outputs.
+) -> tuple[list[Output], set[int]]:
+    """Produce the facts among outputs, each on its event's partition; return the other outputs, and those partitions.
 
     Calls `report` for each fact, or with each=False only for the last one of each partition. Raises what `produce`
     raises.
@@ -98,4 +98,4 @@ def produce_facts(
             produce(topic, fact.value, fact.key, partition, on_delivery=report)
         else:
             produce(topic, fact.value, fact.key, partition)
-    return others
+    return others, set(last)

@@ -31,6 +31,7 @@ class _Reports(Deliveries):
 
     def __init__(self) -> None:
         super().__init__()
+        self.facts_due: set[int] = set()  # partitions with facts: each must have a report
         self.facts_offsets: dict[int, int] = {}  # by partition: the offset of the last fact reported
         self.too_large: set[tuple[int, int]] = set()  # partition and offset of refused records that can be cut
         self.refused_by: str | None = None  # the topic that refused a record, for its size, that cannot be cut
@@ -122,7 +123,8 @@ class Ledger:
         topic, each = self._settings.facts_topic, self._has_failed
         try:
             with reports.producing():
-                for output in produce_facts(produce, topic, outputs, reports.fact, each=each):
+                others, reports.facts_due = produce_facts(produce, topic, outputs, reports.fact, each=each)
+                for output in others:
                     self._produce_rejected(produce, output.record, cast("Rejection", output.result), reports)
         except BufferError:
             self._is_queue_small = True  # from now on wait for room, which costs something for each record
@@ -165,10 +167,16 @@ class Ledger:
 def _watermarks(
     reports: _Reports, before: Mapping[int, Watermark], next_offsets: Mapping[int, int]
 ) -> dict[int, Watermark]:
+    """Return the new watermarks. Raises RetryError unless each partition's facts go on where they ended."""
     after = {}
     for partition, source in next_offsets.items():
-        facts = reports.facts_offsets.get(partition, before[partition].facts - 1) + 1
-        if facts < before[partition].facts:
-            raise RetryError(f"the facts of partition {partition} were reported below their previous end")
+        facts = before[partition].facts
+        if partition in reports.facts_due:
+            offset = reports.facts_offsets.get(partition)
+            if offset is None or offset < facts:
+                raise RetryError(
+                    f"partition {partition}: facts ended at {facts}, and the last new one was reported at {offset}"
+                )
+            facts = offset + 1
         after[partition] = Watermark(source, facts)
     return after

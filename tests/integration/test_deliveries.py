@@ -1,12 +1,24 @@
-"""Proves that a failed transaction's reason is found: the broker refuses one record, the client drops the others."""
+"""Proves what is made of delivery reports: why a transaction failed, and where its facts end, or that nobody said."""
 
 import random
+from contextlib import closing
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from msgspec.structs import replace
 
+from processor.domain.batch import Fact, Output
+from processor.domain.records import Record
+from processor.errors import RetryError
 from processor.kafka.clients import reader, transactional_producer
+from processor.kafka.cluster import Cluster
 from processor.kafka.deliveries import Deliveries
+from processor.kafka.ranges import read_range
+from processor.kafka.transactions import Transactions
+from processor.replica.ledger import Ledger
+from processor.state.watermark import Watermark
+from tests.support.audits import lineage_of
+from tests.support.deployment import committed_offsets
 
 PARTITIONS = 3
 MOST = 10_000_000  # records, long before which the refusal is there
@@ -99,3 +111,48 @@ def test_other_failures_of_writing_are_raised(producer, topic):
     with pytest.raises(KafkaException, match="Unknown partition"), deliveries.producing():
         producer.produce(topic, b"small", partition=PARTITIONS)
     assert not deliveries.is_given_up
+
+
+FACTS = [Output(Record(0, offset, 0, b"k", b"event"), Fact(b"k", b"fact")) for offset in range(3)]
+
+
+@pytest.fixture
+def commit(settings, create_topic):
+    """Give the function that commits three facts by a ledger whose producer has these properties."""
+    create_topic(settings.events_topic, 1)
+    create_topic(settings.facts_topic, 1)
+
+    def commit(watermark, **properties):
+        own = replace(settings, kafka={name.replace("_", "."): value for name, value in properties.items()})
+        transactions = Transactions(lambda: transactional_producer(own, 1 << 20))
+        transactions.ready("starting")
+        ledger = Ledger(own, lineage_of(own), transactions)
+        group_metadata = reader(own).consumer_group_metadata()
+        try:
+            return ledger.commit(FACTS, {0: watermark}, {0: 3}, None, group_metadata)
+        finally:
+            transactions.abort("aborting")
+
+    return commit
+
+
+def test_a_partition_whose_fact_is_not_reported_is_not_committed(settings, commit):
+    """A client that keeps a fact's report to itself would leave the facts offset behind for ever."""
+    with pytest.raises(RetryError, match="partition 0: facts ended at 0, and the last new one was reported at None"):
+        commit(Watermark(0, 0), delivery_report_only_error=True)
+    assert_nothing_is_committed(settings)
+
+
+def test_a_fact_that_is_reported_below_the_end_of_the_facts_is_not_committed(settings, commit):
+    """A topic that lost its end takes facts where others were: that is not where the next ones may count from."""
+    with pytest.raises(RetryError, match="partition 0: facts ended at 7, and the last new one was reported at 2"):
+        commit(Watermark(0, 7))
+    assert_nothing_is_committed(settings)
+
+
+def assert_nothing_is_committed(settings):
+    """Require that the facts topic holds no committed fact, and the group no offset."""
+    with closing(reader(settings)) as consumer:
+        ends = Cluster(settings).ends(settings.facts_topic, [0])
+        assert list(read_range(consumer, settings.facts_topic, {0: 0}, ends)) == []
+    assert committed_offsets(settings, settings.group_id, settings.events_topic, [0]) == {}
