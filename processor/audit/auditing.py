@@ -56,7 +56,8 @@ class Audit:
         client = redis.connect(settings)
         redis.wait(client, settings)
         topics = describe_topics(settings, self._cluster)
-        lineage = Lineage(cluster_id, settings.group_id, topics.events.topic_id, topics.facts.topic_id)
+        events, facts = topics.events, topics.facts
+        lineage = Lineage(cluster_id, settings.group_id, events.topic_id, facts.topic_id, events.partitions)
         self._reading = Reading(settings, lineage)
         self._mirror = Mirror(client, lineage, codec())
         self._orders = Orders()

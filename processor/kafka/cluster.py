@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, OffsetSpec, ResourceType
 
 from processor.errors import OrderFactsError, StopError, UnreachableError
 from processor.kafka.clients import REQUEST_TIMEOUT_S, client_properties, new_client
@@ -24,6 +24,7 @@ _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _COMMITTED: Final = IsolationLevel.READ_COMMITTED
 _REQUEST_S: Final = 3.0  # how long a dead broker may be asked; by then the client may know that it is dead
 _REFRESH_S: Final = 1.0
+_NO_ID: Final = str(Uuid(0, 0))
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -48,7 +49,7 @@ class Cluster:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                return str(self.admin.list_topics(timeout=max(0.1, min(1.0, deadline - time.monotonic()))).cluster_id)
+                return known_cluster_id(self.admin.list_topics(timeout=max(0.1, min(1.0, deadline - time.monotonic()))))
             except KafkaException as error:
                 failure = classify(error.args[0], "Kafka")
                 if isinstance(failure, StopError):
@@ -66,7 +67,7 @@ class Cluster:
             for name, future in self.admin.describe_topics(TopicCollection(asked), request_timeout=_REQUEST_S).items():
                 try:
                     topic = future.result()
-                    found[name] = Topic(name, str(topic.topic_id), len(topic.partitions))
+                    found[name] = Topic(name, known_topic_id(name, topic.topic_id), len(topic.partitions))
                 except KafkaException as error:
                     if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                         raise
@@ -148,3 +149,23 @@ class Cluster:
         except OrderFactsError:
             self._refreshed_s = float("-inf")
             raise
+
+
+def known_cluster_id(metadata: ClusterMetadata) -> str:
+    """Return the cluster's id. Raises StopError if the brokers do not say it."""
+    if not metadata.cluster_id:
+        raise StopError(
+            "the Kafka brokers do not say which cluster they are, so that another one's state could be taken for this "
+            "one's; use Kafka 2.8 or newer"
+        )
+    return str(metadata.cluster_id)
+
+
+def known_topic_id(name: str, topic_id: Uuid) -> str:
+    """Return a topic's id as text. Raises StopError if the brokers do not give topics ids."""
+    if str(topic_id) == _NO_ID:
+        raise StopError(
+            f"the Kafka brokers give the topic {name} no id, so that a recreated topic could be taken for the old one; "
+            "use Kafka 2.8 or newer (with inter.broker.protocol.version 2.8 or newer)"
+        )
+    return str(topic_id)

@@ -44,6 +44,15 @@ def describe_topics(settings: Settings, cluster: Cluster) -> Topics:
     return topics
 
 
+def repartitioned(topic: str, before: int | None, now: int) -> StopError:
+    """Return what to say of an events topic whose number of partitions is another than when events were processed."""
+    return StopError(
+        f"{topic} has {now} partitions, and had {before} when its events were processed: keys are on other partitions "
+        "since, so that known orders would get a second life; stop the producers, and go on with a copy of the topic: "
+        'see "Partitions were added" in deploy/README.md'
+    )
+
+
 def check_outputs(settings: Settings, cluster: Cluster) -> int:
     """Return how large a produce batch both output topics take uncompressed. Raises StopError if one is unfit."""
     facts, rejected = cluster.topic_settings(settings.facts_topic), cluster.topic_settings(settings.rejected_topic)

@@ -194,10 +194,10 @@ class Group:
         self._held = []
         self._pause(self._partitions.owed)
 
-    def ping(self, wait_s: float) -> None:
-        """Ask a broker for the topic's metadata. Raises RetryError if none answers."""
+    def partition_count(self, wait_s: float) -> int:
+        """Ask a broker how many partitions the topic has. Raises RetryError if none answers."""
         with failures("asking for metadata", self._failed):
-            self._consumer.list_topics(self._topic, timeout=wait_s)
+            return len(self._consumer.list_topics(self._topic, timeout=wait_s).topics[self._topic].partitions)
 
     def lag_records(self) -> int | None:
         """Return how many committed records wait in this replica's partitions, as last reported; None if unknown."""

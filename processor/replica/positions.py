@@ -14,13 +14,15 @@ Any other contradiction is a StopError whose line says what to do.
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from confluent_kafka import TopicPartition
 
-from processor.errors import StopError
+from processor.errors import RetryError, StopError
 from processor.kafka.clients import transactional_id
-from processor.kafka.topics import describe_topics
+from processor.kafka.committed import committed_entries
+from processor.kafka.topics import describe_topics, repartitioned
 from processor.logs import get_logger
 from processor.replica.catchup import CatchUp
 from processor.replica.fencing import Fence
@@ -36,6 +38,8 @@ from processor.state.watermark import Watermark, check_metadata_fits, contacts_o
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # first, and at most: a distant coordinator needs longer
 _PACE_S: Final = 0.3
 _CATCH_UP_WAIT_S: Final = 0.1
+_LOOK_EVERY_S: Final = 1.0
+_LOOK_WAIT_S: Final = 0.2
 log = get_logger()
 
 
@@ -55,6 +59,8 @@ class Positions:
         self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # each partition's last logged place
         self._not_before = 0.0
         self._wait_s = _COMMITTED_WAIT_S[0]
+        self._look_due_s = 0.0
+        self._has_checked_all = False  # that all committed offsets are of a topic with as many partitions
 
     @property
     def events_wait_s(self) -> float:
@@ -84,6 +90,21 @@ class Positions:
         self._catchup.step(_CATCH_UP_WAIT_S)
         self._catchup.tidy()
 
+    def require_partition_count(self, wait_s: float) -> None:
+        """Stop if partitions were added. The group alone notices minutes later, when its client looks again.
+
+        Raises RetryError if no broker answers within `wait_s`.
+        """
+        self._look_due_s = time.monotonic() + _LOOK_EVERY_S
+        if self._group.partition_count(wait_s) != self._topics.events.partitions:
+            self._check_topics()
+
+    def look_at_partition_count(self) -> None:
+        """Do that once a second; whether a broker is away is for the commit that follows to find out."""
+        if time.monotonic() >= self._look_due_s:
+            with suppress(RetryError):
+                self.require_partition_count(_LOOK_WAIT_S)
+
     def drop(self, *, catch_ups: bool = True) -> None:
         """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed again."""
         if catch_ups:
@@ -104,6 +125,8 @@ class Positions:
             return
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._fence.offsets_stable()
+        if any(entry.offset < 0 for entry in committed):
+            self._check_other_partitions()
         events = self._found.cluster.ranges(self._settings.events_topic, owed)
         facts = self._found.cluster.ranges(self._settings.facts_topic, owed)
         # Where the mirror does not have the committed offset, the outputs say how far events were processed.
@@ -215,6 +238,18 @@ class Positions:
             was, found = getattr(self._topics, role), getattr(now, role)
             if was.topic_id != found.topic_id:
                 raise StopError(f"the topic {was.name} was deleted and recreated while this ran: start again")
+        events = self._topics.events
+        if events.partitions != now.events.partitions:
+            raise repartitioned(events.name, events.partitions, now.events.partitions)
         check_metadata_fits(self._found.lineage, now.contacts.partitions)
         self._found.index.adopt(now.contacts)
         self._topics = now
+
+    def _check_other_partitions(self) -> None:
+        """Check, once, what the group committed for all partitions: one without an offset may be a new one."""
+        if self._has_checked_all:
+            return
+        for entry in committed_entries(self._settings, range(self._topics.events.partitions)):
+            if entry.offset >= 0:
+                watermark_of(entry, self._found.lineage)
+        self._has_checked_all = True

@@ -189,6 +189,7 @@ class Service:
         self, batch: Batch, folded: Folded, known: Known, beside: Callable[[], None] | None = None
     ) -> dict[int, Watermark]:
         """Step 5. On return the batch is committed. `beside` runs meanwhile; its time counts for the next batch."""
+        self._positions.look_at_partition_count()
         next_offsets = folded.next_offsets | {
             partition: max(end, folded.next_offsets.get(partition, 0)) for partition, end in self._group.ends().items()
         }
@@ -303,7 +304,7 @@ class Service:
             return
         self._probe_due_s = now_s + PROBE_EVERY_S
         known = self.look_up([])
-        self._group.ping(PROBE_TIMEOUT_S)
+        self._positions.require_partition_count(PROBE_TIMEOUT_S)
         if self._group.ends():
             folded = self.fold([], known)
             self.mirror(folded, known, self.commit(nothing, folded, known))

@@ -51,7 +51,8 @@ def check(settings: Settings) -> Found:
         try:
             found = topics.describe_topics(settings, cluster)
             batch_bytes = topics.check_outputs(settings, cluster)
-            lineage = Lineage(cluster_id, settings.group_id, found.events.topic_id, found.facts.topic_id)
+            events, facts = found.events, found.facts
+            lineage = Lineage(cluster_id, settings.group_id, events.topic_id, facts.topic_id, events.partitions)
             check_metadata_fits(lineage, found.contacts.partitions)
             index = ContactIndex(client, settings, lineage_of(cluster_id, settings), found.contacts)
             return Found(cluster, client, found, lineage, index, batch_bytes)

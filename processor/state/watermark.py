@@ -11,9 +11,11 @@ import msgspec
 from confluent_kafka import TopicPartition
 
 from processor.errors import StopError
+from processor.kafka.topics import repartitioned
 
 MAX_METADATA_BYTES: Final = 4096  # the broker's default, offset.metadata.max.bytes
-_METADATA_VERSION: Final = 1
+_METADATA_VERSION: Final = 2
+_READABLE_VERSIONS: Final = frozenset({1, _METADATA_VERSION})
 
 
 class Watermark(msgspec.Struct, frozen=True, order=True):
@@ -41,28 +43,39 @@ class ContactsPosition(msgspec.Struct, frozen=True):
         return self.joined(other).offsets == self.offsets
 
 
-class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A committed offset's metadata, as JSON."""
+class _Version(msgspec.Struct, frozen=True):
+    """The part of the metadata that every version has."""
 
     v: int
+
+
+class _Metadata(_Version, frozen=True, omit_defaults=True):
+    """A committed offset's metadata, as JSON. Unknown fields are ignored: a field may come without a new version.
+
+    Version 1 has no `partitions`. A version that this program does not know is not read.
+    """
+
     facts: int
     topics: tuple[str, str]  # the ids of the events and the facts topic
     contacts: ContactsPosition | None = None  # the greatest one used so far
+    partitions: int | None = None  # of the events topic
 
 
 class Lineage(msgspec.Struct, frozen=True):
-    """What makes one deployment's state its own: cluster, group, and the ids of its topics."""
+    """What makes one deployment's state its own: cluster, group, the ids of its topics, their number of partitions."""
 
     cluster_id: str
     group_id: str
     events_topic_id: str
     facts_topic_id: str
+    partitions: int
 
 
 def metadata_text(watermark: Watermark, lineage: Lineage, contacts: ContactsPosition | None = None) -> str:
     """Return the metadata to commit with `watermark.source`."""
     topics = (lineage.events_topic_id, lineage.facts_topic_id)
-    return msgspec.json.encode(_Metadata(_METADATA_VERSION, watermark.facts, topics, contacts)).decode()
+    metadata = _Metadata(_METADATA_VERSION, watermark.facts, topics, contacts, lineage.partitions)
+    return msgspec.json.encode(metadata).decode()
 
 
 def check_metadata_fits(lineage: Lineage, contacts_partitions: int) -> None:
@@ -76,9 +89,9 @@ def check_metadata_fits(lineage: Lineage, contacts_partitions: int) -> None:
 
 
 def is_own_metadata(committed: TopicPartition) -> bool:
-    """Return whether this program wrote a committed offset, in whatever deployment."""
+    """Return whether this program wrote a committed offset, in whatever deployment and version."""
     try:
-        msgspec.json.decode(committed.metadata or "", type=_Metadata)
+        _metadata_of(committed)
     except msgspec.MsgspecError:
         return False
     return True
@@ -93,17 +106,26 @@ def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:
     """Return the watermark that a committed offset holds. Raises StopError if it is not of this lineage."""
     place = f"the committed offset of {committed.topic}[{committed.partition}] in group {lineage.group_id}"
     try:
-        metadata = msgspec.json.decode(committed.metadata or "", type=_Metadata)
+        metadata = _metadata_of(committed)
     except msgspec.MsgspecError as error:
         raise StopError(
             f"{place} was not written by this program (its metadata is unreadable); set it again "
             "with `order-facts state recover`, or take a new group_id with a new facts_topic and rejected_topic"
         ) from error
-    if metadata.v != _METADATA_VERSION:
-        raise StopError(f"{place} was written by another version of this program (format {metadata.v}); run that one")
+    if isinstance(metadata, int):
+        raise StopError(f"{place} was written by another version of this program (format {metadata}); run that one")
     if metadata.topics != (lineage.events_topic_id, lineage.facts_topic_id):
         raise StopError(
             f"{place} belongs to another events or facts topic (a topic was deleted and recreated); take a new "
             "group_id with a new facts_topic and rejected_topic"
         )
+    if metadata.partitions not in {None, lineage.partitions}:
+        raise repartitioned(str(committed.topic), metadata.partitions, lineage.partitions)
     return Watermark(committed.offset, metadata.facts)
+
+
+def _metadata_of(committed: TopicPartition) -> _Metadata | int:
+    """Return the metadata, or the version that wrote it if that is unknown. Raises MsgspecError for another tool's."""
+    text = committed.metadata or ""
+    version = msgspec.json.decode(text, type=_Version).v
+    return msgspec.json.decode(text, type=_Metadata) if version in _READABLE_VERSIONS else version

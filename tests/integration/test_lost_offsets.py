@@ -119,8 +119,11 @@ def test_offsets_of_another_version_of_this_program(single):
     """A format of the metadata that is not known is named, not misread."""
     process(single, facts(1))
     offset, metadata = offsets(single)[0]
-    set_offset(single, offset, json.dumps(json.loads(metadata) | {"v": 2}))
-    assert "written by another version of this program (format 2)" in refused_run(single)
+    set_offset(single, offset, json.dumps(json.loads(metadata) | {"v": 3, "facts": "told otherwise"}))
+    line = refused_run(single)
+    assert "written by another version of this program (format 3); run that one" in line
+    refused = single.command("state", "recover", check=False)
+    assert (refused.returncode, line in refused.stderr) == (1, True), "what is not understood is not overwritten"
 
 
 def test_facts_beyond_the_end_of_their_topic(single):

@@ -94,7 +94,7 @@ def lineage_of(settings):
     cluster = Cluster(settings)
     topics = cluster.topics([settings.events_topic, settings.facts_topic])
     events, facts = topics[settings.events_topic], topics[settings.facts_topic]
-    return Lineage(cluster.wait(), settings.group_id, events.topic_id, facts.topic_id)
+    return Lineage(cluster.wait(), settings.group_id, events.topic_id, facts.topic_id, events.partitions)
 
 
 def produce(settings, topic, records):
