@@ -69,6 +69,10 @@ _PUBLISHED: Final = {
         "a mirror is older than the committed offset, or missing: a catch-up begins",
         "partition from_facts_offset to_facts_offset missing",
     ),
+    "mirror.damaged": (
+        "a mirror cannot be read: it is removed and rebuilt from the facts",
+        "partition problem",
+    ),
     "mirror.progress": ("every 2 s: how far a catch-up is", "partition facts_offset to_facts_offset facts_read"),
     "mirror.caught_up": ("a catch-up is done", "partition facts_offset facts_read took_ms"),
     "mirror.not_written": ("Redis did not take a write; the next look-up starts a catch-up", "error partitions"),
@@ -92,6 +96,10 @@ _PUBLISHED: Final = {
     "contacts.build_started": ("the index is built from nothing, because of `cause`", "cause build to_offsets"),
     "contacts.ready": ("the index is complete: orders no longer wait", "build records took_ms"),
     "contacts.resumed": ("an index that fits was found and is kept up to date", "build from_offsets"),
+    "contacts.damaged": (
+        "a shard of the index cannot be read: it is removed, and `contacts index` rebuilds the index",
+        "shard problem",
+    ),
     "contacts.committed": ("one batch of contacts is in the index", "records changed deleted skipped read_ms write_ms"),
     "contacts.skipped": ("a contact record cannot be read and is skipped", "partition offset problem"),
     "contacts.waiting": (

@@ -32,7 +32,7 @@ _CLOCKS_MS: Final = 60_000  # how far apart clocks may be
 class Audited(msgspec.Struct, frozen=True):
     """What was audited of one partition; without a window it has no committed offset.
 
-    `mirror` is equal, differs, empty (so are the facts), or why it could not be compared: missing, behind, ahead.
+    `mirror` is equal, differs, empty (so are the facts), or why it was not compared: missing, behind, ahead, damaged.
     """
 
     partition: int

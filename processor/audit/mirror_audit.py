@@ -16,7 +16,7 @@ from processor.codec.avro import codec
 from processor.codec.order_state import order_of
 from processor.codec.packed_items import unpacked
 from processor.domain.records import UndecodableError
-from processor.state.mirror import Mirror
+from processor.state.mirror import DamagedMirrorError, Mirror
 from processor.state.watermark import Watermark
 
 _CHUNK_BYTES: Final = 4 << 20
@@ -88,7 +88,11 @@ class MirrorAudit:
 
     def _read(self, names: Sequence[bytes]) -> list[bytes | None]:
         """Return orders as the mirror holds them; read the facts up to its watermark, if that was committed."""
-        mark, states = self._mirror.look(self._partition, names)
+        try:
+            mark, states = self._mirror.look(self._partition, names)
+        except DamagedMirrorError as error:
+            self._findings.add(Kind.MIRROR_ALTERED, f"partition {self._partition}: the mirror cannot be read: {error}")
+            raise _NotComparableError("damaged") from error
         if mark is None:
             raise _NotComparableError("missing" if self._orders.names(0, 1) else "empty")
         if mark.facts < self._reached.facts:

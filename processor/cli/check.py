@@ -28,7 +28,7 @@ def check(settings: Settings) -> None:
     click.echo("ok       settings")
     topics = found.topics
     click.echo(f"ok       Kafka at {settings.bootstrap_servers}, cluster {found.lineage.cluster_id}")
-    click.echo("ok       Redis, with maxmemory-policy noeviction")
+    click.echo("ok       Redis, a primary with maxmemory-policy noeviction")
     click.echo(
         f"ok       topics: {topics.events.name}, {topics.facts.name} and {topics.rejected.name} with "
         f"{topics.events.partitions} partitions each, {topics.contacts.name} with {topics.contacts.partitions}"

@@ -91,7 +91,7 @@ class IndexKeeper:
         topic, max_age_ms = self._topic(lineage)
         consumer = reader(self._settings)
         with closing(consumer), closing(redis_adapter.connect(self._settings)) as client:
-            redis_adapter.check_policy(client)
+            redis_adapter.check_server(client)
             writer = IndexWriter(client, lineage, self._hashes, self._token)
             self._last_id = writer.take(self._last_id)
             opened = self._open(writer, topic, max_age_ms)

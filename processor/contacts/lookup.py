@@ -1,7 +1,8 @@
 """Looks up identifiers in the contact index (`contacts.shards` says what is in it).
 
 Every answer says whether the whole index is ready (C4). An index that is missing, incomplete, made for other settings,
-or older than one already used raises instead of finding nobody.
+or older than one already used raises instead of finding nobody. A shard that cannot be read is removed: the keeper then
+rebuilds the index.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,12 +11,23 @@ from typing import Any
 import msgspec
 
 from processor.contacts import shards
-from processor.contacts.shards import MARK, POSITION, SHARDS, Hashes, Mark, Position, shard_of, winner_of
+from processor.contacts.shards import (
+    MARK,
+    POSITION,
+    SHARDS,
+    Hashes,
+    Mark,
+    Position,
+    UnreadableClaimsError,
+    remove_shard,
+    shard_of,
+    winner_of,
+)
 from processor.domain.records import Identifier
 from processor.errors import RetryError
 from processor.kafka.cluster import Topic
 from processor.settings import Settings
-from processor.state.connection import Client, execute
+from processor.state.connection import Client, execute_readable, readable
 from processor.state.watermark import ContactsPosition
 
 
@@ -69,7 +81,7 @@ class ContactIndex:
             pipeline.execute_command("HMGET", key, MARK, POSITION, *fields)
         return asked
 
-    def read(self, plan: LookupPlan, replies: Sequence[list[bytes | None]]) -> Reading:
+    def read(self, plan: LookupPlan, replies: Sequence[Any]) -> Reading:
         """Return what the replies to a plan's commands say. Raises IndexNotReadyError (C4).
 
         An identifier that nobody claims has no entry. The position is the least of all shards, partition by partition:
@@ -77,12 +89,18 @@ class ContactIndex:
         """
         contacts: dict[Identifier, str] = {}
         positions = set()
-        self._check_marks([reply[0] for reply in replies])
-        for identifiers, (_, position, *values) in zip(plan, replies, strict=True):
+        found = readable(replies)
+        if None in found:
+            raise self._damage(found.index(None), "its key holds no hash")
+        self._check_marks([reply[0] for reply in found])
+        for shard, (identifiers, (_, position, *values)) in enumerate(zip(plan, found, strict=True)):
             positions.add(position)
-            for identifier, value in zip(identifiers, values, strict=True):
-                if value is not None:
-                    contacts[identifier] = winner_of(value)
+            try:
+                for identifier, value in zip(identifiers, values, strict=True):
+                    if value is not None:
+                        contacts[identifier] = winner_of(value)
+            except UnreadableClaimsError as error:
+                raise self._damage(shard, "an identifier's claims cannot be read") from error
         reached = ContactsPosition(self._topic.topic_id, self._least(positions))
         if not reached.reaches(self._used):
             raise IndexNotReadyError(
@@ -104,7 +122,15 @@ class ContactIndex:
         """
         pipeline = self._client.pipeline(transaction=False)
         plan = self.add_lookups(pipeline, [identifier])
-        return self.read(plan, execute(pipeline)).contacts.get(identifier)
+        return self.read(plan, execute_readable(pipeline)).contacts.get(identifier)
+
+    def _damage(self, shard: int, problem: str) -> IndexNotReadyError:
+        """Remove a shard that cannot be read; return the error for it."""
+        remove_shard(self._client, self._keys, shard, problem)
+        return IndexNotReadyError(
+            f"shard {shard} of the contact index is damaged ({problem}) and was removed; "
+            "`order-facts contacts index` rebuilds the index"
+        )
 
     def _check_marks(self, marks: Sequence[bytes | None]) -> None:
         """Raise IndexNotReadyError unless all shards are of one build that is complete and fits."""
@@ -146,5 +172,7 @@ class ContactIndex:
                     raise IndexNotReadyError("a shard of the contact index has no position")
                 offsets = position.offsets
             known[raw] = offsets
+        if len({len(offsets) for offsets in known.values()}) > 1:
+            raise IndexNotReadyError("the shards of the contact index have positions of different topics")
         self._positions = known
         return tuple(map(min, zip(*known.values(), strict=True)))

@@ -15,7 +15,7 @@ phone number; contact ids are in the claims.
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -24,8 +24,10 @@ from processor.domain.claims import Claim, winner
 from processor.domain.identifiers import BUILT_IN_FIELDS
 from processor.domain.records import Identifier
 from processor.errors import UsageError
+from processor.logs import get_logger
 from processor.settings import Settings
 from processor.settings.rules import identification_of
+from processor.state.connection import Client, failures
 
 SHARDS: Final = 16
 FORMAT: Final = 2  # of everything described above; part of the keys, so that versions do not meet
@@ -35,6 +37,7 @@ POSITION: Final = b"position"
 _CLAIM_HEAD: Final = struct.Struct(">QH")
 _CLAIM_HEAD_BYTES: Final = _CLAIM_HEAD.size
 _TIMESTAMP_BIAS: Final = 1 << 63
+log = get_logger()
 _CONTACT_KIND: Final = b"\0"  # an identifier's kind is a digit or a built-in's number, never this
 
 
@@ -56,6 +59,10 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
 
     offsets: tuple[int, ...]
     complete_at_ms: int
+
+
+class UnreadableClaimsError(ValueError):
+    """An identifier's field does not hold claims."""
 
 
 _Kind = TypeVar("_Kind", Mark, Position)
@@ -84,6 +91,13 @@ def lineage_of(cluster_id: str, settings: Settings) -> str:
 def shard_keys(lineage: str) -> tuple[str, ...]:
     """Return the shards' keys; the braces keep each on one node of a cluster."""
     return tuple(f"order-facts:contacts:{lineage}:{{c{shard}}}" for shard in range(SHARDS))
+
+
+def remove_shard(client: Client, keys: Sequence[str], number: int, problem: str) -> None:
+    """Remove a shard that cannot be read, as a whole: the index is no longer ready, and its keeper rebuilds it."""
+    with failures(client):
+        client.unlink(keys[number])
+    log.warning("contacts.damaged", shard=number, problem=problem)
 
 
 def shard_of(digest: bytes) -> int:
@@ -133,17 +147,25 @@ def claim_bytes(timestamp_ms: int, contact_id: bytes) -> bytes:
 
 
 def read_claims(value: bytes) -> Iterator[Claim]:
-    """Yield the claims that an identifier's field holds."""
+    """Yield the claims that an identifier's field holds. Raises ValueError or struct.error for other bytes."""
     at = 0
     while at < len(value):
         biased_ms, length = _CLAIM_HEAD.unpack_from(value, at)
         start = at + _CLAIM_HEAD_BYTES
         at = start + length
+        if at > len(value):
+            raise ValueError("ends within a claim")
         yield Claim(biased_ms - _TIMESTAMP_BIAS, value[start:at].decode())
 
 
 def winner_of(value: bytes) -> str:
-    """Return the contact that wins among an identifier's claims (C3); nearly always there is only one."""
-    if int.from_bytes(value[8:_CLAIM_HEAD_BYTES], "big") == len(value) - _CLAIM_HEAD_BYTES:
-        return value[_CLAIM_HEAD_BYTES:].decode()
-    return winner(read_claims(value))
+    """Return the contact that wins among an identifier's claims (C3); nearly always there is only one.
+
+    Raises UnreadableClaimsError for bytes that are no claims.
+    """
+    try:
+        if int.from_bytes(value[8:_CLAIM_HEAD_BYTES], "big") == len(value) - _CLAIM_HEAD_BYTES:
+            return value[_CLAIM_HEAD_BYTES:].decode()
+        return winner(read_claims(value))
+    except (ValueError, struct.error) as error:
+        raise UnreadableClaimsError from error

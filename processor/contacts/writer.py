@@ -15,6 +15,9 @@ one with each call. Every call compares the whole field and does nothing if it d
 or after the shard was lost or restored changes nothing. All shards go through all stages, so no two shards are ever
 more than one stage apart. If they are further apart, a shard lost writes, and the index is rebuilt. Within one stage, a
 restored shard looks like one that a crash left behind, and can be treated as such.
+
+A shard that a script cannot read, or whose `writer` no call wrote, is removed: it is missing then, and the index is
+rebuilt.
 """
 
 import hashlib
@@ -27,10 +30,10 @@ from typing import Any, Final
 import msgspec
 
 from processor.contacts import shards as index
-from processor.contacts.shards import HASH_BYTES, SHARDS, Hashes, Mark, Position, read_as, shard_of
+from processor.contacts.shards import HASH_BYTES, SHARDS, Hashes, Mark, Position, read_as, remove_shard, shard_of
 from processor.domain.claims import ContactChange
 from processor.errors import OrderFactsError, RetryError, StopError
-from processor.state.connection import Client, execute
+from processor.state.connection import Client, execute_readable
 
 _SCRIPTS: Final = {
     name: (importlib.resources.files("processor.contacts") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
@@ -43,6 +46,7 @@ TOKEN_BYTES: Final = 8
 _GENERATION_BYTES: Final = 8
 _ID_BYTES: Final = _GENERATION_BYTES + TOKEN_BYTES
 _PHASES: Final = 3
+_FAR: Final = b"\x7f" + bytes(7)  # no generation (us since 1970) and no stage comes near
 _TAKE_ATTEMPTS: Final = 100
 _Calls = Mapping[int, tuple[Any, ...]]  # a script's arguments, by shard
 
@@ -67,7 +71,7 @@ def why_build(
     stages = [shard.stage for shard in shards]
     if builds == {None}:
         return "none is there"
-    if len(builds) > 1 or any(shard.position is None for shard in shards):
+    if len(builds) > 1 or not all(map(_has_position, shards)):
         return "a shard is missing"
     if max(stages) - min(stages) > 1:
         return "a shard lost writes"
@@ -80,6 +84,11 @@ def why_build(
         "too old": position.complete_at_ms < oldest_ms,
     }
     return next((cause for cause, is_true in differences.items() if is_true), None)
+
+
+def _has_position(shard: ShardState) -> bool:
+    mark, position = shard.mark, shard.position
+    return mark is not None and position is not None and len(position.offsets) == len(mark.ends)
 
 
 def standing(shards: Sequence[ShardState]) -> tuple[Mark, Position]:
@@ -118,7 +127,8 @@ class IndexWriter:
             pipeline.execute_command("SCRIPT LOAD", text)
         for key in self._keys:
             pipeline.hget(key, "writer")
-        owners = [_id_of(field) for field in self._execute(pipeline)[len(_SCRIPTS) :]]
+        fields = self._execute(pipeline)[len(_SCRIPTS) :]
+        owners = [self._owner(number, field) for number, field in enumerate(fields)]
         if last_id and any(owner > last_id and not owner.endswith(self._token) for owner in owners):
             raise _taken_over()
         # At least the time in us, so that an index restored from an older copy has a lesser generation.
@@ -154,7 +164,11 @@ class IndexWriter:
         `position` and `mark` are those of the index after the batch; a shard that is ahead stays there.
         """
         work = _Work(self._hashes, changes, self.shards)
-        self._call("claim", work.claims(self._call("intend", work.intents())))
+        entries = self._call("intend", work.intents())
+        for number, found in entries.items():
+            if any(len(entry) % HASH_BYTES for entry in found if entry is not None):
+                raise self._remove(number, "a contact's entry cannot be read")
+        self._call("claim", work.claims(entries))
         positions = [_later(shard.position, position) for shard in self.shards]
         encoded_mark, encoded = msgspec.msgpack.encode(mark), list(map(msgspec.msgpack.encode, positions))
         self._call("settle", {n: (encoded_mark, encoded[n], *pairs) for n, pairs in work.entries().items()})
@@ -162,13 +176,28 @@ class IndexWriter:
             shard.mark, shard.position = mark, moved
         return work.count
 
+    def _owner(self, number: int, field: bytes | None) -> bytes:
+        """Return the id in a shard's writer field, empty for none; remove a shard with a field that no call wrote."""
+        if field is None or _is_writer(field):
+            return _id_of(field)
+        self._remove(number, "its writer field is none")
+        return b""
+
+    def _remove(self, number: int, problem: str) -> RetryError:
+        """Remove a shard that cannot be read; return the error that ends the session."""
+        remove_shard(self._client, self._keys, number, problem)
+        return RetryError(f"shard {number} of the contact index is damaged ({problem}) and was removed")
+
     def _take_from(self, owners: list[bytes]) -> list[ShardState]:
         """Take each shard from its present writer; of two writers that start at once, the greater id wins."""
         taken: dict[int, ShardState] = {}
         for _ in range(_TAKE_ATTEMPTS):
             missing = [number for number in range(SHARDS) if number not in taken]
             for number, reply in self._run("take", {number: (owners[number], self._id) for number in missing}).items():
-                if not isinstance(reply, bytes):
+                if reply is None:
+                    self._remove(number, "its key, or the batch noted there, cannot be read")
+                    owners[number] = b""
+                elif not isinstance(reply, bytes):
                     mark, position, stage = reply
                     state = ShardState(read_as(Mark, mark), read_as(Position, position), int.from_bytes(stage, "big"))
                     taken[number] = state
@@ -186,6 +215,8 @@ class IndexWriter:
         fields = {n: [self._id + number.to_bytes(8, "big") for number in pair] for n, pair in stages.items()}
         replies = self._run(script, {n: (*fields[n], *arguments) for n, arguments in calls.items()})
         for n, reply in replies.items():
+            if reply is None or (isinstance(reply, bytes) and reply and not _is_writer(reply)):
+                raise self._remove(n, f"the script {script} cannot read it")
             if isinstance(reply, bytes):
                 raise self._displaced(reply)
             self.shards[n].stage = stages[n][1]
@@ -207,8 +238,11 @@ class IndexWriter:
         return RetryError("the contact index in Redis is not as it was written: it was restored from an older copy")
 
     def _execute(self, pipeline: Any) -> list[Any]:
-        # A method, so that the tests' writer can crash before any round trip.
-        return execute(pipeline)
+        """Return the replies, None for a shard that cannot be read.
+
+        A method, so that the tests' writer can crash before any round trip.
+        """
+        return execute_readable(pipeline)
 
 
 class _Work:
@@ -271,6 +305,12 @@ def _later(position: Position | None, moved: Position) -> Position:
     if position is None or position.offsets == moved.offsets:
         return moved
     return Position(tuple(map(max, position.offsets, moved.offsets)), moved.complete_at_ms)
+
+
+def _is_writer(field: bytes) -> bool:
+    """Return whether a writer field is one that a call wrote: an id and a stage, none near the end of its numbers."""
+    generation, stage = field[:_GENERATION_BYTES], field[_ID_BYTES:]
+    return len(field) == _ID_BYTES + len(_FAR) and max(generation, stage) < _FAR
 
 
 def _id_of(field: bytes | None) -> bytes:

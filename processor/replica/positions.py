@@ -113,7 +113,7 @@ class Positions:
 
     def _place(self, owed: list[int]) -> None:
         self._check_topics()
-        marks = self._mirror.marks(owed)
+        marks = self._mirror.sound_marks(owed)
         self._fence.watch({partition: mark.claim for partition, mark in marks.items()})
         committed = self._group.committed(owed, self._wait_s)
         if committed is None:  # a predecessor's transaction is pending: wait, while other partitions continue

@@ -166,15 +166,16 @@ class Service:
         order_ids: dict[int, list[str]] = {partition: [] for partition in self._group.ends()}
         order_ids |= {partition: list(names) for partition, names in wanted.order_ids.items()}
         self._mirror.add_lookups(self._line, order_ids)
-        self._line.send()  # Redis looks for the orders while the identifiers are hashed
+        of_orders, of_identifiers = list[Any](), list[Any]()
+        self._line.send(of_orders.extend)  # Redis looks for the orders while the identifiers are hashed
         plan = self._index.add_lookups(self._line, wanted.identifiers)
-        self._line.send()
-        replies = self._line.answers()
-        marks, orders = self._mirror.read(order_ids, replies[: len(order_ids)])
+        self._line.send(of_identifiers.extend)
+        self._line.answers()
+        marks, orders = self._mirror.read(order_ids, of_orders)
         moved = [partition for partition, mark in marks.items() if mark != self._partitions.placed[partition].mark]
         if moved:
             raise MirrorMovedError(f"the mirror of partitions {moved} is not as this replica left it")
-        found = self._index.read(plan, replies[len(order_ids) :])
+        found = self._index.read(plan, of_identifiers)
         return Known(marks, orders, found.contacts, found.position)
 
     def fold(self, parsed: list[Parsed], known: Known) -> Folded:

@@ -4,11 +4,15 @@ Kafka is the ledger. The mirror is a copy that may be lost, moved or restored at
 is one hash, read by one HMGET, written by one script, removed by one UNLINK. A write does nothing unless the watermark
 is still the one that its writer read.
 
+A hash that cannot be read (another type, a watermark, claim or order that no write puts there) is removed as a whole
+and rebuilt from the facts, like one that is missing.
+
 Fields: an order id holds the order (see `codec.order_state`). Blank names are not order ids (D4): the empty one holds
 the watermark, and one space holds the claim, the last owner's transactional id (see `replica.fencing`).
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -20,15 +24,29 @@ import redis
 from processor.codec.avro import Codec
 from processor.codec.order_state import order_of
 from processor.codec.packed_items import unpacked
+from processor.codec.schemas import FRAMING
 from processor.domain.records import Order, UndecodableError
 from processor.errors import MirrorMovedError, OrderFactsError, RedisError, StopError
+from processor.kafka.clients import transactional_id
 from processor.logs import get_logger
-from processor.state.connection import Client, Line, TakeAnswers, classify, execute, failures
+from processor.state.connection import (
+    Client,
+    Line,
+    TakeAnswers,
+    classify,
+    execute,
+    execute_readable,
+    failures,
+    readable,
+)
 from processor.state.watermark import Lineage, Watermark
 
 _FORMAT: Final = b"2"  # part of the key: another form of the state is another mirror, rebuilt from the facts
 _WATERMARK: Final = b""
 _CLAIM: Final = b" "
+_OFFSET: Final = rb"(0|[1-9][0-9]{0,17})"  # fits 64 bits
+_WATERMARK_FORM: Final = re.compile(_OFFSET + b" " + _OFFSET)
+_WRONG_TYPE: Final = "its key holds no hash"
 log = get_logger()
 
 # KEYS[1]  the partition's hash
@@ -47,11 +65,19 @@ return 1
 """
 
 
+class DamagedMirrorError(MirrorMovedError):
+    """As MirrorMovedError: a partition's mirror cannot be read."""
+
+
 class Mark(msgspec.Struct, frozen=True):
-    """The mark of a partition's mirror: its watermark, and the transactional id of its last owner."""
+    """The mark of a partition's mirror: its watermark, and the transactional id of its last owner.
+
+    `damage` says why the mark cannot be read; then the mirror is to be removed.
+    """
 
     watermark: Watermark | None
     claim: str | None
+    damage: str | None = None
 
 
 class MirrorWrite(msgspec.Struct, frozen=True):
@@ -73,21 +99,31 @@ class Mirror:
         for part in parts:
             digest.update(b"\0" + part.encode())
         self._prefix = f"order-facts:{digest.hexdigest()}"
-        self._damaged: set[int] = set()
+        self._claims = transactional_id(lineage.group_id, "")  # how every claim begins
+        self._damaged: dict[int, bytes] = {}  # each partition's last order that could not be read
 
     def key(self, partition: int) -> str:
         """Return a partition's key; the braces keep it on one node of a cluster."""
         return f"{self._prefix}:{{{partition}}}"
 
     def marks(self, partitions: Collection[int]) -> dict[int, Mark]:
-        """Return each partition's mark: where its mirror is, and who claims it."""
+        """Return each partition's mark: where its mirror is, and who claims it; or why it cannot be read."""
         pipeline = self._client.pipeline(transaction=False)
         for partition in partitions:
             pipeline.hmget(self.key(partition), [_WATERMARK, _CLAIM])
         return {
-            partition: Mark(_watermark(mark), claim.decode() if claim else None)
-            for partition, (mark, claim) in zip(partitions, execute(pipeline), strict=True)
+            partition: self._mark(reply)
+            for partition, reply in zip(partitions, execute_readable(pipeline), strict=True)
         }
+
+    def sound_marks(self, partitions: Collection[int]) -> dict[int, Mark]:
+        """As `marks`, but remove each mirror whose mark cannot be read: it is missing then."""
+        marks = self.marks(partitions)
+        for partition, mark in marks.items():
+            if mark.damage is not None:
+                self._remove_damaged(partition, mark.damage)
+                marks[partition] = Mark(None, None)
+        return marks
 
     def claim(self, partitions: Collection[int], transactional_id: str) -> None:
         """Write this replica's claim on partitions, whatever is there."""
@@ -102,7 +138,7 @@ class Mirror:
             pipeline.execute_command("HMGET", self.key(partition), _WATERMARK, *names)
 
     def read(
-        self, order_ids: Mapping[int, Sequence[str]], replies: Iterable[list[bytes | None]]
+        self, order_ids: Mapping[int, Sequence[str]], replies: Iterable[Any]
     ) -> tuple[dict[int, Watermark | None], dict[tuple[int, str], Order]]:
         """Return the watermarks and the known orders from the replies to `add_lookups`.
 
@@ -110,24 +146,40 @@ class Mirror:
         """
         watermarks: dict[int, Watermark | None] = {}
         orders: dict[tuple[int, str], Order] = {}
-        for (partition, names), (mark, *values) in zip(order_ids.items(), replies, strict=True):
-            watermarks[partition] = _watermark(mark)
+        for (partition, names), reply in zip(order_ids.items(), readable(replies), strict=True):
+            if reply is None:
+                raise self._damage(partition, _WRONG_TYPE)
+            mark, *values = reply
+            try:
+                watermarks[partition] = _watermark(mark)
+            except ValueError as error:
+                raise self._damage(partition, str(error)) from error
             for name, value in zip(names, values, strict=True):
                 if value is not None:
                     orders[partition, name] = self._order(partition, value)
         return watermarks, orders
 
     def look(self, partition: int, names: Sequence[bytes]) -> tuple[Watermark | None, list[bytes | None]]:
-        """Return a partition's watermark and, as of it, the named orders' states; None for each that is missing."""
-        with failures():
-            mark, *states = self._client.hmget(self.key(partition), [_WATERMARK, *names])
-        return _watermark(mark), states
+        """Return a partition's watermark and, as of it, the named orders' states; None for each that is missing.
+
+        Raises DamagedMirrorError for a mirror that cannot be read, and leaves it as it is.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hmget(self.key(partition), [_WATERMARK, *names])
+        (reply,) = execute_readable(pipeline)
+        if reply is None:
+            raise DamagedMirrorError(_WRONG_TYPE)
+        mark, *states = reply
+        try:
+            return _watermark(mark), states
+        except ValueError as error:
+            raise DamagedMirrorError(str(error)) from error
 
     def names(self, partition: int, count: int) -> Iterator[list[bytes]]:
         """Yield the order ids in a partition's mirror, about `count` at a time; some may come twice."""
         cursor = -1
         while cursor != 0:
-            with failures():
+            with failures(self._client):
                 cursor, found = self._client.hscan(self.key(partition), max(cursor, 0), count=count)
             yield [name for name in found if name not in {_WATERMARK, _CLAIM}]
 
@@ -148,33 +200,62 @@ class Mirror:
 
     def remove(self, partition: int) -> None:
         """Remove a partition's mirror as a whole."""
-        with failures():
+        with failures(self._client):
             self._client.unlink(self.key(partition))
 
     def _order(self, partition: int, value: bytes) -> Order:
         try:
             return order_of(value)
         except UndecodableError as error:
-            raise self._damage(partition) from error
+            raise self._damage_of_order(partition, value) from error
 
     def check_items(self, orders: Mapping[tuple[int, str], Order]) -> None:
         """Raise what `read` raises if an order's packed items cannot be read: `read` itself does not look at them."""
-        for (partition, _), order in orders.items():
+        for (partition, name), order in orders.items():
             try:
                 unpacked(order)
             except UndecodableError as error:
-                raise self._damage(partition) from error
+                _, (value,) = self.look(partition, [name.encode()])
+                raise self._damage_of_order(partition, value or b"") from error
 
-    def _damage(self, partition: int) -> OrderFactsError:
-        """Remove a mirror that cannot be read; return what that asks for."""
-        self.remove(partition)
-        if partition in self._damaged:
+    def _mark(self, reply: list[bytes | None] | None) -> Mark:
+        if reply is None:
+            return Mark(None, None, _WRONG_TYPE)
+        watermark, claim = reply
+        try:
+            return Mark(_watermark(watermark), self._claim(claim))
+        except ValueError as error:
+            return Mark(None, None, str(error))
+
+    def _claim(self, text: bytes | None) -> str | None:
+        """Return the claim of a field. Raises ValueError for one that no replica of this group puts there."""
+        if text is None:
+            return None
+        claim = text.decode("utf-8", "replace")
+        if claim.encode() != text or not claim.startswith(self._claims):
+            raise ValueError("its claim names no replica of this group")
+        return claim
+
+    def _damage_of_order(self, partition: int, value: bytes) -> OrderFactsError:
+        """As `_damage`; but what a catch-up copied from the facts topic, and would copy again, stops the program."""
+        if value.startswith(FRAMING) and self._damaged.get(partition) == value:
+            self.remove(partition)
             return StopError(
                 f"the mirror of partition {partition} cannot be read even after it was rebuilt from the facts: "
-                "the facts topic holds a record that is not a valid fact"
+                "the facts topic holds a record that is not a valid fact; take a new group_id with a new facts_topic "
+                "and rejected_topic"
             )
-        self._damaged.add(partition)
-        return MirrorMovedError(f"the mirror of partition {partition} is damaged and was removed")
+        self._damaged[partition] = value
+        return self._damage(partition, "an order cannot be read")
+
+    def _damage(self, partition: int, problem: str) -> OrderFactsError:
+        """Remove a mirror that cannot be read; return what that asks for."""
+        self._remove_damaged(partition, problem)
+        return DamagedMirrorError(f"the mirror of partition {partition} is damaged ({problem}) and was removed")
+
+    def _remove_damaged(self, partition: int, problem: str) -> None:
+        self.remove(partition)
+        log.warning("mirror.damaged", partition=partition, problem=problem)
 
 
 def _log_refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> None:
@@ -189,10 +270,13 @@ def _log_refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> None:
 
 
 def _watermark(text: bytes | None) -> Watermark | None:
+    """Return the watermark of a field. Raises ValueError for any other text: no write would ever replace that."""
     if text is None:
         return None
-    source, _, facts = text.partition(b" ")
-    return Watermark(int(source), int(facts))
+    found = _WATERMARK_FORM.fullmatch(text)
+    if found is None:
+        raise ValueError("its watermark is not two offsets")
+    return Watermark(int(found[1]), int(found[2]))
 
 
 def _watermark_text(watermark: Watermark | None) -> str:
