@@ -7,6 +7,7 @@ from processor.contacts.lookup import IndexNotReadyError
 from processor.domain.identifiers import CONTACT_ID
 from processor.domain.records import Identifier
 from processor.errors import OrderFactsError, RetryError, UsageError
+from processor.kafka.topics import warnings
 from processor.replica import startup
 from processor.settings import Settings
 
@@ -16,7 +17,8 @@ from processor.settings import Settings
 def check(settings: Settings) -> None:
     """Check the settings, Kafka, Redis, the topics and the contact index; print a line for each finding.
 
-    Exits with 0 if all is well, 1 if something is wrong, 2 for a wrong setting, 3 if a service does not answer.
+    A warning changes no exit code: 0 if all is well, 1 if something is wrong, 2 for a wrong setting, 3 if a service
+    does not answer.
     """
     try:
         found = startup.check(settings)
@@ -33,6 +35,8 @@ def check(settings: Settings) -> None:
         f"ok       topics: {topics.events.name}, {topics.facts.name} and {topics.rejected.name} with "
         f"{topics.events.partitions} partitions each, {topics.contacts.name} with {topics.contacts.partitions}"
     )
+    for warning in warnings(settings, found.cluster):
+        click.echo(f"warning  {warning}")
     try:
         found.index.find(Identifier(CONTACT_ID, "-"))
     except IndexNotReadyError as error:

@@ -27,7 +27,7 @@ from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.failures import failures
 from processor.kafka.repeats import Repeats
-from processor.kafka.topics import deletions_kept_ms
+from processor.kafka.topics import deletions_kept_ms, require_compact
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.settings.rules import identification_of
@@ -109,10 +109,7 @@ class IndexKeeper:
             problem = f"the topic {name} is missing; create it with: order-facts topics create"
             raise RetryError(problem) if self._has_started else StopError(problem)
         settings = self._cluster.topic_settings(name)
-        if "compact" not in settings["cleanup.policy"].split(","):
-            raise StopError(
-                f"the topic {name} is not compacted, so contacts would be lost: set its cleanup.policy to compact"
-            )
+        require_compact(name, settings, "it holds all contacts")
         kept_ms = deletions_kept_ms(name, settings)
         if not self._has_started:
             self._has_started = True

@@ -23,6 +23,7 @@ _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _COMMITTED: Final = IsolationLevel.READ_COMMITTED
 _REQUEST_S: Final = 3.0  # how long a dead broker may be asked; by then the client may know that it is dead
+_FIRST_ANSWER_S: Final = 1.0
 _REFRESH_S: Final = 1.0
 _NO_ID: Final = str(Uuid(0, 0))
 
@@ -46,10 +47,10 @@ class Cluster:
     def wait(self) -> str:
         """Return the cluster's id as soon as a broker answers. Raises UnreachableError after startup_timeout_s."""
         timeout_s = self._settings.startup_timeout_s
-        deadline = time.monotonic() + timeout_s
+        deadline, limit_s = time.monotonic() + timeout_s, _FIRST_ANSWER_S
         while True:
             try:
-                return known_cluster_id(self.admin.list_topics(timeout=max(0.1, min(1.0, deadline - time.monotonic()))))
+                return known_cluster_id(self._description(max(0.1, min(limit_s, deadline - time.monotonic()))))
             except KafkaException as error:
                 failure = classify(error.args[0], "Kafka")
                 if isinstance(failure, StopError):
@@ -59,15 +60,36 @@ class Cluster:
                         f"Kafka at {self._settings.bootstrap_servers} did not answer within {timeout_s:g} s: "
                         f"{error.args[0].str()}; check the setting bootstrap_servers"
                     ) from error
+                limit_s *= 2  # a distant or busy cluster needs longer
+
+    def broker_count(self) -> int:
+        """Return how many brokers there are."""
+        with self.asking("asking for the brokers"):
+            return len(self._description(_REQUEST_S).nodes)
+
+    def _description(self, limit_s: float) -> Any:
+        """Return the cluster's id and brokers: a small answer, also from a cluster with many topics."""
+        return self.admin.describe_cluster(request_timeout=limit_s).result()
 
     def topics(self, names: Iterable[str]) -> dict[str, Topic]:
         """Return the topics that exist, by name."""
+        found = self._described(names)
+        return {
+            name: Topic(name, known_topic_id(name, topic.topic_id), len(topic.partitions))
+            for name, topic in found.items()
+        }
+
+    def copies(self, names: Iterable[str]) -> dict[str, int]:
+        """Return of existing topics, by name, how many brokers hold the partition with the fewest copies."""
+        found = self._described(names)
+        return {name: min(len(entry.replicas) for entry in topic.partitions) for name, topic in found.items()}
+
+    def _described(self, names: Iterable[str]) -> dict[str, Any]:
         asked, found = list(names), {}
         with self.asking(f"describing the topics {', '.join(asked)}"):
             for name, future in self.admin.describe_topics(TopicCollection(asked), request_timeout=_REQUEST_S).items():
                 try:
-                    topic = future.result()
-                    found[name] = Topic(name, known_topic_id(name, topic.topic_id), len(topic.partitions))
+                    found[name] = future.result()
                 except KafkaException as error:
                     if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                         raise

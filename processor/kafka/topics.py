@@ -1,6 +1,6 @@
 """The four topics: which ones exist, and what must hold for them before and during processing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -53,15 +53,14 @@ def repartitioned(topic: str, before: int | None, now: int) -> StopError:
     )
 
 
-def check_outputs(settings: Settings, cluster: Cluster) -> int:
-    """Return how large a produce batch both output topics take uncompressed. Raises StopError if one is unfit."""
+def check_settings(settings: Settings, cluster: Cluster) -> int:
+    """Return how large a produce batch both output topics take uncompressed. Raises StopError if a topic is unfit."""
     facts, rejected = cluster.topic_settings(settings.facts_topic), cluster.topic_settings(settings.rejected_topic)
-    policy = facts.get("cleanup.policy", "")
-    if policy != "compact":
-        raise StopError(
-            f"the topic {settings.facts_topic} has cleanup.policy={policy}; it holds the state of all orders: "
-            "set it to compact, and nothing else"
-        )
+    require_compact(settings.facts_topic, facts, "it holds the state of all orders")
+    require_compact(settings.contacts_topic, cluster.topic_settings(settings.contacts_topic), "it holds all contacts")
+    _require_delete(settings.rejected_topic, rejected, "it would lose rejected records, and refuse those without a key")
+    events = cluster.topic_settings(settings.events_topic)
+    _require_delete(settings.events_topic, events, "it would lose events that were not processed yet")
     facts_limit = int(facts.get("max.message.bytes", 0))
     needed = settings.max_fact_bytes + _BATCH_OVERHEAD_BYTES
     if facts_limit < needed:
@@ -89,6 +88,31 @@ def deletions_kept_ms(name: str, topic_settings: Mapping[str, str]) -> int:
             "then start `order-facts contacts index` again"
         )
     return kept_ms
+
+
+def require_compact(name: str, topic_settings: Mapping[str, str], why: str) -> None:
+    """Raise StopError if a topic is not compacted, or forgets records in another way too."""
+    policy = topic_settings.get("cleanup.policy", "")
+    if policy != "compact":
+        raise StopError(f"the topic {name} has cleanup.policy={policy}; {why}: set it to compact, and nothing else")
+
+
+def _require_delete(name: str, topic_settings: Mapping[str, str], why: str) -> None:
+    """Raise StopError if a topic is compacted, which removes records whose key comes again."""
+    policy = topic_settings.get("cleanup.policy", "")
+    if "compact" in policy.split(","):
+        raise StopError(f"the topic {name} has cleanup.policy={policy}; {why}: set it to delete, and nothing else")
+
+
+def warnings(settings: Settings, cluster: Cluster) -> Iterator[str]:
+    """Yield what is allowed but may lose committed records: a topic of which a single broker's loss is enough."""
+    names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
+    for name, copies in cluster.copies(names).items():
+        in_sync = int(cluster.topic_settings(name).get("min.insync.replicas", 1))
+        if copies > 1 and in_sync > 1:
+            continue
+        what = "min.insync.replicas=1" if copies > 1 else "replication factor 1"
+        yield f"the topic {name} has {what}: the loss of one broker can lose committed records"
 
 
 def batch_bytes(*limits: int) -> int:

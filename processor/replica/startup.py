@@ -50,7 +50,7 @@ def check(settings: Settings) -> Found:
         redis.wait(client, settings)
         try:
             found = topics.describe_topics(settings, cluster)
-            batch_bytes = topics.check_outputs(settings, cluster)
+            batch_bytes = topics.check_settings(settings, cluster)
             events, facts = found.events, found.facts
             lineage = Lineage(cluster_id, settings.group_id, events.topic_id, facts.topic_id, events.partitions)
             check_metadata_fits(lineage, found.contacts.partitions)

@@ -64,6 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka: Annotated[KafkaProperties, about("JSON table of librdkafka properties for security and tuning")] = {}
     identifier_key: Annotated[str | None, about("secret of the contact index's hashes, 16 characters or more")] = None
     partitions: Annotated[int, about("partitions of topics that `topics create` creates", ge=1, le=10_000)] = 6
+    replication_factor: Annotated[
+        int, about("copies of topics that `topics create` creates; fewer if the brokers allow no more", ge=1, le=100)
+    ] = 3
     startup_timeout_s: Annotated[float, about("how many seconds a service may take to answer", gt=0, le=86_400)] = 60.0
     breaker_window: Annotated[int, about("how many of the last events the breaker judges", ge=1, le=1_000_000)] = 1_000
     breaker_max_invalid_ratio: Annotated[

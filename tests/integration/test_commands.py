@@ -12,6 +12,7 @@ from confluent_kafka.admin import NewPartitions
 
 from processor import __version__
 from processor.cli import cli
+from processor.kafka import creation
 from tests.support.commands import NOWHERE
 from tests.support.refusals import REQUEST_S
 
@@ -98,7 +99,7 @@ def test_topics_create(idle):
     settings = idle.settings
     names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
     first = idle.command("topics", "create", partitions=3)
-    assert first.stdout.splitlines() == [f"{name}: created, 3 partitions" for name in names]
+    assert first.stdout.splitlines() == [f"{name}: created, 3 partitions, replication factor 1" for name in names]
     assert {topic.partitions for topic in idle.cluster.topics(names).values()} == {3}
     found = {name: idle.cluster.topic_settings(name) for name in names}
     policies = [found[name]["cleanup.policy"] for name in names]
@@ -123,12 +124,23 @@ def test_topics_create_makes_what_is_missing(idle):
     assert idle.cluster.topic_settings(settings.facts_topic)["min.compaction.lag.ms"] == "5"
 
 
+def test_topics_create_takes_what_the_brokers_take(idle, monkeypatch):
+    """A size that they refuse is stepped down; the smaller one is taken, and the answer says what was refused."""
+    settings = idle.settings
+    monkeypatch.setattr(creation, "MESSAGE_BYTES", (1 << 31, 8 << 20, None))  # no broker takes the first
+    created = {topic.name: topic for topic in creation.create_missing(settings, idle.cluster)}
+    assert idle.cluster.topic_settings(settings.rejected_topic)["max.message.bytes"] == str(8 << 20)
+    assert "max.message.bytes=2147483648: " in created[settings.rejected_topic].refused
+    assert {topic.factor for topic in created.values()} == {1}, "there is one broker"
+    assert created[settings.facts_topic].refused == ""
+
+
 def test_check_of_a_good_deployment(indexed):
-    """A line for each finding, all of them good, and 0."""
+    """A line for each finding, all of them good, and 0; a warning for each topic that one broker's loss can empty."""
     done = indexed.command("check")
     assert done.stderr == ""
-    assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
-    subjects = ("settings", "Kafka at ", "Redis, ", "topics: ", "the contact index ")
+    assert [line[:9] for line in done.stdout.splitlines()] == ["ok       "] * 4 + ["warning  "] * 4 + ["ok       "]
+    subjects = ("settings", "Kafka at ", "Redis, ", "topics: ", *["the topic "] * 4, "the contact index ")
     assert [line[9:].startswith(subject) for line, subject in zip(done.stdout.splitlines(), subjects, strict=True)]
 
 
@@ -139,6 +151,7 @@ def test_check_names_what_is_wrong(idle):
         done = idle.command("check", check=False, **changes)
         lines = done.stdout.splitlines()
         assert (done.returncode, done.stderr) == (code, "")
+        lines = [line for line in lines if not line.startswith("warning  ")]
         assert [line[:9] for line in lines] == ["ok       "] * (len(lines) - 1) + ["problem  "]
         return len(lines) - 1, lines[-1][9:]
 

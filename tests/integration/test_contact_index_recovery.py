@@ -263,7 +263,7 @@ def alter(admin, topic, name, value):
 def test_a_topic_that_is_not_compacted_is_refused(shop, admin):
     """Its retention would delete contacts without a word."""
     alter(admin, shop.settings.contacts_topic, "cleanup.policy", "delete")
-    with pytest.raises(StopError, match="not compacted"), shop.writer() as writer:
+    with pytest.raises(StopError, match="set it to compact"), shop.writer() as writer:
         writer.await_end()
 
 

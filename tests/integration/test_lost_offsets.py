@@ -7,7 +7,6 @@ import json
 import re
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from msgspec.structs import replace
 
 from tests.support.audits import send_in_transaction
@@ -24,6 +23,7 @@ from tests.support.refusals import (
     refused_run,
     rejections,
     set_offset,
+    set_policy,
 )
 
 
@@ -187,19 +187,9 @@ def offset_to_restore(line):
 def _delete_facts(deployment, before):
     """Delete facts as only somebody can who changes the topic's policy: Kafka refuses it for a compacted one."""
     topic = deployment.settings.facts_topic
-
-    def set_policy(policy):
-        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-        (future,) = deployment.cluster.admin.incremental_alter_configs([resource]).values()
-        future.result(REQUEST_S)
-        await_condition(
-            lambda: deployment.cluster.topic_settings(topic)["cleanup.policy"] == policy, f"policy {policy}"
-        )
-
-    set_policy("delete")
+    set_policy(deployment, topic, "delete")
     delete_records(deployment, topic, before)
-    set_policy("compact")
+    set_policy(deployment, topic, "compact")
 
 
 def _remake(deployment, name, create_topic, **config):

@@ -13,9 +13,10 @@ from redis import Redis
 from deploy.local.services import EmbeddedRedis
 from processor.errors import ProducerLostError
 from processor.kafka.failures import classify, fatal_errors
+from processor.replica import startup
 from tests.support.commands import NOWHERE
 from tests.support.deployment import await_condition
-from tests.support.refusals import REQUEST_S, facts, in_transaction, refusal, refused_run, written
+from tests.support.refusals import REQUEST_S, facts, in_transaction, refusal, refused_run, set_policy, written
 
 MOST_TRIES = 100
 
@@ -181,17 +182,30 @@ def test_partitions_added_to_the_events_topic_while_running(single):
     assert refused_run(single) == line
 
 
-@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
-def test_facts_topic_that_is_not_exactly_compact(idle, policy):
-    """A facts topic that forgets facts forgets orders: refused with the policy found and the one to set."""
-    for role in ("events", "contacts", "rejected"):
-        idle.create(role)
-    idle.create("facts", cleanup_policy=policy)
+@pytest.mark.parametrize(
+    ("role", "policy", "right"),
+    [
+        *[("facts", policy, "compact") for policy in ("delete", "compact,delete")],
+        *[("contacts", policy, "compact") for policy in ("delete", "compact,delete")],
+        *[(role, policy, "delete") for role in ("events", "rejected") for policy in ("compact", "compact,delete")],
+    ],
+)
+def test_topic_whose_cleanup_policy_would_lose_records(idle, role, policy, right):
+    """A topic that forgets what must stay, or refuses records without a key: the line has both policies.
+
+    With the right one the same topic passes.
+    """
+    for other in {"events", "contacts", "facts", "rejected"} - {role}:
+        idle.create(other)
+    idle.create(role, cleanup_policy=policy)
+    name = getattr(idle.settings, f"{role}_topic")
     line = refused_run(idle)
-    assert line.startswith(f"the topic {idle.settings.facts_topic} has cleanup.policy=")
+    assert line.startswith(f"the topic {name} has cleanup.policy=")
     (found,) = re.findall(r"policy=(\S+);", line)
     assert set(found.split(",")) == set(policy.split(","))
-    assert line.endswith("set it to compact, and nothing else")
+    assert line.endswith(f"set it to {right}, and nothing else")
+    set_policy(idle, name, right)
+    assert startup.check(idle.settings).topics.events.partitions == 2
 
 
 def test_facts_topic_that_takes_too_little(idle):

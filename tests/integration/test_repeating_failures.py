@@ -1,18 +1,8 @@
 """Proves that no batch fails for ever: what cannot pass by itself stops with its record, and can be gone on from."""
 
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-
 from tests.integration.test_refusals import failure
-from tests.support.refusals import facts, rejections
+from tests.support.refusals import facts, rejections, set_policy
 from tests.support.traffic import Sent, created
-
-
-def set_policy(deployment, topic, policy):
-    """Set a topic's cleanup.policy, as an operator can while replicas run."""
-    entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    (future,) = deployment.cluster.admin.incremental_alter_configs([resource]).values()
-    future.result()
 
 
 def go_on(deployment):

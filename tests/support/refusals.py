@@ -3,6 +3,7 @@
 import json
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from msgspec.structs import replace
 from redis import Redis
 
@@ -13,7 +14,7 @@ from processor.kafka.clients import transactional_producer
 from processor.kafka.transactions import start_transactions
 from processor.replica import startup
 from processor.state.mirror import Mirror
-from tests.support.deployment import committed_offsets
+from tests.support.deployment import await_condition, committed_offsets
 from tests.support.traffic import CONTACTS, created
 
 REQUEST_S = 30.0
@@ -98,6 +99,15 @@ def spoil_items(deployment, order_id, partitions):
             found.redis.hset(key, order_id, state_of(replace(order, items=spoilt)))
             return
     raise AssertionError(f"order {order_id} is in no mirror")
+
+
+def set_policy(deployment, topic, policy):
+    """Set a topic's cleanup.policy, as an operator can while replicas run."""
+    entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    (future,) = deployment.cluster.admin.incremental_alter_configs([resource]).values()
+    future.result(REQUEST_S)
+    await_condition(lambda: deployment.cluster.topic_settings(topic)["cleanup.policy"] == policy, f"policy {policy}")
 
 
 def delete_records(deployment, topic, before, partition=0):

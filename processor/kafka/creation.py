@@ -1,0 +1,87 @@
+"""Creates the topics that are missing, each as safe and as large as the brokers allow."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import NewTopic
+
+from processor.kafka.clients import REQUEST_TIMEOUT_S
+from processor.kafka.cluster import Cluster
+from processor.kafka.failures import classify
+from processor.settings import Settings
+
+_WEEK_MS: Final = 7 * 24 * 3600 * 1000
+_SAFE_FACTOR: Final = 3  # with three copies, two must have a record before it counts as written
+# A default broker takes requests of up to 104,857,600 bytes; leave room for the request's own fields. Managed services
+# allow less, in usual steps; at last take what the brokers say by themselves.
+MESSAGE_BYTES: Final = (104_857_600 - (64 << 10), 20 << 20, 8 << 20, None)
+_REFUSED: Final = frozenset({KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG})
+_COPIES: Final = frozenset({KafkaError.INVALID_REPLICATION_FACTOR})
+
+
+class Created(msgspec.Struct, frozen=True):
+    """A topic that exists now: its partitions, and if it was created, its copies and what the brokers refused."""
+
+    name: str
+    partitions: int
+    factor: int | None = None
+    refused: str = ""
+
+
+def create_missing(settings: Settings, cluster: Cluster) -> Iterator[Created]:
+    """Create what is missing, topic by topic. Raises StopError or RetryError if the brokers refuse one."""
+    names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
+    existing = cluster.topics(names)
+    events = existing.get(settings.events_topic)
+    outputs = events.partitions if events else settings.partitions
+    compact = {"cleanup.policy": "compact"}
+    wanted: dict[str, tuple[int, dict[str, str]]] = {
+        settings.events_topic: (settings.partitions, {}),
+        settings.contacts_topic: (settings.partitions, compact),
+        settings.facts_topic: (outputs, compact | {"min.compaction.lag.ms": str(_WEEK_MS)}),
+        settings.rejected_topic: (outputs, {}),
+    }
+    most_copies = min(settings.replication_factor, cluster.broker_count()) if len(existing) < len(names) else 0
+    for name, (partitions, config) in wanted.items():
+        if name in existing:
+            yield Created(name, existing[name].partitions)
+        else:
+            sizes = MESSAGE_BYTES if name == settings.rejected_topic else (None,)
+            yield _create(cluster, NewTopic(name, partitions, most_copies, config=config), sizes)
+
+
+def _create(cluster: Cluster, topic: NewTopic, sizes: tuple[int | None, ...]) -> Created:
+    """Create a topic; where the brokers refuse its copies or its sizes, with the next smaller ones."""
+    base, refused, failed = topic.config or {}, "", None
+    for factor, size, is_safe in itertools.product(range(topic.replication_factor, 0, -1), sizes, (True, False)):
+        if (is_safe and factor < _SAFE_FACTOR) or (failed in _COPIES and factor == topic.replication_factor):
+            continue
+        own = {"max.message.bytes": str(size)} if size else {}
+        own |= {"min.insync.replicas": "2"} if is_safe else {}
+        topic.replication_factor, topic.config = factor, base | own
+        error = _refusal(cluster, topic)
+        if error is None:
+            return Created(topic.topic, topic.num_partitions, factor, refused)
+        failed = error.code()
+        if failed == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else created it just now
+            return Created(topic.topic, cluster.required([topic.topic])[topic.topic].partitions)
+        is_last = factor == 1 and (failed in _COPIES or size == sizes[-1])
+        if is_last or failed not in _REFUSED | _COPIES:
+            raise classify(error, f"creating the topic {topic.topic}")
+        asked = "".join(f", {name}={value}" for name, value in own.items())
+        refused = refused or f"replication factor {factor}{asked}: {error.str()}"
+    raise AssertionError("the last form returns or raises")
+
+
+def _refusal(cluster: Cluster, topic: NewTopic) -> KafkaError | None:
+    """Ask for a topic; return why the brokers refuse it, if they do."""
+    (future,) = cluster.admin.create_topics([topic], request_timeout=REQUEST_TIMEOUT_S).values()
+    try:
+        future.result()
+    except KafkaException as error:
+        found: KafkaError = error.args[0]
+        return found
+    return None
