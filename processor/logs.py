@@ -3,9 +3,11 @@
 `EVENTS` names every event with its own fields, and `MEANINGS` says what each means. Dashboards depend on the names.
 Every line also has `timestamp` (ISO 8601 UTC), `level`, `event`, `service`, `version` and `instance`. No line holds
 personal data: no identifier values, no payloads. Units come last in names.
+A line that cannot be written is dropped; the next one has `dropped_lines`, how many were lost before it.
 """
 
 import logging
+import os
 import sys
 import time
 from collections.abc import MutableMapping
@@ -101,7 +103,10 @@ _PUBLISHED: Final = {
         "shard problem",
     ),
     "contacts.committed": ("one batch of contacts is in the index", "records changed deleted skipped read_ms write_ms"),
-    "contacts.skipped": ("a contact record cannot be read and is skipped", "partition offset problem"),
+    "contacts.skipped": (
+        "contact records of one batch cannot be read and are skipped: how many, and the first one's place and problem",
+        "records partition offset problem",
+    ),
     "contacts.waiting": (
         "the index cannot be updated now; `contacts index` tries again after `backoff_ms`",
         "error attempt backoff_ms",
@@ -114,6 +119,48 @@ _PUBLISHED: Final = {
 }
 EVENTS: Final = {event: tuple(fields.split()) for event, (_, fields) in _PUBLISHED.items()}
 MEANINGS: Final = {event: meaning for event, (meaning, _) in _PUBLISHED.items()}
+
+
+class _Writer:
+    """Writes lines to a stream. A line that cannot be written is dropped and counted: events go on.
+
+    A disk may be full, or the reader of a pipe gone. It writes to the file itself: a buffer would keep the line.
+    """
+
+    dropped = 0  # since the last line that was written
+    total_dropped = 0  # of all writers
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_torn = False  # the last line was written in part
+
+    def msg(self, message: str) -> None:
+        """Write a line, or drop it."""
+        try:
+            self._write("\n" * self._is_torn + message + "\n")
+            self.dropped, self._is_torn = 0, False
+        except OSError:
+            self.dropped += 1
+            _Writer.total_dropped += 1
+
+    log = debug = info = warn = warning = error = critical = fatal = exception = msg
+
+    def _write(self, text: str) -> None:
+        try:
+            number = self._stream.fileno()
+        except (OSError, ValueError):  # a stream in memory
+            self._stream.write(text)
+            return
+        left = text.encode(errors="backslashreplace")
+        while left:
+            count = os.write(number, left)
+            left = left[count:]
+            self._is_torn = bool(left)
+
+
+def dropped_lines() -> int:
+    """Return how many log lines could not be written since the start."""
+    return _Writer.total_dropped
 
 
 class _KafkaClientLines(logging.Handler):
@@ -152,16 +199,19 @@ def show_kafka_client() -> None:
 def configure(log_format: str, level: str, instance: str, stream: TextIO = sys.stderr) -> None:
     """Send all log lines to `stream`: JSON lines, or coloured text with log_format=console."""
     is_console = log_format == "console"
+    writer = _Writer(stream)
     renderer: Any = dev.ConsoleRenderer(colors=stream.isatty()) if is_console else processors.JSONRenderer()
 
     def add_origin(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         first = {name: line.pop(name) for name in ("timestamp", "level", "event")}
-        return {**first, "service": SERVICE, "version": __version__, "instance": instance, **line}
+        origin = {"service": SERVICE, "version": __version__, "instance": instance}
+        dropped = {"dropped_lines": writer.dropped} if writer.dropped else {}
+        return {**first, **origin, **line, **dropped}
 
     structlog.configure(
         processors=[processors.add_log_level, processors.TimeStamper(fmt="iso", utc=True), add_origin, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,
     )
 

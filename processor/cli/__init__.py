@@ -6,6 +6,7 @@ something wrong; 2 wrong usage or configuration; 3 a service could not be reache
 
 import gc
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Final, NoReturn
 
@@ -73,7 +74,8 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except (OrderFactsError, KafkaException) as raised:
         failure = raised if isinstance(raised, OrderFactsError) else classify(raised.args[0], "Kafka")
-        click.echo(f"order-facts: {failure}", err=True)
+        with suppress(OSError):  # where standard error cannot be written, the exit code must still be right
+            click.echo(f"order-facts: {failure}", err=True)
         # A service retries a RetryError. A single command reports that a service could not be reached.
         is_away = isinstance(failure, RetryError) and failure.lasting is None
         sys.exit(_UNREACHABLE if is_away else failure.exit_code)

@@ -82,6 +82,7 @@ class ContactReader:
         """
         batch, doing = Batch({}), f"reading {self._topic.name}"
         unread: dict[int, UnreadableError] = {}
+        first: dict[str, int | str] = {}
         for message in messages:
             error, partition, offset = message.error(), cast("int", message.partition()), cast("int", message.offset())
             if partition in unread:
@@ -92,7 +93,7 @@ class ContactReader:
                     change = change_of(record_of(message), self._custom_fields)
                 except UndecodableError as problem:
                     batch.skipped += 1
-                    log.warning("contacts.skipped", partition=partition, offset=offset, problem=str(problem))
+                    first = first or {"partition": partition, "offset": offset, "problem": str(problem)}
                 else:
                     batch.changes[change.contact_id] = change
             elif isinstance(failure := failure_of(message, doing), UnreadableError):
@@ -102,6 +103,8 @@ class ContactReader:
                 raise failure
             # An end-of-partition message has the next offset.
             self.offsets[partition] = offset + (error is None)
+        if first:
+            log.warning("contacts.skipped", records=batch.skipped, **first)
         if unread:
             batch.skipped += sum(self._pass(error) for error in unread.values())
             self._assign()
@@ -117,7 +120,7 @@ class ContactReader:
             if found is not None:
                 self.offsets[partition] = found.offsets.stop
                 problem = f"offsets {offset} to {found.offsets.stop - 1}: {found.problem}"
-                log.warning("contacts.skipped", partition=partition, offset=offset, problem=problem)
+                log.warning("contacts.skipped", records=1, partition=partition, offset=offset, problem=problem)
             return int(found is not None)
         how = f"the other partitions go on; to go on without it: order-facts contacts index --skip {partition}:{offset}"
         told = UnreadableError(topic, partition, offset, f"{error.problem}; {how}")

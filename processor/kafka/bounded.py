@@ -29,7 +29,14 @@ class BoundedCalls:
     def __init__(self) -> None:
         self._asked: SimpleQueue[Sequence[Call] | None] = SimpleQueue()
         self._answers: SimpleQueue[Exception | None] = SimpleQueue()
-        threading.Thread(target=_work, args=(self._asked, self._answers), name="kafka-calls", daemon=True).start()
+        arguments = (self._asked, self._answers)
+        self._thread = threading.Thread(target=_work, args=arguments, name="kafka-calls", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread still runs; after `close` that is a call that does not return."""
+        return self._thread.is_alive()
 
     def call(self, *calls: Call, beside: Callable[[], None] | None = None) -> None:
         """Make calls in turn until one raises, and raise that; ProducerLostError if one does not end.

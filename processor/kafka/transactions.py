@@ -20,6 +20,7 @@ from processor.settings import Settings
 
 TRANSACTION_TIMEOUT_S: Final = TRANSACTION_TIMEOUT_MS / 1000
 _ASK_AGAIN_S: Final = (0.01, 0.5)  # wait before asking again for a transactional id: first, and at most
+_MOST_LEFT: Final = 3  # producers whose calls hang: each keeps its connections, threads and queue
 Classified = Callable[[KafkaError, str], OrderFactsError]
 
 
@@ -31,6 +32,7 @@ class Transactions:
         self._classified = classified
         self._producer: Producer | None = None
         self._calls = BoundedCalls()
+        self._left: list[BoundedCalls] = []  # of producers that were given up
         self._is_open = False
 
     @property
@@ -43,6 +45,12 @@ class Transactions:
     def ready(self, doing: str) -> None:
         """Ensure a producer whose earlier transaction is settled. Raises RetryError or StopError."""
         if self._producer is None:
+            self._left = [calls for calls in self._left if calls.is_alive]
+            if len(self._left) > _MOST_LEFT:
+                raise StopError(
+                    f"{doing}: {len(self._left)} calls of the Kafka client hang, each in a producer that was given up; "
+                    "start again under the same instance_id, which frees them and ends what they left open"
+                )
             producer = self._make()
             start_transactions(producer, doing, self._classified)
             self._producer = producer
@@ -98,6 +106,7 @@ class Transactions:
             self._producer.purge(in_flight=False)
             self._producer = None
             self._calls.close()
+            self._left.append(self._calls)
             self._calls = BoundedCalls()  # the old producer may hold up the old thread for ever
 
 

@@ -7,6 +7,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from processor.logs import dropped_lines
+
 REGISTRY: Final = CollectorRegistry()
 _STEP_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -53,6 +55,11 @@ WAITING: Final = Gauge(
     registry=REGISTRY,
 )
 CAUGHT_UP: Final = Counter("order_facts_caught_up_facts", "Facts read to bring mirrors up to date.", registry=REGISTRY)
+
+DROPPED_LINES: Final = Gauge(
+    "order_facts_dropped_log_lines", "Log lines since the start that could not be written.", registry=REGISTRY
+)
+DROPPED_LINES.set_function(dropped_lines)
 
 
 def exposition() -> bytes:

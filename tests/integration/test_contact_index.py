@@ -34,7 +34,7 @@ def test_c1_a_contact_is_found_by_its_newest_record_only(shop):
 
 
 def test_c1_a_record_that_says_nothing_leaves_what_was_known(shop):
-    """Undecodable values and keys are skipped, logged by their place, and counted; null keys the broker refuses."""
+    """Undecodable values and keys are skipped and counted, the first place is logged; the broker refuses null keys."""
     with shop.writer():
         shop.send("c1", phone="1", partition=0)
         shop.send_raw(b"c1", b"no contact", partition=0)
@@ -42,7 +42,9 @@ def test_c1_a_record_that_says_nothing_leaves_what_was_known(shop):
         shop.send("c2", phone="2", partition=0)
         shop.await_found("phone", "2", "c2")
         assert shop.find("phone", "1") == "c1"
-    assert [(line["partition"], line["offset"]) for line in shop.logged("contacts.skipped")] == [(0, 1), (0, 2)]
+    skipped = shop.logged("contacts.skipped")
+    assert (skipped[0]["partition"], skipped[0]["offset"]) == (0, 1)
+    assert sum(line["records"] for line in skipped) == 2
     assert sum(line["skipped"] for line in shop.logged("contacts.committed")) == 2
 
 

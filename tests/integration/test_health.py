@@ -1,15 +1,17 @@
 """Proves what operators are told: health by stopping each dependency, metrics, and the breaker's pause."""
 
+import re
 import signal
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from deploy.local.servers import free_ports
+from deploy.local.servers import GuardedProcess, free_ports
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis
-from tests.support.deployment import await_condition, deployed
+from tests.support.deployment import PROJECT, PYTHON, await_condition, deployed
 from tests.support.traffic import Sent, contacts, created, traffic
 
 
@@ -143,3 +145,21 @@ def test_breaker_only_warns_by_default(settings, tmp_path):
         replica.await_line("breaker.tripped")
         replica.stop()
         deployment.require_right_outputs()
+
+
+def test_log_that_cannot_be_written_stops_nothing(single, port):
+    """Standard error on a full disk: events go on, and the metric counts the lines that were lost."""
+    environment = single.environment(http_port=port)
+    replica = GuardedProcess((*PYTHON, "processor", "run"), PROJECT, Path("/dev/full"), environment=environment)
+    try:
+        single.send([created(f"f{number}") for number in range(20)])
+        single.await_accounted()
+        found = re.search(r"^order_facts_dropped_log_lines ([0-9.]+)$", ask(port, "/metrics")[1], re.MULTILINE)
+        assert found is not None
+        assert float(found[1]) > 0
+        replica.send(signal.SIGTERM)
+        assert replica.wait(60)
+        assert replica.exit_code() == 0
+    finally:
+        replica.send(signal.SIGKILL)
+    single.require_right_outputs()

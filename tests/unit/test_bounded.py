@@ -7,7 +7,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from processor.errors import ProducerLostError, RetryError, StopError
 from processor.kafka import bounded
-from processor.kafka.bounded import BoundedCalls, Call
+from processor.kafka.bounded import GRACE_S, BoundedCalls, Call
+from tests.support.deployment import await_condition
 
 
 def test_calls_are_made_one_after_the_other_and_raise_what_the_work_raises():
@@ -87,3 +88,21 @@ def test_call_that_hangs_is_left_behind_with_its_producer(monkeypatch):
         calls.call(Call(hangs, 0.05, "adding offsets"))
     comes_back.set()
     calls.close()
+
+
+def test_a_call_that_hangs_is_known_to_until_it_ends():
+    """A closed thread is alive only as long as its call."""
+    calls, comes_back = BoundedCalls(), threading.Event()
+    calls.call(Call(lambda: None, 30, "the first"), beside=calls.close)
+    await_condition(lambda: not calls.is_alive, "the thread ends")
+    calls = BoundedCalls()
+
+    def hang():
+        comes_back.wait()
+
+    with pytest.raises(ProducerLostError):
+        calls.call(Call(hang, 0.1 - GRACE_S, "the second"))
+    calls.close()
+    assert calls.is_alive
+    comes_back.set()
+    await_condition(lambda: not calls.is_alive, "the thread ends")

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import os
 import re
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import structlog
 
 import processor
 from processor import __version__, logs
-from processor.logs import EVENTS, configure, get_logger
+from processor.logs import EVENTS, configure, dropped_lines, get_logger
 
 PROGRAM = Path(processor.__file__).parent
 COMMON = ["timestamp", "level", "event", "service", "version", "instance"]
@@ -188,3 +189,21 @@ def test_nothing_else_in_the_program_writes_logs():
             if {"logging", "structlog"} & {name.split(".")[0] for name in imported}:
                 others.append(f"{file.relative_to(PROGRAM)}:{node.lineno}")
     assert others == []
+
+
+def test_the_next_line_after_dropped_ones_says_how_many(tmp_path):
+    """A pipe that nobody reads from takes nothing; a file that can be written again has whole lines, and the count."""
+    before, (reading, writing) = dropped_lines(), os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", closefd=False) as stream, (tmp_path / "log").open("w") as file:
+        configure("json", "info", "i", stream)
+        for _ in range(3):
+            get_logger().info("service.started")
+        os.dup2(file.fileno(), writing)
+        get_logger().info("service.stopping")
+        get_logger().info("service.stopping")
+    os.close(writing)
+    first, second = map(json.loads, (tmp_path / "log").read_text(encoding="utf-8").splitlines())
+    assert (first["event"], first["dropped_lines"]) == ("service.stopping", 3)
+    assert "dropped_lines" not in second
+    assert dropped_lines() == before + 3
