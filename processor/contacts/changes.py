@@ -5,7 +5,7 @@ stepped over: the contacts in it stay as they were until they are sent again.
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from typing import Final, cast
 
@@ -18,7 +18,7 @@ from processor.domain.records import Record
 from processor.errors import UnreadableError
 from processor.kafka.cluster import Topic
 from processor.kafka.failures import failure_of
-from processor.kafka.messages import record_of, what_is_there
+from processor.kafka.messages import take
 from processor.kafka.unreadable import first_unreadable
 from processor.logs import get_logger
 
@@ -63,46 +63,36 @@ class ContactReader:
         self.offsets = list(offsets)
         self._assign()
 
-    def poll(self, timeout_s: float) -> list[Message]:
-        """Return what is there; waits at most `timeout_s`, and only for the first message."""
+    def poll(self, timeout_s: float) -> tuple[list[Record], list[Message]]:
+        """Return the records that are there, and other messages; waits `timeout_s` at most, for the first message."""
         if self._unread and time.monotonic() >= self._retry_s:
             self._unread.clear()
             self._assign()
         first = self._consumer.poll(timeout_s)  # `consume` alone would wait for a whole batch
-        if first is None:
-            return []
-        return [first, *what_is_there(self._consumer.consume, MAX_BATCH_RECORDS - 1, _MAX_BATCH_BYTES)]
+        return ([], []) if first is None else take(self._consumer.consume, first, MAX_BATCH_RECORDS, _MAX_BATCH_BYTES)
 
-    def read(self, messages: Sequence[Message]) -> Batch:
-        """Decode messages, and move the offsets past them.
+    def read(self, records: Iterable[Record], others: Iterable[Message]) -> Batch:
+        """Decode what `poll` returned, and move the offsets past it.
 
         Records and end-of-partition messages move them: compaction leaves gaps, and transactions leave markers that
         no record shows. A contact's newer change replaces its older one; a record that cannot be read is skipped (C1).
         Raises what a consumer's error asks for.
         """
-        batch, doing = Batch({}), f"reading {self._topic.name}"
-        unread: dict[int, UnreadableError] = {}
+        batch, unread = Batch({}), self._note(others)
         first: dict[str, int | str] = {}
-        for message in messages:
-            error, partition, offset = message.error(), cast("int", message.partition()), cast("int", message.offset())
-            if partition in unread:
+        for record in records:
+            partition, offset = record.partition, record.offset
+            if partition in unread and offset >= unread[partition].offset:
                 continue  # the client may have gone on behind what it could not read
-            if error is None:
-                batch.records += 1
-                try:
-                    change = change_of(record_of(message), self._custom_fields)
-                except UndecodableError as problem:
-                    batch.skipped += 1
-                    first = first or {"partition": partition, "offset": offset, "problem": str(problem)}
-                else:
-                    batch.changes[change.contact_id] = change
-            elif isinstance(failure := failure_of(message, doing), UnreadableError):
-                unread[partition] = failure
-                continue
-            elif failure is not None:
-                raise failure
-            # An end-of-partition message has the next offset.
-            self.offsets[partition] = offset + (error is None)
+            batch.records += 1
+            try:
+                change = change_of(record, self._custom_fields)
+            except UndecodableError as problem:
+                batch.skipped += 1
+                first = first or {"partition": partition, "offset": offset, "problem": str(problem)}
+            else:
+                batch.changes[change.contact_id] = change
+            self.offsets[partition] = max(self.offsets[partition], offset + 1)
         if first:
             log.warning("contacts.skipped", records=batch.skipped, **first)
         if unread:
@@ -110,8 +100,23 @@ class ContactReader:
             self._assign()
         return batch
 
+    def _note(self, others: Iterable[Message]) -> dict[int, UnreadableError]:
+        """Note ends of partitions; return what cannot be read, by partition. Raises any other error."""
+        unread: dict[int, UnreadableError] = {}
+        for message in others:
+            partition, offset = cast("int", message.partition()), cast("int", message.offset())
+            match failure_of(message, f"reading {self._topic.name}"):
+                case None:  # an end has the next offset
+                    if partition not in unread:
+                        self.offsets[partition] = max(self.offsets[partition], offset)
+                case UnreadableError() as error:
+                    unread.setdefault(partition, error)
+                case failure:
+                    raise failure
+        return unread
+
     def _pass(self, error: UnreadableError) -> int:
-        """Step over a place that the client cannot read, if that is allowed, and return 1; else let it wait."""
+        """Step over a place that the client cannot read, if that is allowed, and return how many offsets; else let it wait."""
         topic, partition = self._topic.name, error.partition
         offset = max(error.offset, self.offsets[partition])
         if (partition, offset) in self._skips:

@@ -70,9 +70,9 @@ class Session:
 
     def step(self) -> None:
         """Read what is there, waiting at most _POLL_S if nothing is, and write it."""
-        messages = self._reader.poll(_POLL_S)
+        found = self._reader.poll(_POLL_S)
         began_s = time.monotonic()
-        batch = self._reader.read(messages)
+        batch = self._reader.read(*found)
         if began_s - self._checked_s >= _CHECK_S:
             self._check(began_s)
         self._write(batch, _ms_since(began_s))

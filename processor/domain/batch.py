@@ -62,7 +62,7 @@ class Folded(msgspec.Struct, frozen=True):
     """The results of a batch, for as many of its records as fit the byte budget.
 
     `changed` holds by partition the changed orders as they are now, `next_offsets` by partition the offset after the
-    last record consumed. `input_bytes` and `output_bytes` count keys and values.
+    last record consumed. `input_bytes` and `output_bytes` count keys, values and headers.
     """
 
     outputs: list[Output]

@@ -32,8 +32,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes the record's key and value take."""
-        return len(self.key or b"") + len(self.value or b"")
+        """How many bytes the record's key, value and headers take."""
+        size_bytes = len(self.key or b"") + len(self.value or b"")
+        if self.headers:
+            size_bytes += sum(len(name) + len(text or b"") for name, text in self.headers)
+        return size_bytes
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

@@ -42,21 +42,25 @@ def split_messages(messages: Iterable[Any]) -> tuple[list[Record], list[Message]
     return records, others
 
 
-def what_is_there(consume: Callable[[int, float], list[Any]], most: int, most_bytes: int) -> list[Any]:
-    """Return what the client holds ready: up to `most` messages and about `most_bytes`; what is left stays with it.
+def take(
+    consume: Callable[[int, float], list[Any]], first: Any, most: int, most_bytes: int
+) -> tuple[list[Record], list[Message]]:
+    """Return, like `split_messages`, a message and those that the client holds ready behind it.
 
-    Each message that is handed over is a copy, and few may be many times larger than those before: so they are taken
-    in small parts.
+    These are up to `most` messages and about `most_bytes`; what is left stays with the client. Each message that is
+    handed over is a copy, and some may be many times larger than those before: so they are taken in small parts.
     """
-    messages: list[Any] = []
-    size_bytes = 0
-    while len(messages) < most and size_bytes < most_bytes:
-        part = consume(min(most - len(messages), _PART_RECORDS), 0)
-        messages += part
+    records, others = split_messages([first])
+    size_bytes = sum(record.size_bytes for record in records)
+    while (left := most - len(records) - len(others)) > 0 and size_bytes < most_bytes:
+        part = consume(min(left, _PART_RECORDS), 0)
+        found, other = split_messages(part)
+        records += found
+        others += other
         if len(part) < _PART_RECORDS:
             break
-        size_bytes += sum(map(len, part))
-    return messages
+        size_bytes += sum([record.size_bytes for record in found])
+    return records, others
 
 
 def fitting(records: Sequence[Record], most: int, most_bytes: int) -> int:

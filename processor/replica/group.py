@@ -23,7 +23,7 @@ from processor.errors import OrderFactsError, RetryError, StopError, UnreadableE
 from processor.kafka.clients import group_consumer, session_timeout_s
 from processor.kafka.cluster import Cluster
 from processor.kafka.failures import classify_consumer, failure_of, failures
-from processor.kafka.messages import fitting, split_messages, what_is_there
+from processor.kafka.messages import fitting, split_messages, take
 from processor.logs import get_logger
 from processor.replica.partitions import Partitions, Placed
 from processor.settings import Settings
@@ -107,10 +107,9 @@ class Group:
             generation = self._consumer.consumer_group_metadata()
             if first is None and not self._held:
                 return Intake([], generation)
-            there = [] if first is None else [first]
-            if there and not self._held:
-                there += what_is_there(self._consumer.consume, most - 1, most_bytes)
-        fresh, failed = self._split(there)
+            most_now = 1 if self._held else most
+            there = ([], []) if first is None else take(self._consumer.consume, first, most_now, most_bytes)
+        fresh, failed = self._split(*there)
         is_disturbed = bool(self._held and fresh)  # everything is paused then: a record that comes is out of order
         records, self._held = self._held + fresh, []
         if failed is not None:
@@ -142,7 +141,7 @@ class Group:
         """Keep polling while every partition is owed: callbacks run, no record is taken."""
         with failures(f"reading {self._topic}", self._failed):
             message: Message | None = self._consumer.poll(wait_s)
-        records, failed = self._split([message] if message is not None else [])
+        records, failed = self._split(*split_messages([] if message is None else [message]))
         if failed is not None:
             raise failed
         self.rewind(records)
@@ -235,9 +234,11 @@ class Group:
                 break
             self._consumer.poll(0.05)
 
-    def _split(self, messages: Iterable[Message]) -> tuple[list[Record], OrderFactsError | None]:
-        """Return the records among messages, and the first error; note ends of partitions, and what is unreadable."""
-        records, others = split_messages(messages)
+    def _split(self, records: list[Record], others: list[Message]) -> tuple[list[Record], OrderFactsError | None]:
+        """Return the records that can be used, and the first error among the other messages.
+
+        Note ends of partitions, and what is unreadable.
+        """
         failed = None
         for message in others:
             match failure_of(message, f"reading {self._topic}"):
