@@ -57,6 +57,7 @@ def _consumer(settings: Settings, tuned: dict[str, Any], fixed: dict[str, Any]) 
         {
             "fetch.wait.max.ms": 50,
             "fetch.queue.backoff.ms": 20,  # after a full queue; by default a second, though it is empty long before
+            "check.crcs": True,  # or damaged bytes would be read as whatever they look like
             "fetch.max.bytes": _FETCH_BYTES,
             "fetch.message.max.bytes": _PARTITION_FETCH_BYTES,
             "queued.max.messages.kbytes": 32 << 10,  # uncompressed; with 8 MiB an event costs more on a shared core
@@ -67,7 +68,6 @@ def _consumer(settings: Settings, tuned: dict[str, Any], fixed: dict[str, Any]) 
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
-            "check.crcs": True,  # or damaged bytes would be read as whatever they look like
             "message.max.bytes": _FETCH_BYTES,  # the client fetches at least this much
             **fixed,
         },
