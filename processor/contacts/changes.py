@@ -116,7 +116,7 @@ class ContactReader:
         return unread
 
     def _pass(self, error: UnreadableError) -> int:
-        """Step over a place that the client cannot read, if that is allowed, and return how many offsets; else let it wait."""
+        """Step over a place that cannot be read, if that is allowed, and return how many offsets; else let it wait."""
         topic, partition = self._topic.name, error.partition
         offset = max(error.offset, self.offsets[partition])
         if (partition, offset) in self._skips:
