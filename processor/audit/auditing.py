@@ -22,7 +22,7 @@ from processor.kafka.topics import describe_topics
 from processor.settings import Settings
 from processor.settings.rules import rules_of
 from processor.state import connection as redis
-from processor.state.history import last_outputs
+from processor.state.history import Outputs, last_outputs
 from processor.state.mirror import Mirror
 from processor.state.watermark import Lineage, Watermark
 
@@ -57,9 +57,9 @@ class Audit:
         redis.wait(client, settings)
         topics = describe_topics(settings, self._cluster)
         events, facts = topics.events, topics.facts
-        lineage = Lineage(cluster_id, settings.group_id, events.topic_id, facts.topic_id, events.partitions)
-        self._reading = Reading(settings, lineage)
-        self._mirror = Mirror(client, lineage, codec())
+        self._lineage = Lineage(cluster_id, settings.group_id, events.topic_id, facts.topic_id, events.partitions)
+        self._reading = Reading(settings, self._lineage)
+        self._mirror = Mirror(client, self._lineage, codec())
         self._orders = Orders()
         self._findings = Findings()
         self._mirrors = MirrorAudit(self._mirror, self._reading, self._orders, self._findings)
@@ -73,7 +73,9 @@ class Audit:
             self._ends[topic] = self._cluster.ends(topic, self._partitions, committed=False)
         lag_ms = int(self._cluster.topic_settings(settings.facts_topic).get("min.compaction.lag.ms", 0))
         now_ms = int(time.time() * 1000)
-        self._standards = Standards(settings, rules_of(settings), now_ms, now_ms - lag_ms + _CLOCKS_MS)
+        self._standards = Standards(
+            settings, self._lineage.digest(), rules_of(settings), now_ms, now_ms - lag_ms + _CLOCKS_MS
+        )
 
     @property
     def offsets(self) -> int:
@@ -126,8 +128,8 @@ class Audit:
     def _judge_uncommitted(self, partition: int) -> None:
         """Require that a partition without a committed offset has no output."""
         mark = self._mirror.marks([partition])[partition].watermark
-        last = last_outputs(self._settings, self._cluster, [partition]).get(partition)
-        if (last is not None or mark is not None) and self._reading.committed(partition) is None:
+        last = last_outputs(self._settings, self._cluster, self._lineage, [partition])[partition]
+        if (last != Outputs() or mark is not None) and self._reading.committed(partition) is None:
             text = f"{self._settings.events_topic}[{partition}] has outputs, and the group has no committed offset"
             self._findings.add(Kind.WATERMARK, text)
 

@@ -21,6 +21,7 @@ from processor.audit.findings import Findings, Kind, order_name
 from processor.audit.known_orders import Known, Orders
 from processor.codec import rejected
 from processor.codec.avro import codec
+from processor.codec.lineage import lineage_of
 from processor.domain.batch import Parsed, Rules
 from processor.domain.pipeline import read
 from processor.domain.records import Order, Record, UndecodableError
@@ -32,9 +33,13 @@ _SOURCE: Final = attrgetter("source")
 
 
 class Standards(msgspec.Struct, frozen=True):
-    """What every partition is compared with. A record written since `kept_since_ms` cannot be compacted away yet."""
+    """What every partition is compared with. A record written since `kept_since_ms` cannot be compacted away yet.
+
+    `lineage` is the hash that the deployment's outputs name; others may write to the same rejected topic.
+    """
 
     settings: Settings
+    lineage: str
     rules: Rules
     now_ms: int
     kept_since_ms: int
@@ -136,11 +141,16 @@ class PartitionAudit:
                 self._add(Kind.MISPLACED, self._facts, record, "has another key than its externalOrderId")
             if fact.source_partition != record.partition:
                 self._add(Kind.MISPLACED, self._facts, record, f"names sourcePartition {fact.source_partition}")
+            if lineage_of(record) not in {None, self._standards.lineage}:
+                self._add(Kind.MISPLACED, self._facts, record, "was written by another group")
             yield Found(fact.source_offset, record, fact)
 
     def _read_rejected(self, records: Iterable[Record]) -> Iterator[Found]:
         for record in records:
             said = rejected.read(record)
+            own = self._standards.lineage
+            if said.lineage != own and (said.lineage is not None or said.topic != self._events):
+                continue  # another group's
             if said.offset is None or said.known_reason is None:
                 self._add(Kind.ALTERED, self._rejected, record, "has no readable header source.offset or reason")
                 continue

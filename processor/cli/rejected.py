@@ -51,6 +51,7 @@ def _rejected_line(record: Record) -> dict[str, Any]:
         "sourcePartition": said.partition,
         "sourceOffset": said.offset,
         "sourceTimestamp": said.timestamp_ms,
+        "lineage": said.lineage,
         "partition": record.partition,
         "offset": record.offset,
         "key": None if record.key is None else record.key.decode(errors="replace"),
@@ -75,7 +76,7 @@ def _event(value: bytes | None) -> Any:
 )
 @_since("Replay")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Print what would be done, and write nothing.")
-@with_settings("events_topic", "rejected_topic", "group_id", "replay_max_rounds", *CONNECTION)
+@with_settings("events_topic", "facts_topic", "rejected_topic", "group_id", "replay_max_rounds", *CONNECTION)
 def replay(settings: Settings, *, reasons: tuple[str, ...], since_ms: int | None, is_dry: bool) -> None:
     """Send rejected events back to the events topic, each of them once.
 
@@ -124,7 +125,7 @@ def _explain(settings: Settings, summary: Summary) -> None:
             summary.verdicts[Verdict.TRUNCATED],
             "not kept whole (truncated or unreadable): send them again",
         ),
-        (summary.foreign, f"in {settings.rejected_topic} not written by this program: skipped"),
+        (summary.foreign, f"in {settings.rejected_topic} not written by this group: skipped"),
     )
     for count, problem in left:
         if count:

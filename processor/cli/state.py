@@ -6,7 +6,8 @@ import click
 
 from processor.cli.options import CONNECTION, REDIS, TOPICS, with_settings
 from processor.logs import get_logger
-from processor.replica.recover import recover as recover_offsets
+from processor.replica.placing import Stop
+from processor.replica.recover import Recovery, Step
 from processor.replica.skip import Skipper
 from processor.settings import Settings
 
@@ -15,24 +16,30 @@ state = click.Group("state", help="Repair the group's committed offsets.")
 
 @state.command()
 @click.option("--accept-loss", is_flag=True, help="Skip events that retention removed before they were processed.")
+@click.option(
+    "--adopt-unmarked",
+    is_flag=True,
+    help="Count facts and rejected records without the header lineage: this group wrote them, by an older version.",
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Print the plan, and set nothing.")
 @with_settings(*TOPICS, "group_id", *CONNECTION, *REDIS)
-def recover(settings: Settings, *, accept_loss: bool) -> None:
+def recover(settings: Settings, *, accept_loss: bool, adopt_unmarked: bool, is_dry: bool) -> None:
     """Set the group's offsets that are lost, too low or unreadable.
 
-    Each is set to one above the highest source offset in the facts, the rejected records and the mirror, so that
-    no event is processed twice. Stop all replicas first. Rejected records that retention removed do not count: if
-    a partition's last events were rejected that long ago, they are rejected again.
+    Each is set to one above the highest source offset in the group's facts, its rejected records and the mirror, so
+    that no event is skipped and none is processed twice; where nothing was ever processed, to the earliest event.
+    Prints the plan first, a line for each partition: the offset before, the offset after, and why. Then sets all
+    offsets at once, or none if one partition does not fit. `run` starts afterwards.
+
+    Stop all replicas first. Rejected records that retention removed do not count: if a partition's last events were
+    rejected that long ago, they are rejected again. Outputs of another group never count.
     """
-    for entry in recover_offsets(settings, accept_loss=accept_loss):
-        place = f"{settings.events_topic}[{entry.partition}]"
-        if entry.after is None:
-            click.echo(f"{place}: nothing was ever processed; it starts at the earliest event")
-        elif entry.after == entry.before:
-            click.echo(f"{place}: {entry.after.source}, as it was")
-        else:
-            before = "none" if entry.before is None else entry.before.source
-            lost = f", {entry.lost_events} lost events skipped" if entry.lost_events else ""
-            click.echo(f"{place}: set to {entry.after.source} (before: {before}){lost}")
+    recovery = Recovery(settings)
+    plan = recovery.plan(adopt_unmarked=adopt_unmarked, accept_loss=accept_loss)
+    for step in plan:
+        click.echo(f"{settings.events_topic}[{step.committed.partition}]: {_line(step)}")
+    if not is_dry:
+        click.echo(f"{recovery.carry_out(plan)} offsets set in the group {settings.group_id}")
 
 
 @state.command()
@@ -66,3 +73,11 @@ def skip(settings: Settings, *, partition: int, offset: int, to_offset: int | No
         error=found.problem,
         user=getpass.getuser(),
     )
+
+
+def _line(step: Step) -> str:
+    before = "none" if step.committed.offset < 0 else step.committed.offset
+    if isinstance(step.outcome, Stop):
+        return f"{before}, refused: {step.outcome.line}"
+    after = "none" if step.outcome.after is None else step.outcome.after.source
+    return f"{before} -> {after}: {step.outcome.why}"

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from processor.codec.lineage import LINEAGE
 from processor.domain.records import Record
 from processor.domain.rejections import Reason, Rejection
 
@@ -23,7 +24,7 @@ TOPIC: Final = "source.topic"
 PARTITION: Final = "source.partition"
 OFFSET: Final = "source.offset"
 TIMESTAMP: Final = "source.timestamp"  # of the event's record, in ms
-NAMES: Final = frozenset({REASON, OUTCOME, DETAIL, TRUNCATED, TOPIC, PARTITION, OFFSET, TIMESTAMP})
+NAMES: Final = frozenset({REASON, OUTCOME, DETAIL, TRUNCATED, TOPIC, PARTITION, OFFSET, TIMESTAMP, LINEAGE})
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,19}")
 _REASONS: Final = {reason.value: reason for reason in Reason}
 Headers = list[tuple[str, bytes | None]]
@@ -41,6 +42,7 @@ class Rejected(msgspec.Struct, frozen=True):
     timestamp_ms: int | None
     truncated_bytes: int | None
     is_truncated: bool
+    lineage: str | None
 
     @property
     def known_reason(self) -> Reason | None:
@@ -48,8 +50,8 @@ class Rejected(msgspec.Struct, frozen=True):
         return _REASONS.get(self.reason or "")
 
 
-def written(topic: str, record: Record, rejection: Rejection) -> Headers:
-    """Return the headers that say why a record of the events topic is rejected."""
+def written(topic: str, lineage: str, record: Record, rejection: Rejection) -> Headers:
+    """Return the headers that say why a record of the events topic is rejected, and by which lineage."""
     texts = {
         REASON: rejection.reason.value,
         OUTCOME: rejection.reason.outcome.value,
@@ -58,6 +60,7 @@ def written(topic: str, record: Record, rejection: Rejection) -> Headers:
         PARTITION: str(record.partition),
         OFFSET: str(record.offset),
         TIMESTAMP: str(record.timestamp_ms),
+        LINEAGE: lineage,
     }
     return [(name, text.encode()) for name, text in texts.items()]
 
@@ -85,6 +88,7 @@ def read(record: Record) -> Rejected:
         timestamp_ms=_number(headers.get(TIMESTAMP)),
         truncated_bytes=_number(headers.get(TRUNCATED)),
         is_truncated=TRUNCATED in headers,
+        lineage=_text(headers.get(LINEAGE)),
     )
 
 

@@ -9,14 +9,17 @@ from processor.kafka.failures import classify_consumer, failures
 from processor.settings import Settings
 
 
-def committed_entries(settings: Settings, partitions: Iterable[int]) -> list[TopicPartition]:
+def committed_entries(
+    settings: Settings, partitions: Iterable[int], *, must_be_stable: bool = False
+) -> list[TopicPartition]:
     """Return what the group last committed for partitions of the events topic; an offset below 0 means nothing.
 
-    Does not wait for open transactions that would move an offset, as some replica's always is. A consumer that never
-    joins asks: the admin client's own request can crash the process while the group's coordinator starts (librdkafka
+    Waits for open transactions that would move an offset only if that must be; some replica's is always open. A consumer
+    that never joins asks: the admin client's own request can crash the process while the group's coordinator starts (librdkafka
     issue 5040).
     """
     asked = [TopicPartition(settings.events_topic, partition) for partition in partitions]
-    own = {"group.id": settings.group_id, "isolation.level": "read_uncommitted"}  # it reads no record
+    level = "read_committed" if must_be_stable else "read_uncommitted"  # it reads no record
+    own = {"group.id": settings.group_id, "isolation.level": level}
     with reader(settings, **own) as consumer, failures("fetching committed offsets", classify_consumer):
         return consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)

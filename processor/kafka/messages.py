@@ -78,14 +78,15 @@ def produce_facts(
     produce: Callable[..., None],
     topic: str,
     outputs: Sequence[Output],
+    headers: list[tuple[str, bytes]],
     report: Callable[..., None],
     *,
     each: bool,
 ) -> tuple[list[Output], set[int]]:
     """Produce the facts among outputs, each on its event's partition; return the other outputs, and those partitions.
 
-    Calls `report` for each fact, or with each=False only for the last one of each partition. Raises what `produce`
-    raises.
+    The last fact of each partition gets the headers. Calls `report` for each fact, or with each=False only for those.
+    Raises what `produce` raises.
     """
     last: dict[int, Output] = {}
     others: list[Output] = []
@@ -98,7 +99,9 @@ def produce_facts(
             others.append(output)
             continue
         partition = output.record.partition
-        if each or last[partition] is output:
+        if last[partition] is output:
+            produce(topic, fact.value, fact.key, partition, headers=headers, on_delivery=report)
+        elif each:
             produce(topic, fact.value, fact.key, partition, on_delivery=report)
         else:
             produce(topic, fact.value, fact.key, partition)

@@ -65,9 +65,14 @@ class Entry(msgspec.Struct, frozen=True):
         return Copy(self.record, self.partition, (*kept, *marks))
 
 
-def entry_of(record: Record) -> Entry | None:
-    """Return the parsed record; None if this program did not write it."""
+def entry_of(record: Record, events_topic: str, lineage: str) -> Entry | None:
+    """Return the parsed record; None if this deployment did not write it.
+
+    Its records name its lineage; those of an older version only its events topic.
+    """
     found = rejected.read(record)
+    if found.topic != events_topic or found.lineage not in {None, lineage}:
+        return None
     if found.known_reason is None or found.partition is None or found.timestamp_ms is None:
         return None
     rounds = dict(reversed(record.headers)).get(REPLAY_ROUND) or b""  # of a repeated name, the first counts
@@ -128,7 +133,7 @@ class Summary(msgspec.Struct):
     verdicts: Counter[Verdict] = msgspec.field(default_factory=Counter)
     by_reason: Counter[str] = msgspec.field(default_factory=Counter)
     by_partition: Counter[int] = msgspec.field(default_factory=Counter)
-    foreign: int = 0  # records of the rejected topic that this program did not write
+    foreign: int = 0  # records of the rejected topic that this deployment did not write
 
     def add(self, entry: Entry, verdict: Verdict) -> None:
         """Count a selected record."""

@@ -26,6 +26,7 @@ from processor.replay.judging import Copy, Partition, Selection, Summary, Verdic
 from processor.replay.replay_ledger import PARTITIONS_AT_ONCE, ReplayLedger
 from processor.replay.sweeps import Sweeps, all_below
 from processor.settings import Settings
+from processor.state.watermark import Lineage
 
 CHUNK_RECORDS: Final = 1_000  # at most, in one transaction
 CHUNK_BYTES: Final = 16 << 20  # a chunk ends with the record that reaches this
@@ -44,10 +45,13 @@ class Replay:
         self._selection = selection
         self._is_dry = is_dry
         self._cluster = Cluster(settings)
-        self._cluster.wait()
-        names = (settings.events_topic, settings.rejected_topic)
+        cluster_id = self._cluster.wait()
+        names = (settings.events_topic, settings.rejected_topic, settings.facts_topic)
         topics = self._cluster.required(names)
-        self._events, self._rejected = (topics[name] for name in names)
+        self._events, self._rejected, facts = (topics[name] for name in names)
+        events = self._events
+        lineage = Lineage(cluster_id, settings.group_id, events.topic_id, facts.topic_id, events.partitions)
+        self._lineage = lineage.digest()
         self._ledger = ReplayLedger(settings, self._cluster, self._rejected)
         self.summary = Summary()
 
@@ -95,7 +99,7 @@ class Replay:
         """Judge one record; return the copy to write, if any."""
         partition = self._partitions[record.partition]
         partition.end = record.offset + 1
-        entry = entry_of(record)
+        entry = entry_of(record, self._events.name, self._lineage)
         if entry is None:
             self.summary.foreign += 1
             return None

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from processor.codec import rejected
+from processor.codec.lineage import LINEAGE
 from processor.domain.batch import Output
 from processor.domain.records import Record
 from processor.domain.rejections import Rejection
@@ -63,6 +64,7 @@ class Ledger:
     def __init__(self, settings: Settings, lineage: Lineage, transactions: Transactions) -> None:
         self._settings = settings
         self._lineage = lineage
+        self._digest = lineage.digest()
         self._transactions = transactions
         self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
         self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused uncut
@@ -121,9 +123,10 @@ class Ledger:
         reports, producer = _Reports(), self._transactions.producer
         produce = patient(producer, TRANSACTION_TIMEOUT_S) if self._is_queue_small else producer.produce
         topic, each = self._settings.facts_topic, self._has_failed
+        headers = [(LINEAGE, self._digest.encode())]
         try:
             with reports.producing():
-                others, reports.facts_due = produce_facts(produce, topic, outputs, reports.fact, each=each)
+                others, reports.facts_due = produce_facts(produce, topic, outputs, headers, reports.fact, each=each)
                 for output in others:
                     self._produce_rejected(produce, output.record, cast("Rejection", output.result), reports)
         except BufferError:
@@ -135,7 +138,7 @@ class Ledger:
         self, produce: Callable[..., None], record: Record, rejection: Rejection, reports: _Reports
     ) -> None:
         value, key, kept = record.value, record.key, rejected.kept(record)
-        own = rejected.written(self._settings.events_topic, record, rejection)
+        own = rejected.written(self._settings.events_topic, self._digest, record, rejection)
         headers_bytes = sum(len(name) + len(text or b"") for name, text in record.headers)
         place = (record.partition, record.offset)
         report: Callable[..., None] | None = reports.whole if self._has_failed else None

@@ -1,21 +1,12 @@
-"""Decides where each partition starts, from the committed watermark, the mirror and the topics' ends.
+"""Places the partitions that are owed a place (just assigned, or rewound), as `placing` decides.
 
-This places partitions that are owed a place (just assigned, or rewound). It reads the mirror first and the committed
-offset second, so that in a healthy deployment the mirror is never the newer of the two.
-
-    committed offset   mirror             then
-    none               none               start at the earliest record, if the partition has no output
-    W                  W                  continue; no fact is read
-    W                  older or missing   catch up from the facts, then continue
-    W                  newer              stop: offsets were moved back, restored or lost
-
-Any other contradiction is a StopError whose line says what to do.
+This reads the mirror first and the committed offset second, so that in a healthy deployment the mirror is never the
+newer of the two. Before a StopError it asks for the offset again: another member may have moved it meanwhile.
 """
 
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, assert_never
 
 from confluent_kafka import TopicPartition
 
@@ -28,11 +19,12 @@ from processor.replica.catchup import CatchUp
 from processor.replica.fencing import Fence
 from processor.replica.group import Group
 from processor.replica.partitions import Partitions, Placed, Tenure
+from processor.replica.placing import Behind, Decision, Placing, Situation, Start, Stop
 from processor.replica.startup import Found
 from processor.settings import Settings
 from processor.state.connection import Line
-from processor.state.history import last_outputs
-from processor.state.mirror import Mirror
+from processor.state.history import Outputs, last_outputs
+from processor.state.mirror import Mark, Mirror
 from processor.state.watermark import Watermark, check_metadata_fits, contacts_of, watermark_of
 
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # first, and at most: a distant coordinator needs longer
@@ -53,6 +45,7 @@ class Positions:
         self._mirror = mirror
         self._found = found
         self._topics = found.topics
+        self._placing = Placing(settings, found.lineage)
         self._catchup = CatchUp(settings, partitions, mirror, Line(found.redis))
         self._fence = Fence(settings, found.cluster)
         self._claimed: set[int] = set()
@@ -127,71 +120,46 @@ class Positions:
         self._fence.offsets_stable()
         if any(entry.offset < 0 for entry in committed):
             self._check_other_partitions()
-        events = self._found.cluster.ranges(self._settings.events_topic, owed)
-        facts = self._found.cluster.ranges(self._settings.facts_topic, owed)
-        # Where the mirror does not have the committed offset, the outputs say how far events were processed.
-        mirrored = {partition: mark.watermark.source for partition, mark in marks.items() if mark.watermark}
-        unmirrored = [entry.partition for entry in committed if mirrored.get(entry.partition) != entry.offset]
-        outputs = last_outputs(self._settings, self._found.cluster, unmirrored)
-        processed = {partition: output.source_offset + 1 for partition, output in outputs.items()}
-        if self._has_moved(committed, processed):
+        situations = self._situations(committed, marks)
+        decisions = {partition: self._placing.decide(seen) for partition, seen in situations.items()}
+        stops = {partition: found.line for partition, found in decisions.items() if isinstance(found, Stop)}
+        if stops:
+            again = self._group.committed(sorted(stops), self._wait_s) or []
+            if {entry.partition: entry.offset for entry in again} == {p: situations[p].committed.offset for p in stops}:
+                raise StopError(stops[min(stops)])
             return
-        for entry in committed:
-            partition, mark = entry.partition, marks[entry.partition].watermark
-            if entry.offset < 0:
-                self._place_fresh(partition, mark, processed.get(partition), events[partition].start)
-            else:
-                self._place_committed(entry, mark, events[partition], facts[partition])
+        for partition, decision in decisions.items():
+            self._carry_out(situations[partition].committed, decision)
 
-    def _has_moved(self, committed: list[TopicPartition], processed: Mapping[int, int]) -> bool:
-        """Return whether outputs go beyond a committed offset, as a later owner's do. Raises StopError if not its."""
-        below = [entry for entry in committed if 0 <= entry.offset < processed.get(entry.partition, 0)]
-        if not below:
-            return False
-        again = self._group.committed([entry.partition for entry in below], self._wait_s) or []
-        for entry in again:
-            if entry.offset < processed[entry.partition]:
-                raise StopError(self._moved_back(entry.partition, entry.offset, processed[entry.partition]))
-        return True
+    def _situations(self, committed: list[TopicPartition], marks: dict[int, Mark]) -> dict[int, Situation]:
+        """Return what is known of each partition. Without a committed offset, this looks at all facts partitions."""
+        cluster, settings = self._found.cluster, self._settings
+        numbers = [entry.partition for entry in committed]
+        mirrored = {p: mark.watermark.source for p, mark in marks.items() if mark.watermark}
+        # Where the mirror does not have the committed offset, the outputs say how far events were processed.
+        asked = [entry.partition for entry in committed if mirrored.get(entry.partition) != entry.offset]
+        if any(entry.offset < 0 for entry in committed):
+            asked = list(range(self._topics.facts.partitions))
+        outputs = last_outputs(settings, cluster, self._found.lineage, asked)
+        strange = self._placing.strange(outputs)
+        events, facts = cluster.ranges(settings.events_topic, numbers), cluster.ranges(settings.facts_topic, numbers)
+        return {
+            p: Situation(entry, marks[p].watermark, outputs.get(p, Outputs()), events[p], facts[p], strange)
+            for p, entry in zip(numbers, committed, strict=True)
+        }
 
-    def _moved_back(self, partition: int, committed: int, processed: int) -> str:
-        return (
-            f"{self._settings.events_topic}[{partition}]: the committed offset {committed} is below {processed}, up "
-            f"to which events were processed: the group's offsets were moved back or restored; set it to {processed} "
-            "again with `order-facts state recover`, or to reprocess take a new group_id with a new facts_topic and "
-            "rejected_topic"
-        )
-
-    def _place_fresh(self, partition: int, mark: Watermark | None, processed: int | None, start: int) -> None:
-        """Start at the earliest record, but only if there never was an output."""
-        if mark is not None or processed is not None:
-            restore = max(processed or 0, mark.source if mark else 0)
-            raise StopError(
-                f"the group {self._settings.group_id} has no committed offset for {self._settings.events_topic}"
-                f"[{partition}], yet facts or rejected records were written up to source offset {restore - 1}: "
-                f"the offsets are lost; the offset to restore is {restore}, which `order-facts state recover` sets; "
-                "if the events topic was deleted and recreated, take a new group_id with a new facts_topic and "
-                "rejected_topic instead"
-            )
-        self._put(partition, Placed(Watermark(start, 0), None), "none")
-
-    def _place_committed(self, entry: TopicPartition, mark: Watermark | None, events: range, facts: range) -> None:
-        partition = entry.partition
-        watermark = watermark_of(entry, self._found.lineage)
-        self._found.index.require(contacts_of(entry))
-        self._check_offsets(partition, watermark, events, facts)
-        if mark == watermark:
-            self._put(partition, Placed(watermark, watermark), "equal")
-        elif mark is not None and (mark.source > watermark.source or mark.facts > watermark.facts):
-            raise StopError(self._moved_back(partition, watermark.source, mark.source))
-        elif (mark.facts if mark else 0) < facts.start:
-            raise StopError(
-                f"{self._settings.facts_topic}[{partition}]: facts below offset {facts.start} were deleted, so that "
-                "the orders' state cannot be rebuilt; take a new group_id with a new facts_topic and rejected_topic "
-                "to write all facts again"
-            )
-        else:
-            self._catchup.begin(partition, mark, watermark)
+    def _carry_out(self, entry: TopicPartition, decision: Decision) -> None:
+        if entry.offset >= 0 and not isinstance(decision, Stop):
+            self._found.index.require(contacts_of(entry))
+        match decision:
+            case Start(watermark, mark):
+                self._put(entry.partition, Placed(watermark, mark), "none" if mark is None else "equal")
+            case Behind(watermark, mark):
+                self._catchup.begin(entry.partition, mark, watermark)
+            case Stop(line):
+                raise StopError(line)
+            case _:
+                assert_never(decision)
 
     def _put(self, partition: int, placed: Placed, mirror: str) -> None:
         self._group.place(partition, placed)
@@ -206,27 +174,6 @@ class Positions:
             facts_offset=placed.watermark.facts,
             mirror=mirror,
         )
-
-    def _check_offsets(self, partition: int, watermark: Watermark, events: range, facts: range) -> None:
-        """Require that the topics hold the committed offsets."""
-        place, source = f"{self._settings.events_topic}[{partition}]", watermark.source
-        if source < events.start:
-            raise StopError(
-                f"{place}: up to {events.start - source} events were lost to retention, from offset {source}, which is "
-                f"committed, to {events.start}, where the topic begins; to continue without them: "
-                "order-facts state recover --accept-loss"
-            )
-        if source > events.stop:
-            raise StopError(
-                f"{place}: the committed offset {source} is beyond the topic's end {events.stop}: "
-                "records were lost on the brokers, or the offsets are another cluster's"
-            )
-        if watermark.facts > facts.stop:
-            raise StopError(
-                f"{self._settings.facts_topic}[{partition}]: facts were committed up to offset {watermark.facts}, but "
-                f"the topic ends at {facts.stop}: facts were lost on the brokers; take a new group_id with a new "
-                "facts_topic and rejected_topic to write all facts again"
-            )
 
     def _check_topics(self) -> None:
         """Compare partition counts and topic ids with those of the start.

@@ -1,73 +1,121 @@
 """`state recover`: sets the group's offsets to where the outputs and the mirror say that events were processed.
 
-For a group whose offsets were lost, moved back, or written by another tool. It processes nothing and writes no output.
-The group must have no members, and no transaction may be open.
+For a group whose offsets were lost, moved back, or written by another tool. It plans first, by the decisions that `run`
+starts with (`placing`): it sets only what those accept, in one request, and reads it back. It processes nothing and
+writes no output. The group must have no members, and no transaction may be open.
 """
 
-from collections.abc import Iterator
+from functools import reduce
 
 import msgspec
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from processor.codec.avro import codec
 from processor.errors import StopError
-from processor.kafka.clients import REQUEST_TIMEOUT_S, reader
-from processor.kafka.failures import classify, failures
+from processor.kafka.clients import REQUEST_TIMEOUT_S
+from processor.kafka.committed import committed_entries
+from processor.kafka.failures import classify
 from processor.replica import startup
+from processor.replica.placing import Mended, Placing, Situation, Stop
 from processor.replica.startup import Found
 from processor.settings import Settings
 from processor.state.history import is_same_events_topic, last_outputs
 from processor.state.mirror import Mirror
-from processor.state.watermark import Watermark, is_own_metadata, metadata_text, watermark_of
+from processor.state.watermark import ContactsPosition, contacts_of, is_own_metadata
 
 
-class Recovered(msgspec.Struct, frozen=True):
-    """A partition's committed offset before and after; `before` is None if there was none that can be used."""
+class Step(msgspec.Struct, frozen=True):
+    """A partition's part of the plan: its committed offset so far (negative: there is none), and what becomes of it."""
 
-    partition: int
-    before: Watermark | None
-    after: Watermark | None
-    lost_events: int = 0
+    committed: TopicPartition
+    outcome: Mended | Stop
 
 
-def recover(settings: Settings, *, accept_loss: bool) -> Iterator[Recovered]:
-    """Set what is missing or too low, partition by partition.
+class Recovery:
+    """One run of the command: `plan`, then `carry_out`.
 
-    With `accept_loss` an offset that the events topic no longer holds is moved up to its start. Raises StopError if
-    replicas run, a transaction is open, a topic was recreated, or events would be lost without that flag.
+    Creating it raises StopError if replicas run or a transaction is open.
     """
-    found = startup.check(settings)
-    require_quiet(settings, found)
-    partitions = range(found.topics.events.partitions)
-    marks = Mirror(found.redis, found.lineage, codec()).marks(partitions)
-    starts = found.cluster.starts(settings.events_topic, partitions)
-    facts_ends = found.cluster.ends(settings.facts_topic, partitions)
-    outputs = last_outputs(settings, found.cluster, partitions)
-    for partition, last in outputs.items():
-        if not is_same_events_topic(settings, found.cluster, partition, last):
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._found = startup.check(settings)
+        self._placing = Placing(settings, self._found.lineage)
+        self._partitions = range(self._found.topics.events.partitions)
+        require_quiet(settings, self._found)
+
+    def plan(self, *, adopt_unmarked: bool, accept_loss: bool) -> list[Step]:
+        """Return what is to become of each partition; the flags are those of `Placing.mend`."""
+        settings, cluster = self._settings, self._found.cluster
+        marks = Mirror(self._found.redis, self._found.lineage, codec()).marks(self._partitions)
+        outputs = last_outputs(settings, cluster, self._found.lineage, self._partitions)
+        events = cluster.ranges(settings.events_topic, self._partitions)
+        facts = cluster.ranges(settings.facts_topic, self._partitions)
+        strange = self._placing.strange(outputs)
+        steps = []
+        for entry in _committed(self._settings, self._found):
+            p = entry.partition
+            seen = Situation(entry, marks[p].watermark, outputs[p], events[p], facts[p], strange)
+            outcome = self._placing.mend(seen, adopt_unmarked=adopt_unmarked, accept_loss=accept_loss)
+            if isinstance(outcome, Mended) and not self._is_of_this_topic(p, outcome):
+                outcome = Stop(
+                    f"{settings.events_topic}[{p}] is not the topic that the outputs were made from (it was deleted "
+                    "and recreated); take a new group_id with a new facts_topic and rejected_topic"
+                )
+            steps.append(Step(entry, outcome))
+        return steps
+
+    def carry_out(self, plan: list[Step]) -> int:
+        """Set all offsets of a plan in one request; return how many were changed.
+
+        The contact index's position is kept: each gets the greatest that any of the group's offsets has. Raises
+        StopError, and sets nothing, if the plan refuses a partition.
+        """
+        refused = [step.outcome.line for step in plan if isinstance(step.outcome, Stop)]
+        if refused:
+            others = f" (one of {len(refused)} partitions that do not fit)" if len(refused) > 1 else ""
+            raise StopError(f"no offset was set: {refused[0]}{others}")
+        contacts = self._contacts([step.committed for step in plan])
+        entries = [
+            self._placing.entry(step.committed.partition, step.outcome.after, contacts)
+            for step in plan
+            if isinstance(step.outcome, Mended) and step.outcome.is_change and step.outcome.after is not None
+        ]
+        if entries:
+            self._set(entries)
+        return len(entries)
+
+    def _is_of_this_topic(self, partition: int, outcome: Mended) -> bool:
+        """Return whether unmarked outputs that count were made from this events topic; marked ones say so."""
+        last = outcome.adopted
+        return last is None or is_same_events_topic(self._settings, self._found.cluster, partition, last)
+
+    def _contacts(self, committed: list[TopicPartition]) -> ContactsPosition | None:
+        """Return the greatest position of the contact index that committed offsets hold; of the present topic, if any.
+
+        Events were decided with it, so it must not be forgotten with one partition's offset.
+        """
+        held = [contacts_of(entry) for entry in committed if entry.offset >= 0 and is_own_metadata(entry)]
+        known = [position for position in held if position is not None]
+        known.sort(key=lambda position: position.topic_id == self._found.topics.contacts.topic_id, reverse=True)
+        return reduce(ContactsPosition.joined, known) if known else None
+
+    def _set(self, entries: list[TopicPartition]) -> None:
+        """Set offsets, and require that they are read back."""
+        asked = ConsumerGroupTopicPartitions(self._settings.group_id, entries)
+        with self._found.cluster.asking("setting offsets"):
+            (future,) = self._found.cluster.admin.alter_consumer_group_offsets([asked]).values()
+            changed = future.result(REQUEST_TIMEOUT_S).topic_partitions
+        for entry in changed:
+            if entry.error is not None:
+                raise classify(entry.error, f"setting the offset of partition {entry.partition}")
+        now = {entry.partition: (entry.offset, entry.metadata) for entry in _committed(self._settings, self._found)}
+        others = sorted(e.partition for e in entries if now[e.partition] != (e.offset, e.metadata))
+        if others:
             raise StopError(
-                f"{settings.events_topic}[{partition}] is not the topic that the outputs were made from (it was "
-                "deleted and recreated); take a new group_id with a new facts_topic and rejected_topic"
+                f"the offsets of {self._settings.events_topic}{others} were changed while they were set: stop what "
+                f"else sets offsets of the group {self._settings.group_id}, then run `order-facts state recover` again"
             )
-    committed = {p: watermark_of(entry, found.lineage) for p, entry in committed_offsets(settings, found).items()}
-    for partition in partitions:
-        before, mark, output = committed.get(partition), marks[partition].watermark, outputs.get(partition)
-        processed = max(output.source_offset + 1 if output else -1, mark.source if mark else -1)  # -1: nothing is known
-        after = before if before and before.source >= processed else Watermark(processed, facts_ends[partition])
-        if after.source < 0:
-            yield Recovered(partition, None, None)
-            continue
-        lost = max(0, starts[partition] - after.source)
-        if lost and not accept_loss:
-            raise StopError(
-                f"{settings.events_topic}[{partition}]: up to {lost} events from offset {after.source} were lost to "
-                "retention before they were processed; to continue without them: "
-                "order-facts state recover --accept-loss"
-            )
-        after = Watermark(after.source + lost, after.facts)
-        if after != before:
-            _set(settings, found, partition, after)
-        yield Recovered(partition, before, after, lost)
 
 
 def require_quiet(settings: Settings, found: Found) -> None:
@@ -83,19 +131,9 @@ def require_quiet(settings: Settings, found: Found) -> None:
 
 def committed_offsets(settings: Settings, found: Found) -> dict[int, TopicPartition]:
     """Return each partition's committed offset, without those of another tool."""
-    # A consumer that never joins asks for them: the admin client's own request for offsets can crash the process
-    # while the group's coordinator starts (librdkafka issue 5040).
-    asked = [TopicPartition(settings.events_topic, p) for p in range(found.topics.events.partitions)]
-    with reader(settings, **{"group.id": settings.group_id}) as consumer, failures("fetching committed offsets"):
-        entries = consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)
-    return {entry.partition: entry for entry in entries if entry.offset >= 0 and is_own_metadata(entry)}
+    own = (entry for entry in _committed(settings, found) if entry.offset >= 0 and is_own_metadata(entry))
+    return {entry.partition: entry for entry in own}
 
 
-def _set(settings: Settings, found: Found, partition: int, watermark: Watermark) -> None:
-    entry = TopicPartition(settings.events_topic, partition, watermark.source, metadata_text(watermark, found.lineage))
-    asked = ConsumerGroupTopicPartitions(settings.group_id, [entry])
-    with found.cluster.asking("setting offsets"):
-        (future,) = found.cluster.admin.alter_consumer_group_offsets([asked]).values()
-        (changed,) = future.result(REQUEST_TIMEOUT_S).topic_partitions
-    if changed.error is not None:
-        raise classify(changed.error, f"setting the offset of partition {partition}")
+def _committed(settings: Settings, found: Found) -> list[TopicPartition]:
+    return committed_entries(settings, range(found.topics.events.partitions), must_be_stable=True)

@@ -22,7 +22,7 @@ from processor.replica import startup
 from processor.replica.ledger import Ledger
 from processor.replica.recover import committed_offsets, require_quiet
 from processor.settings import Settings
-from processor.state.history import last_outputs
+from processor.state.history import Outputs, last_outputs
 from processor.state.watermark import ContactsPosition, Watermark, contacts_of, watermark_of
 
 _CHUNK: Final = 10_000  # stand-ins of one transaction
@@ -87,7 +87,8 @@ class Skipper:
         entry = committed_offsets(self._settings, self._found).get(partition)
         if entry is not None:
             return watermark_of(entry, self._found.lineage), contacts_of(entry)
-        if last_outputs(self._settings, self._found.cluster, [partition]):
+        outputs = last_outputs(self._settings, self._found.cluster, self._found.lineage, [partition])
+        if outputs[partition] != Outputs():
             raise StopError("the group's offsets are lost, set them first: order-facts state recover")
         return Watermark(self._found.cluster.starts(self._settings.events_topic, [partition])[partition], 0), None
 

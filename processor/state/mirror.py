@@ -11,7 +11,6 @@ Fields: an order id holds the order (see `codec.order_state`). Blank names are n
 the watermark, and one space holds the claim, the last owner's transactional id (see `replica.fencing`).
 """
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -94,11 +93,7 @@ class Mirror:
 
     def __init__(self, client: Client, lineage: Lineage, codec: Codec) -> None:
         self._client: Any = client
-        parts = (lineage.cluster_id, lineage.group_id, lineage.events_topic_id, lineage.facts_topic_id)
-        digest = hashlib.blake2b(_FORMAT + codec.fact_header, digest_size=8)  # packed items have that schema
-        for part in parts:
-            digest.update(b"\0" + part.encode())
-        self._prefix = f"order-facts:{digest.hexdigest()}"
+        self._prefix = f"order-facts:{lineage.digest(_FORMAT + codec.fact_header)}"  # packed items have that schema
         self._claims = transactional_id(lineage.group_id, "")  # how every claim begins
         self._damaged: dict[int, bytes] = {}  # each partition's last order that could not be read
 

@@ -4,6 +4,7 @@ The metadata also says which deployment the offset belongs to, and how far the c
 decided with.
 """
 
+import hashlib
 from itertools import zip_longest
 from typing import Final
 
@@ -70,6 +71,17 @@ class Lineage(msgspec.Struct, frozen=True):
     facts_topic_id: str
     partitions: int
 
+    def digest(self, form: bytes = b"") -> str:
+        """Return a short hash of the lineage, and of the form of what belongs to it."""
+        digest = hashlib.blake2b(form, digest_size=8)
+        for part in (self.cluster_id, self.group_id, self.events_topic_id, self.facts_topic_id):
+            digest.update(b"\0" + part.encode())
+        return digest.hexdigest()
+
+
+class UnreadableMetadataError(StopError):
+    """A committed offset whose metadata this program did not write."""
+
 
 def metadata_text(watermark: Watermark, lineage: Lineage, contacts: ContactsPosition | None = None) -> str:
     """Return the metadata to commit with `watermark.source`."""
@@ -108,7 +120,7 @@ def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:
     try:
         metadata = _metadata_of(committed)
     except msgspec.MsgspecError as error:
-        raise StopError(
+        raise UnreadableMetadataError(
             f"{place} was not written by this program (its metadata is unreadable); set it again "
             "with `order-facts state recover`, or take a new group_id with a new facts_topic and rejected_topic"
         ) from error

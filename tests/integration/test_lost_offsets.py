@@ -76,7 +76,7 @@ def test_events_lost_to_retention(single):
     line = refused_run(single)
     assert line.startswith(
         f"{single.settings.events_topic}[0]: up to 2 events were lost to retention, from offset 3, "
-        "which is committed, to 5, where the topic begins"
+        "the next to process, to 5, where the topic begins"
     )
     _, metadata = offsets(single)[0]
     set_offset(single, 5, metadata)
@@ -160,11 +160,11 @@ def test_topic_made_anew(single, create_topic, role):
         assert "belongs to another events or facts topic (a topic was deleted and recreated)" in line
         assert line.endswith("take a new group_id with a new facts_topic and rejected_topic")
     else:  # Kafka forgets a deleted topic's offsets
-        assert offset_to_restore(line) == 3
+        assert "belongs to another group, or to an events topic that was deleted and recreated" in line
         single.send(facts(5, first=10))
         refused = single.command("state", "recover", check=False)
         assert refused.returncode == 1
-        assert "is not the topic that the outputs were made from" in refused.stderr
+        assert "belongs to another group" in refused.stderr
 
 
 def test_aborted_transactions_are_no_past(single):

@@ -43,7 +43,8 @@ def test_lost_offsets_are_set_again_exactly(deployment):
     assert refused.returncode == 1
     assert "state recover" in refused.stderr
     done = deployment.command("state", "recover")
-    assert done.stdout.count("set to") == 3
+    assert done.stdout.count("none -> ") == 3
+    assert "3 offsets set" in done.stdout
     assert places(deployment) == before
     go_on(deployment)
 
@@ -55,7 +56,7 @@ def test_offsets_spoilt_by_another_tool_are_mended(deployment):
     set_offset(deployment, before[1], "", partition=1)
     done = deployment.command("state", "recover")
     assert places(deployment) == before
-    assert done.stdout.count("set to") == 2
+    assert done.stdout.count("one above the last event with an output") == 2
     assert done.stdout.count("as it was") == 1
     go_on(deployment)
 
@@ -72,7 +73,7 @@ def test_events_lost_to_retention_are_passed_over_only_when_accepted(deployment)
     assert refused.returncode == 1
     assert f"up to {end - before[0]} events" in refused.stderr
     done = deployment.command("state", "recover", "--accept-loss")
-    assert f"set to {end}" in done.stdout
+    assert f"-> {end}: " in done.stdout
     replica = deployment.replica("a")
     deployment.await_accounted(deployment.sent - (end - before[0]))
     replica.stop()

@@ -30,10 +30,14 @@ def test_a_doubled_fact_is_found(copy, late):
 
 
 def test_a_fact_written_by_somebody_else_is_found(copy):
-    """A copy beyond the committed facts offset counts too."""
+    """A copy beyond the committed facts offset counts too; and its header says that another group wrote it."""
     copy.write()
-    produce(copy.settings, copy.settings.facts_topic, [copy.facts[revisions(copy)[5]]])
-    assert copy.audit()[0] == {"doubled": 1}
+    produce(
+        copy.settings,
+        copy.settings.facts_topic,
+        [replace(copy.facts[revisions(copy)[5]], headers=(("lineage", b"other"),))],
+    )
+    assert copy.audit()[0] == {"doubled": 1, "misplaced": 1}
 
 
 def test_facts_out_of_order_are_found(copy):

@@ -42,8 +42,9 @@ class Copy(Deployment):
         config = {"cleanup_policy": "compact", "min_compaction_lag_ms": 7 * 24 * 3600 * 1000} | facts_config
         self._create_topic(self.settings.facts_topic, self.partitions, **config)
         self._create_topic(self.settings.rejected_topic, self.partitions)
-        produce(self.settings, self.settings.facts_topic, self.facts)
-        produce(self.settings, self.settings.rejected_topic, self.rejected)
+        own = lineage_of(self.settings).digest()
+        for topic, records in ((self.settings.facts_topic, self.facts), (self.settings.rejected_topic, self.rejected)):
+            produce(self.settings, topic, [with_headers(record, lineage=own.encode()) for record in records])
         self.commit()
 
     def commit(self):

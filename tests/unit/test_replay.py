@@ -36,7 +36,7 @@ def rejected_record(offset=0, reason=FOUND, rejected_ms=1_000, extra=(), partiti
 
 def entry(record):
     """Give what the replay makes of such a record."""
-    found = entry_of(record)
+    found = entry_of(record, "events", "own")
     assert found is not None
     return found
 
@@ -45,8 +45,8 @@ def entry(record):
 
 
 def test_copy_has_the_events_own_headers_and_the_two_marks():
-    """Key, value and foreign headers stay as they were, in order; the seven are gone; round 1, first timestamp."""
-    record = rejected_record(extra=(("trace", b"7"), ("empty", None), ("trace", b"8")))
+    """Key, value and foreign headers stay as they were, in order; ours are gone; round 1, first timestamp."""
+    record = rejected_record(extra=(("trace", b"7"), ("empty", None), ("lineage", b"own"), ("trace", b"8")))
     copy = entry(record).copy()
     assert copy.rejected is record
     assert copy.partition == 2
@@ -80,7 +80,23 @@ def test_record_of_another_writer_is_no_rejected_record(name, value):
     record = rejected_record()
     headers = [header for header in record.headers if header[0] != name]
     headers += [] if value == "missing" else [(name, value)]
-    assert entry_of(Record(2, 0, 0, None, None, tuple(headers))) is None
+    assert entry_of(Record(2, 0, 0, None, None, tuple(headers)), "events", "own") is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "topic", "is_own"),
+    [
+        ({}, "events", True),
+        ({"lineage": b"own"}, "events", True),
+        ({"lineage": b"another"}, "events", False),
+        ({}, "another", False),
+    ],
+)
+def test_records_of_another_group_in_a_shared_rejected_topic_are_left(headers, topic, is_own):
+    """Another shop's, or another group's of the same events: neither goes back to our events."""
+    record = rejected_record()
+    record = Record(2, 0, 0, None, None, (*record.headers, *headers.items()))
+    assert (entry_of(record, topic, "own") is not None) == is_own
 
 
 # --- who is replayed -----------------------------------------------------------------------------------

@@ -1,0 +1,274 @@
+"""Decides where a partition starts. Pure: `run` places by it, and `state recover` sets only what it accepts.
+
+It compares the committed offset and its metadata, the mirror's mark, the last outputs, and what the topics hold:
+
+    committed offset   mirror, outputs                    then
+    none               nothing                            start at the earliest event
+    none               something was processed            stop: the offsets are lost
+    not our metadata   anything                           stop: another tool set it
+    W                  the mirror is at W                 continue; no fact is read
+    W                  the mirror is older or missing     catch up from the facts, then continue
+    W                  something goes beyond W            stop: offsets were moved back, restored or lost
+    any                the last fact is of another        stop: the facts topic belongs to another group
+                       lineage
+    any                outputs that do not say whose      stop: ask
+                       they are would decide
+
+An unmarked fact (of a version before the header `lineage`) is ours if the committed offset's metadata name the facts
+topic. Any other unmarked output counts only if the operator says that it is ours.
+"""
+
+from typing import Final
+
+import msgspec
+from confluent_kafka import TopicPartition
+from msgspec.structs import replace
+
+from processor.errors import StopError
+from processor.settings import Settings
+from processor.state.history import LastOutput, Outputs
+from processor.state.watermark import (
+    ContactsPosition,
+    Lineage,
+    UnreadableMetadataError,
+    Watermark,
+    metadata_text,
+    watermark_of,
+)
+
+_START_ANEW: Final = "take a new group_id with a new facts_topic and rejected_topic"
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """What is known of a partition; `committed` has a negative offset if there is none.
+
+    `outputs` may be empty if the mirror has the committed offset. `strange` is a facts partition whose last fact is of
+    another lineage, if one was seen.
+    """
+
+    committed: TopicPartition
+    mark: Watermark | None
+    outputs: Outputs
+    events: range
+    facts: range
+    strange: int | None = None
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Read from the watermark on; the mirror must hold `mark`."""
+
+    watermark: Watermark
+    mark: Watermark | None
+
+
+class Behind(msgspec.Struct, frozen=True):
+    """Bring the mirror from `mark` (None: it is missing) to the watermark first."""
+
+    watermark: Watermark
+    mark: Watermark | None
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Going on would lose or double something; the line says what, where and what to do."""
+
+    line: str
+
+
+class Mended(msgspec.Struct, frozen=True):
+    """What `state recover` makes of a committed offset: the watermark, None to leave it missing; and why.
+
+    `adopted` is the last unmarked output that counted because the operator said so.
+    """
+
+    after: Watermark | None
+    why: str
+    is_change: bool = False
+    adopted: LastOutput | None = None
+
+
+Decision = Start | Behind | Stop
+
+
+class Placing:
+    """The decisions of one deployment."""
+
+    def __init__(self, settings: Settings, lineage: Lineage) -> None:
+        self._settings = settings
+        self._lineage = lineage
+        self._digest = lineage.digest()
+
+    def strange(self, outputs: dict[int, Outputs]) -> int | None:
+        """Return a facts partition whose last fact is of another lineage, None if there is none."""
+        others = (p for p, last in outputs.items() if last.fact and last.fact.lineage not in {None, self._digest})
+        return min(others, default=None)
+
+    def decide(self, seen: Situation) -> Decision:
+        """Return where the partition starts, or why it cannot."""
+        if seen.strange is not None:
+            return Stop(self._belongs_to_another(seen.strange))
+        if seen.committed.offset < 0:
+            return self._without_offset(seen)
+        try:
+            watermark = watermark_of(seen.committed, self._lineage)
+        except StopError as error:
+            return Stop(str(error))
+        return self._with_offset(seen, watermark)
+
+    def mend(self, seen: Situation, *, adopt_unmarked: bool, accept_loss: bool) -> Mended | Stop:
+        """Return the watermark to commit with which `decide` does not stop, or why there is none.
+
+        With `adopt_unmarked` outputs that do not say whose they are count as ours. With `accept_loss` an offset that
+        the events topic no longer holds is moved up to its start.
+        """
+        before, why = None, "there was no offset"
+        if seen.committed.offset >= 0:
+            try:
+                before, why = watermark_of(seen.committed, self._lineage), "it was too low"
+            except UnreadableMetadataError:
+                why = f"{seen.committed.offset} was set by another tool"
+            except StopError as error:
+                return Stop(str(error))
+        known = _processed(seen, facts=adopt_unmarked or before is not None, rejected=adopt_unmarked)
+        after = _greatest(before, known)
+        if seen.strange is None and _is_below(after, _processed(seen, facts=True, rejected=True)):
+            return Stop(self._unmarked(seen, is_our_topic=before is not None))
+        if after is None and seen.committed.offset >= 0:
+            after, why = Watermark(seen.events.start, 0), f"{why}, and nothing was ever processed: the earliest event"
+        elif after is None:
+            why = "nothing was ever processed: it starts at the earliest event"
+        else:
+            why = "as it was" if after == before else f"{why}; one above the last event with an output"
+        lost = max(0, seen.events.start - after.source) if after else 0
+        if after and lost and accept_loss:
+            after, why = Watermark(seen.events.start, after.facts), f"{why}; {lost} lost events skipped"
+        return self._accepted(
+            seen, Mended(after, why, after != before, _adopted(seen, before) if adopt_unmarked else None)
+        )
+
+    def _accepted(self, seen: Situation, mended: Mended) -> Mended | Stop:
+        """Return what is to be committed if `decide` does not stop there, else why it does."""
+        if mended.after is not None:
+            seen = replace(seen, committed=self.entry(seen.committed.partition, mended.after))
+        decision = self.decide(seen)
+        return decision if isinstance(decision, Stop) else mended
+
+    def entry(self, partition: int, watermark: Watermark, contacts: ContactsPosition | None = None) -> TopicPartition:
+        """Return a committed offset that holds a watermark."""
+        text = metadata_text(watermark, self._lineage, contacts)
+        return TopicPartition(self._settings.events_topic, partition, watermark.source, text)
+
+    def _without_offset(self, seen: Situation) -> Decision:
+        known = _processed(seen, facts=False, rejected=False)
+        if _is_below(known, _processed(seen, facts=True, rejected=True)):
+            return Stop(self._unmarked(seen, is_our_topic=False))
+        if known is None:
+            return Start(Watermark(seen.events.start, 0), None)
+        return Stop(
+            f"the group {self._settings.group_id} has no committed offset for {self._place(seen)}, yet facts or "
+            f"rejected records were written up to source offset {known.source - 1}: the offsets are lost; the offset "
+            f"to restore is {known.source}, which `order-facts state recover` sets"
+        )
+
+    def _with_offset(self, seen: Situation, watermark: Watermark) -> Decision:
+        known = _processed(seen, facts=True, rejected=False)
+        if known is not None and _is_below(watermark, known):
+            return Stop(self._moved_back(seen, watermark, known))
+        if _is_below(watermark, _processed(seen, facts=True, rejected=True)):
+            return Stop(self._unmarked(seen, is_our_topic=True))
+        if (line := self._not_held(seen, watermark)) is not None:
+            return Stop(line)
+        if seen.mark == watermark:
+            return Start(watermark, watermark)
+        if (seen.mark.facts if seen.mark else 0) < seen.facts.start:
+            return Stop(
+                f"{self._settings.facts_topic}[{seen.committed.partition}]: facts below offset {seen.facts.start} were "
+                f"deleted, so that the orders' state cannot be rebuilt; {_START_ANEW} to write all facts again"
+            )
+        return Behind(watermark, seen.mark)
+
+    def _not_held(self, seen: Situation, watermark: Watermark) -> str | None:
+        """Return what is wrong if the topics do not hold the committed offsets."""
+        source, place = watermark.source, self._place(seen)
+        if source < seen.events.start:
+            return (
+                f"{place}: up to {seen.events.start - source} events were lost to retention, from offset {source}, the "
+                f"next to process, to {seen.events.start}, where the topic begins; to continue without them: "
+                "order-facts state recover --accept-loss"
+            )
+        if source > seen.events.stop:
+            return (
+                f"{place}: the committed offset {source} is beyond the topic's end {seen.events.stop}: "
+                "records were lost on the brokers, or the offsets are another cluster's"
+            )
+        if watermark.facts > seen.facts.stop:
+            return (
+                f"{self._settings.facts_topic}[{seen.committed.partition}]: facts were committed up to offset "
+                f"{watermark.facts}, but the topic ends at {seen.facts.stop}: facts were lost on the brokers; "
+                f"{_START_ANEW} to write all facts again"
+            )
+        return None
+
+    def _place(self, seen: Situation) -> str:
+        return f"{self._settings.events_topic}[{seen.committed.partition}]"
+
+    def _moved_back(self, seen: Situation, watermark: Watermark, known: Watermark) -> str:
+        if watermark.source >= known.source:
+            what = f"the offset's metadata say that the facts end at {watermark.facts}, and they end at {known.facts}"
+        else:
+            what = f"the committed offset {watermark.source} is below {known.source}, up to which events were processed"
+        return (
+            f"{self._place(seen)}: {what}: the group's offsets were moved back or restored; set it to "
+            f"{max(known.source, watermark.source)} again with `order-facts state recover`, or to reprocess "
+            f"{_START_ANEW}"
+        )
+
+    def _unmarked(self, seen: Situation, *, is_our_topic: bool) -> str:
+        """Ask whose outputs are that do not say it; `is_our_topic`: the facts topic is known to be ours."""
+        fact, rejection = seen.outputs.fact, seen.outputs.rejected
+        is_fact = fact is not None and fact.lineage is None and not is_our_topic
+        last = max(found.source_offset for found in (fact, rejection) if found is not None)
+        return (
+            f"{self._place(seen)}: {'facts or rejected records' if is_fact else 'rejected records'} up to source "
+            f"offset {last} do not say which group wrote them (an older version of this program did); if it was this "
+            "group: order-facts state recover --adopt-unmarked; if not, take a new "
+            f"{'facts_topic and rejected_topic' if is_fact else 'rejected_topic'}"
+        )
+
+    def _belongs_to_another(self, partition: int) -> str:
+        return (
+            f"the facts topic {self._settings.facts_topic} belongs to another group, or to an events topic that was "
+            f"deleted and recreated: the last fact of partition {partition} says so; set group_id to that group, or "
+            f"{_START_ANEW}"
+        )
+
+
+def _processed(seen: Situation, *, facts: bool, rejected: bool) -> Watermark | None:
+    """Return how far events were processed by what mirror and outputs say; None if they say nothing.
+
+    `facts` and `rejected` say whether unmarked ones count.
+    """
+    found = seen.mark
+    if seen.outputs.fact is not None and (facts or seen.outputs.fact.lineage is not None):
+        found = _greatest(found, Watermark(seen.outputs.fact.source_offset + 1, seen.outputs.fact.offset + 1))
+    if seen.outputs.rejected is not None and (rejected or seen.outputs.rejected.lineage is not None):
+        found = _greatest(found, Watermark(seen.outputs.rejected.source_offset + 1, 0))
+    return found
+
+
+def _adopted(seen: Situation, before: Watermark | None) -> LastOutput | None:
+    """Return the last unmarked output that counts only because the operator says so."""
+    outputs = [seen.outputs.rejected, None if before else seen.outputs.fact]
+    unmarked = [output for output in outputs if output is not None and output.lineage is None]
+    return max(unmarked, key=lambda output: output.source_offset, default=None)
+
+
+def _greatest(one: Watermark | None, other: Watermark | None) -> Watermark | None:
+    """Return the greater of each of the two numbers."""
+    if one is None or other is None:
+        return one or other
+    return Watermark(max(one.source, other.source), max(one.facts, other.facts))
+
+
+def _is_below(one: Watermark | None, other: Watermark | None) -> bool:
+    """Return whether the other goes beyond this one in either number."""
+    return _greatest(one, other) != one

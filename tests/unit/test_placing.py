@@ -1,0 +1,127 @@
+"""Where a partition starts, over every combination of what can be known of it: `run` and `state recover` agree."""
+
+import itertools
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from processor.replica.placing import Behind, Mended, Placing, Situation, Start, Stop
+from processor.settings import Settings
+from processor.state.history import LastOutput, Outputs
+from processor.state.watermark import Lineage, Watermark, metadata_text
+
+LINEAGE = Lineage("cluster", "group", "events", "facts", 1)
+ANOTHER = Lineage("cluster", "group", "events", "recreated facts", 1)
+PLACING = Placing(Settings(instance_id="a"), LINEAGE)
+OWN, OTHER, UNMARKED = LINEAGE.digest(), ANOTHER.digest(), None
+TOOLS = 5
+OFFSETS = {
+    "none": (-1001, ""),
+    "another tool's": (TOOLS, "by hand"),
+    "of other topics": (10, metadata_text(Watermark(10, 21), ANOTHER)),
+    "low": (3, metadata_text(Watermark(3, 8), LINEAGE)),
+    "as the outputs": (10, metadata_text(Watermark(10, 21), LINEAGE)),
+    "with low facts": (10, metadata_text(Watermark(10, 19), LINEAGE)),
+    "beyond the outputs": (12, metadata_text(Watermark(12, 21), LINEAGE)),
+}
+WRITERS = {"ours": OWN, "unmarked": UNMARKED}
+FACTS = {"none": None} | {name: LastOutput(20, 7, b"k", who) for name, who in (WRITERS | {"other": OTHER}).items()}
+REJECTED = {"none": None} | {name: LastOutput(2, 9, b"k", who) for name, who in WRITERS.items()}
+MARKS = {"none": None, "older": Watermark(2, 5), "equal": Watermark(10, 21), "facts only": Watermark(0, 3)}
+COMBINATIONS = list(itertools.product(FACTS, REJECTED, MARKS, [False, True]))
+
+
+def situation(offset, fact, rejected, mark, events=range(20)):
+    """Give what is known of a partition."""
+    number, metadata = OFFSETS[offset]
+    outputs = Outputs(FACTS[fact], REJECTED[rejected])
+    strange = PLACING.strange({0: outputs})
+    committed = TopicPartition("order-events", 0, number, metadata)
+    return Situation(committed, MARKS[mark], outputs, events, range(30), strange)
+
+
+def committed(after):
+    """Give the committed offset that a plan sets."""
+    return PLACING.entry(0, after) if after else TopicPartition("order-events", 0, -1001)
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_after_recover_run_starts_and_skips_and_doubles_nothing(offset):
+    """D24: what `state recover` sets is just behind what was processed, and `run` accepts it; else it says why not."""
+    for fact, rejected, mark, adopt in COMBINATIONS:
+        _require_postcondition(offset, fact, rejected, mark, adopt=adopt)
+
+
+def _require_postcondition(offset, fact, rejected, mark, *, adopt):
+    told = f"{offset=} {fact=} {rejected=} {mark=} {adopt=}"
+    seen = situation(offset, fact, rejected, mark)
+    outcome = PLACING.mend(seen, adopt_unmarked=adopt, accept_loss=False)
+    processed = [found.source_offset + 1 for found in (FACTS[fact], REJECTED[rejected]) if found]
+    processed += [found.source for found in (MARKS[mark],) if found]
+    if isinstance(outcome, Stop):
+        is_unclear = "unmarked" in {fact, rejected} and not adopt
+        assert fact == "other" or offset == "of other topics" or is_unclear, told
+        return
+    after = outcome.after
+    assert not isinstance(PLACING.decide(_with(seen, committed(after))), Stop), told
+    own = offset in {"low", "as the outputs", "with low facts", "beyond the outputs"}
+    expected = max([*processed, OFFSETS[offset][0] if own else 0])
+    assert (after.source if after else 0) == expected, told
+    assert (after is None) == (offset == "none" and not processed), told
+    assert outcome.is_change == (_said(committed(after)) != _said(seen.committed)), told
+
+
+def _said(entry):
+    return (entry.offset, entry.metadata) if entry.offset >= 0 else None
+
+
+def _with(seen, entry):
+    return Situation(entry, seen.mark, seen.outputs, seen.events, seen.facts, seen.strange)
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_recover_changes_nothing_where_run_starts(offset):
+    """Whoever runs it without need loses nothing."""
+    for fact, rejected, mark, _ in COMBINATIONS:
+        seen = situation(offset, fact, rejected, mark)
+        if isinstance(PLACING.decide(seen), Stop):
+            continue
+        outcome = PLACING.mend(seen, adopt_unmarked=False, accept_loss=False)
+        assert isinstance(outcome, Mended)
+        assert not outcome.is_change, f"{offset=} {fact=} {rejected=} {mark=}"
+
+
+@pytest.mark.parametrize("rejected", ["none", "ours"])
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_the_facts_topic_of_another_group_is_never_written_to(offset, rejected):
+    """Whatever the offsets say: the line names the topic, and says to take another."""
+    decision = PLACING.decide(situation(offset, "other", rejected, "equal"))
+    assert isinstance(decision, Stop)
+    assert "the facts topic order-facts belongs to another group" in decision.line
+    assert "take a new group_id with a new facts_topic and rejected_topic" in decision.line
+
+
+@pytest.mark.parametrize(
+    ("offset", "mark", "expected"),
+    [
+        ("none", "none", Start(Watermark(0, 0), None)),
+        ("as the outputs", "equal", Start(Watermark(10, 21), Watermark(10, 21))),
+        ("as the outputs", "older", Behind(Watermark(10, 21), Watermark(2, 5))),
+        ("as the outputs", "none", Behind(Watermark(10, 21), None)),
+    ],
+)
+def test_a_start_without_contradiction(offset, mark, expected):
+    """The usual cases: a new partition, a rebalance, a mirror left behind, a flushed Redis."""
+    assert PLACING.decide(situation(offset, "none", "none", mark)) == expected
+
+
+def test_lost_events_are_skipped_only_when_accepted():
+    """Without the flag the line names it."""
+    seen = situation("low", "none", "none", "none", events=range(6, 20))
+    refused = PLACING.mend(seen, adopt_unmarked=False, accept_loss=False)
+    assert isinstance(refused, Stop)
+    assert "up to 3 events were lost to retention" in refused.line
+    assert refused.line.endswith("order-facts state recover --accept-loss")
+    outcome = PLACING.mend(seen, adopt_unmarked=False, accept_loss=True)
+    assert isinstance(outcome, Mended)
+    assert outcome.after == Watermark(6, 8)
