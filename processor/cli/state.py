@@ -29,13 +29,15 @@ def recover(settings: Settings, *, accept_loss: bool, adopt_unmarked: bool, is_d
     Each is set to one above the highest source offset in the group's facts, its rejected records and the mirror, so
     that no event is skipped and none is processed twice; where nothing was ever processed, to the earliest event.
     Prints the plan first, a line for each partition: the offset before, the offset after, and why. Then sets all
-    offsets at once, or none if one partition does not fit. `run` starts afterwards.
+    offsets at once, or none if one partition does not fit (--dry-run shows each). `run` starts afterwards.
 
     Stop all replicas first. Rejected records that retention removed do not count: if a partition's last events were
     rejected that long ago, they are rejected again. Outputs of another group never count.
     """
     recovery = Recovery(settings)
     plan = recovery.plan(adopt_unmarked=adopt_unmarked, accept_loss=accept_loss)
+    if not is_dry:
+        recovery.require_fit(plan)
     for step in plan:
         click.echo(f"{settings.events_topic}[{step.committed.partition}]: {_line(step)}")
     if not is_dry:

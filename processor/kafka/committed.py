@@ -14,9 +14,9 @@ def committed_entries(
 ) -> list[TopicPartition]:
     """Return what the group last committed for partitions of the events topic; an offset below 0 means nothing.
 
-    Waits for open transactions that would move an offset only if that must be; some replica's is always open. A consumer
-    that never joins asks: the admin client's own request can crash the process while the group's coordinator starts (librdkafka
-    issue 5040).
+    Waits for open transactions that would move an offset only if that must be: some replica's is always open. A
+    consumer that never joins asks: the admin client's own request can crash the process while the group's coordinator
+    starts (librdkafka issue 5040).
     """
     asked = [TopicPartition(settings.events_topic, partition) for partition in partitions]
     level = "read_committed" if must_be_stable else "read_uncommitted"  # it reads no record

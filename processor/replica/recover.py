@@ -65,16 +65,19 @@ class Recovery:
             steps.append(Step(entry, outcome))
         return steps
 
+    def require_fit(self, plan: list[Step]) -> None:
+        """Raise StopError, with the line of the first one, if the plan refuses partitions: then none is set."""
+        for step in plan:
+            if isinstance(step.outcome, Stop):
+                raise StopError(step.outcome.line)
+
     def carry_out(self, plan: list[Step]) -> int:
         """Set all offsets of a plan in one request; return how many were changed.
 
         The contact index's position is kept: each gets the greatest that any of the group's offsets has. Raises
         StopError, and sets nothing, if the plan refuses a partition.
         """
-        refused = [step.outcome.line for step in plan if isinstance(step.outcome, Stop)]
-        if refused:
-            others = f" (one of {len(refused)} partitions that do not fit)" if len(refused) > 1 else ""
-            raise StopError(f"no offset was set: {refused[0]}{others}")
+        self.require_fit(plan)
         contacts = self._contacts([step.committed for step in plan])
         entries = [
             self._placing.entry(step.committed.partition, step.outcome.after, contacts)

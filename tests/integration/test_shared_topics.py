@@ -67,7 +67,7 @@ def test_a_second_group_on_the_topics_of_another_writes_nothing(single, tmp_path
         assert line.endswith("take a new group_id with a new facts_topic and rejected_topic")
         refused = second.command("state", "recover", "--adopt-unmarked", check=False)
         assert refused.returncode == 1
-        assert "no offset was set: the facts topic" in refused.stderr
+        assert "order-facts: the facts topic" in refused.stderr
         assert offsets(second) == {}
     process(single, facts(2, first=4))
     assert single.require_right_outputs() == {"fact": 6}
