@@ -45,12 +45,15 @@ def _accept_new_contacts(world):
 WAYS = (
     Way("wait for the replicas' end", r"stop them first", _wait_for_end, is_patient=True),
     Way("try again", r"try again in half a minute", _wait, is_patient=True),
+    Way("adopt the outputs", r"state recover --adopt-unmarked", lambda world: world.recover("--adopt-unmarked")),
     Way("accept the loss", r"state recover --accept-loss", lambda world: world.recover("--accept-loss")),
     Way("recover", r"`?order-facts state recover`?(?! --)", lambda world: world.recover()),
     Way("create topics", r"create with: order-facts topics create|create it with", lambda w: w.create_missing_topics()),
     Way("accept the new contacts", r"--accept-new-topic", _accept_new_contacts),
     Way("remove the property", r"setting kafka: ", lambda world: world.plain_properties()),
-    Way("copy the events", r"Add partitions", lambda world: world.copy_events(), is_new_life=True),
+    Way(
+        "copy the events", r"Add partitions|Partitions were added", lambda world: world.copy_events(), is_new_life=True
+    ),
     Way("start again", r"start again", lambda _world: None),
     Way("new group and outputs", r"take a new group_id|new group_id with a new facts_topic", _renew, is_new_life=True),
 )
