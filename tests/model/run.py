@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ from pathlib import Path
 from deploy.local.services import start_services
 from processor.settings import Settings
 from tests.model.books import Violation
+from tests.model.estate import ROLES, Skipped
 from tests.model.steps import ACTIONS, BUYERS, Step, plan
-from tests.model.world import ROLES, Skipped, World
+from tests.model.world import World
 from tests.support.traffic import contacts
 
 LENGTH = 8  # of a plan's middle part
@@ -69,8 +71,8 @@ def play(services, database, steps, sabotage=None):
     except Violation as violation:
         played.violation = violation
     except Exception as error:  # noqa: BLE001 - whatever the model or the services met: it is not silent either
-        played.violation = Violation(f"the model failed ({type(error).__name__})", f"{error}")
-        played.violation.__cause__ = error
+        where = "".join(traceback.format_exception(error)[-4:])
+        played.violation = Violation(f"the model failed ({type(error).__name__})", where)
     finally:
         world.end()
         _remove_topics(world)

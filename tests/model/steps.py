@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processor.settings.definitions import IdentificationRule
-from tests.model.world import QUICK, ROLES, Skipped
+from tests.model.estate import QUICK, ROLES, Skipped
 from tests.support.traffic import contacts, poison, traffic
 
 ORDERS = 4

@@ -1,257 +1,35 @@
-"""The world of one example: a deployment with its topics and services, its operator, and the books beside them."""
+"""The world of one example: an estate, the programs that run on it, and the operator who follows their lines."""
 
 import contextlib
 import signal
 import time
-from itertools import count
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, ResourceType
-from msgspec.structs import replace
-from redis import Redis
+from confluent_kafka import TopicPartition
+from redis import ResponseError
 
-from processor.codec.avro import codec
-from processor.contacts.lookup import ContactIndex, IndexNotReadyError
-from processor.contacts.shards import lineage_of
-from processor.errors import OrderFactsError
-from processor.kafka.clients import plain_producer, reader
-from tests.model.books import Books, Violation
+from processor.contacts.shards import MARK, POSITION, Mark, Position, lineage_of, read_as, shard_keys
+from tests.model.books import Violation
+from tests.model.estate import ROLES, Estate, Skipped
 from tests.model.ways import ways_of
-from tests.support.deployment import Deployment, await_condition, headers_of
+from tests.support.deployment import await_condition
 from tests.support.refusals import PREFIX
 
-ROLES = ("events", "contacts", "facts", "rejected")
 PATIENCE_S = 45.0  # a dead member's transaction is looked for every 10 s, its session lasts 3 s
 POLL_S = 0.1
-REQUEST_S = 30.0
 MOST_WAYS = 8  # that an operator takes before a run must get through
-NAMES = ("group_id", *(f"{role}_topic" for role in ROLES))
-# A dead member is noticed in 3 s. A transaction that nobody can end is over after 3 s.
-QUICK = {"session.timeout.ms": 3_000, "transaction.timeout.ms": 3_000}
-
-
-class Skipped(Exception):  # noqa: N818 - it is no error
-    """A step that cannot be done now."""
-
-
 # What makes it right to ask for new outputs; after any other damage the group goes on.
 ENDS_A_LIFE = ("recreated", "more partitions", "deleted facts", "other names")
 
 
-class World(Deployment):
-    """One deployment, as its producers and operators see it. `settings` are the present ones."""
+class World(Estate):
+    """An estate on which the program runs."""
 
     def __init__(self, settings, folder):
-        super().__init__(replace(settings, kafka=QUICK), folder)
-        self.books = Books(self)
-        self.redis = Redis.from_url(settings.redis_url)
-        self.redis.flushdb()
-        self.events_sent = 0
-        self.damages = []  # done since the last run that got through
-        self.is_quiet = True  # the last run got through, so nothing of it comes later
-        self.earlier = []  # settings before each change of names
-        self.copy = None  # of all keys in Redis
-        self.said = []  # what happened, to be printed
+        super().__init__(settings, folder)
         self._cluster_id = self.cluster.wait()
-        self._names = count(1)
-        self._observers: dict[str, Any] = {}  # by group: who asks for its offsets, and never joins
         self._index: Any = None
         self._index_settings = self.settings
-
-    def say(self, line):
-        """Note what happened."""
-        self.said.append(line)
-
-    # --- topics ----------------------------------------------------------------------------------------
-
-    def name_of(self, role):
-        """Give the present topic of a role."""
-        return getattr(self.settings, f"{role}_topic")
-
-    def topics(self):
-        """Give the present topics that exist, by role."""
-        found = self.cluster.topics([self.name_of(role) for role in ROLES])
-        return {role: found[self.name_of(role)] for role in ROLES if self.name_of(role) in found}
-
-    def fresh_names(self, *fields):
-        """Take new names for these settings, and keep the old ones for `back`."""
-        self.earlier.append(self.settings)
-        number = next(self._names)
-        changes = {name: f"{getattr(self.settings, name).split('.')[0]}.{number}" for name in fields}
-        self.settings = replace(self.settings, **changes)
-
-    def create_missing_topics(self):
-        """Do what a start asks for where topics are missing."""
-        self.command("topics", "create", partitions=2)
-        await_condition(self._all_led, "all partitions have leaders")
-
-    def _all_led(self):
-        topics = self.topics()
-        try:
-            for topic in topics.values():
-                self.cluster.ends(topic.name, range(topic.partitions))
-        except OrderFactsError:
-            return False
-        return len(topics) == len(ROLES)
-
-    def recreate(self, role):
-        """Delete a topic, and create it again under its name, with as many partitions."""
-        topic, name = self.topic(role), self.name_of(role)
-        config = self.cluster.topic_settings(name)
-        self.cluster.admin.delete_topics([name])[name].result(REQUEST_S)
-        await_condition(lambda: name not in self.cluster.topics([name]), f"{name} is gone")
-        kept = {key: config[key] for key in ("cleanup.policy", "max.message.bytes")}
-        new = NewTopic(name, topic.partitions, 1, config=kept)
-        self.cluster.admin.create_topics([new])[name].result(REQUEST_S)
-        await_condition(self._all_led, f"{name} has leaders")
-
-    def grow(self, role):
-        """Add a partition to a topic."""
-        topic = self.topic(role)
-        asked = NewPartitions(topic.name, topic.partitions + 1)
-        self.cluster.admin.create_partitions([asked])[topic.name].result(REQUEST_S)
-        await_condition(lambda: self.topic(role).partitions > topic.partitions and self._all_led(), "it has grown")
-
-    def topic(self, role):
-        """Give a topic that exists; else the step is skipped."""
-        topics = self.topics()
-        if role not in topics:
-            raise Skipped(f"no {role}")
-        return topics[role]
-
-    def delete_below(self, role, partition, offset):
-        """Delete records as retention does; of a compacted topic, as only somebody can who changes its policy."""
-        name = self.name_of(role)
-        if role == "facts":
-            self._set_policy(name, "delete")
-        place = TopicPartition(name, partition, offset)
-        self.cluster.admin.delete_records([place])[place].result(REQUEST_S)
-        if role == "facts":
-            self._set_policy(name, "compact")
-
-    def _set_policy(self, name, policy):
-        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
-        self.cluster.admin.incremental_alter_configs([resource])[resource].result(REQUEST_S)
-        await_condition(lambda: self.cluster.topic_settings(name)["cleanup.policy"] == policy, f"policy {policy}")
-
-    def produce(self, role, records):
-        """Write records with a producer that learns of the topic only now."""
-        self.topic(role)
-        producer = plain_producer(self.settings)
-        for record in records:
-            producer.produce(self.name_of(role), record.value, record.key, headers=headers_of(record))
-        assert producer.flush(REQUEST_S) == 0
-
-    def produce_contacts(self, contacts, deleted=()):
-        """Write contacts, and deletions, with a producer that learns of the topic only now."""
-        self.topic("contacts")
-        producer, name = plain_producer(self.settings), self.name_of("contacts")
-        for contact in contacts:
-            producer.produce(name, codec().encode_contact(contact), contact["contactId"].encode())
-        for contact_id in deleted:
-            producer.produce(name, None, contact_id.encode())
-        assert producer.flush(REQUEST_S) == 0
-
-    def write_foreign_rejected(self, part, ahead):
-        """Write a rejected record of another events topic, `ahead` of the present one's end."""
-        topic, events = self.topic("rejected"), self.topic("events")
-        partition = int(part * topic.partitions)
-        if partition < events.partitions:
-            ahead += self.cluster.ends(events.name, [partition])[partition]
-        headers = {"reason": "undecodable", "outcome": "invalid", "detail": "", "source.topic": "another-shop"}
-        headers |= {"source.partition": f"{partition}", "source.offset": f"{ahead}", "source.timestamp": "1"}
-        producer = plain_producer(self.settings)
-        producer.produce(topic.name, b"x", b"k", partition, headers=list(headers.items()))
-        assert producer.flush(REQUEST_S) == 0
-        self.books.look()
-
-    def copy_events(self):
-        """Copy all events to a new topic with the present number of partitions, as "Add partitions" says."""
-        records = sorted(self.read(self.name_of("events")), key=lambda record: (record.timestamp_ms, record.offset))
-        partitions = self.topic("events").partitions
-        self.fresh_names("group_id", "events_topic", "facts_topic", "rejected_topic")
-        self.command("topics", "create", partitions=partitions)
-        await_condition(self._all_led, "all partitions have leaders")
-        producer = plain_producer(self.settings)
-        for record in records:
-            stamp = record.timestamp_ms
-            producer.produce(
-                self.name_of("events"), record.value, record.key, timestamp=stamp, headers=list(record.headers)
-            )
-        assert producer.flush(REQUEST_S) == 0
-
-    # --- settings and keys -----------------------------------------------------------------------------
-
-    def change(self, **changes):
-        """Change settings for the runs that follow."""
-        self.settings = replace(self.settings, **changes)
-
-    def plain_properties(self):
-        """Take back the Kafka properties that an operator set."""
-        self.change(kafka=QUICK)
-
-    def swap_names(self):
-        """Go back to the names before; the present ones become those before."""
-        before = self.earlier.pop()
-        self.earlier.append(self.settings)
-        self.change(**{name: getattr(before, name) for name in NAMES})
-
-    def all_keys(self):
-        """Give all keys in Redis."""
-        return list(self.redis.scan_iter())
-
-    def some_key(self, part):
-        """Give one of the keys in Redis."""
-        keys = sorted(self.all_keys(), key=lambda key: (b":contacts:" in key, key))
-        if not keys:
-            raise Skipped("Redis is empty")
-        return keys[int(part * len(keys))]
-
-    def some_offset(self, part):
-        """Give one of the committed offsets: partition, (offset, metadata)."""
-        self.await_no_members()
-        offsets = self.offsets()
-        if not offsets:
-            raise Skipped("the group has no offsets")
-        return sorted(offsets.items())[int(part * len(offsets))]
-
-    # --- the group's offsets ---------------------------------------------------------------------------
-
-    def offsets(self):
-        """Give the group's committed offsets of the present events topic, by partition; None while not stable."""
-        asked = [TopicPartition(self.name_of("events"), p) for p in range(self.topic("events").partitions)]
-        return self._committed(asked)
-
-    def _committed(self, asked):
-        group_id = self.settings.group_id
-        if group_id not in self._observers:
-            self._observers[group_id] = reader(self.settings, **{"group.id": group_id})
-        try:
-            entries = self._observers[group_id].committed(asked, 2.0)
-        except KafkaException:
-            return None
-        if any(entry.error is not None for entry in entries):
-            return None
-        return {entry.partition: (entry.offset, entry.metadata) for entry in entries if entry.offset >= 0}
-
-    def await_no_members(self):
-        """Wait until a dead member's session is over: Kafka changes no offsets of a group with members."""
-        await_condition(lambda: not self.cluster.instances(self.settings.group_id), "the group has no members")
-
-    def set_offset(self, partition, offset, metadata):
-        """Set a committed offset, as an operator can with Kafka's tools."""
-        entry = TopicPartition(self.name_of("events"), partition, offset, metadata)
-        asked = ConsumerGroupTopicPartitions(self.settings.group_id, [entry])
-        (future,) = self.cluster.admin.alter_consumer_group_offsets([asked]).values()
-        (changed,) = future.result(REQUEST_S).topic_partitions
-        assert changed.error is None, changed.error
-
-    def forget_group(self):
-        """Delete the group with its offsets, as Kafka does after a week."""
-        (future,) = self.cluster.admin.delete_consumer_groups([self.settings.group_id]).values()
-        future.result(REQUEST_S)
 
     # --- runs ------------------------------------------------------------------------------------------
 
@@ -341,7 +119,7 @@ class World(Deployment):
         placed = {line["partition"] for process in processes for line in process.lines("partition.positioned")}
         if not due or placed != due.keys():
             return False
-        committed = self._committed([TopicPartition(self.name_of("events"), partition) for partition in due])
+        committed = self.committed([TopicPartition(self.name_of("events"), partition) for partition in due])
         return committed is not None and all(committed.get(p, (-1,))[0] >= offset for p, offset in due.items())
 
     def _require_mirror(self):
@@ -365,10 +143,10 @@ class World(Deployment):
         topic = self.topics().get("contacts")
         if topic is None:
             return None  # the replica says so
-        index = ContactIndex(self.redis, self.settings, lineage_of(self._cluster_id, topic.name), topic)
+        keys = shard_keys(lineage_of(self._cluster_id, self.settings))
         ends = self.cluster.ends(topic.name, range(topic.partitions))
         deadline = time.monotonic() + PATIENCE_S
-        while not self._has_all_contacts(index, ends):
+        while not self._has_all_contacts(keys, topic.topic_id, ends):
             if self._index.exit_code() is not None:
                 return self._line_of(self._index)
             if time.monotonic() > deadline:
@@ -380,14 +158,19 @@ class World(Deployment):
         names = ("contacts_topic", "identifier_key", "identification", "kafka")
         return any(getattr(self.settings, name) != getattr(self._index_settings, name) for name in names)
 
-    def _has_all_contacts(self, index, ends):
-        pipeline = self.redis.pipeline(transaction=False)
-        plan = index.add_lookups(pipeline, [])
-        try:
-            found = index.read(plan, pipeline.execute(raise_on_error=False)).position.offsets
-        except (IndexNotReadyError, TypeError):  # or a reply is an error: a shard's key was damaged
-            return False
-        return found == tuple(end for _, end in sorted(ends.items()))
+    def _has_all_contacts(self, keys, topic_id, ends):
+        """Whether every shard is complete. This only looks: the program's own reader repairs what it cannot read."""
+        for key in keys:
+            try:
+                marks: Any = self.redis.hmget(key, [MARK, POSITION])
+            except ResponseError:
+                return False  # its key was damaged
+            mark, position = read_as(Mark, marks[0]), read_as(Position, marks[1])
+            if mark is None or position is None or not mark.is_ready or mark.topic_id != topic_id:
+                return False
+            if position.offsets != tuple(end for _, end in sorted(ends.items())):
+                return False
+        return True
 
     # --- the operator ----------------------------------------------------------------------------------
 
@@ -429,13 +212,6 @@ class World(Deployment):
         if len(lines) != 1 or not lines[0].startswith(PREFIX):
             raise Violation("no stop with one line", done.stderr)
         return lines[0].removeprefix(PREFIX)
-
-    def end(self):
-        """Leave no process behind."""
-        super().end()
-        for observer in self._observers.values():
-            observer.close()
-        self.redis.close()
 
 
 def _last_lines(process):
