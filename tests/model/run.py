@@ -166,7 +166,7 @@ class Explorer:
                 if found.violation.kind == kind and {_sort(step) for step in shorter} <= names:
                     self.again[other] += 1
                     return
-        print(f"plan {number}: {kind}; shortening", file=sys.stderr, flush=True)
+        print(f"found, to be shortened: {told(self._seed, number, steps, played)}", file=sys.stderr, flush=True)
         shorter, again = shortened(partial(play, self._services, database), steps, played.violation)
         with self._lock:
             self.found.append((number, shorter, again or played))
