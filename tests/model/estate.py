@@ -170,10 +170,6 @@ class Estate(Deployment):
         """Change settings for the runs that follow."""
         self.settings = replace(self.settings, **changes)
 
-    def plain_properties(self):
-        """Take back the Kafka properties that an operator set."""
-        self.change(kafka=QUICK)
-
     def swap_names(self):
         """Go back to the names before; the present ones become those before."""
         before = self.earlier.pop()

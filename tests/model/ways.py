@@ -50,7 +50,6 @@ WAYS = (
     Way("recover", r"`?order-facts state recover`?(?! --)", lambda world: world.recover()),
     Way("create topics", r"create with: order-facts topics create|create it with", lambda w: w.create_missing_topics()),
     Way("accept the new contacts", r"--accept-new-topic", _accept_new_contacts),
-    Way("remove the property", r"setting kafka: ", lambda world: world.plain_properties()),
     Way(
         "copy the events", r"Add partitions|Partitions were added", lambda world: world.copy_events(), is_new_life=True
     ),
