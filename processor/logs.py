@@ -29,6 +29,10 @@ _PUBLISHED: Final = {
     "service.started": ("a replica starts and joins the group", "topics group_id"),
     "service.stopping": ("a stop was requested, and the current batch has ended", ""),
     "service.stopped": ("the replica has left the group; totals since its start", "events facts rejected"),
+    "service.stop_forced": (
+        "a service that does not answer holds up a stop: the process ends as it is, which loses nothing",
+        "waited_ms",
+    ),
     "service.failed": ("`run` or `contacts index` ends with this error", "error exit_code"),
     "service.stats": (
         "every 10 s: totals since the start, the rate of the last 10 s, the lag",

@@ -1,14 +1,20 @@
-"""What the commands that run until a signal share: the stop, and the line about an error that ends them."""
+"""What the commands that run until a signal share: the stop, and the line about an error that ends them.
+
+A thread of its own takes the signals: the main thread may be in a call that returns only when a service answers. A stop
+that such a call holds up ends like a crash, which loses nothing.
+"""
 
 import os
+import select
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Final
 
 import click
@@ -17,6 +23,8 @@ from processor.errors import OrderFactsError
 from processor.logs import get_logger, show_kafka_client
 
 _FRAMES: Final = 6  # of a defect's traceback
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+_STOP_WITHIN_S: Final = 4.5  # of leaving the group, and of everything else that a service may hold up
 
 
 class Stop(threading.Event):
@@ -26,19 +34,39 @@ class Stop(threading.Event):
 
 
 def stop_on_signals() -> Stop:
-    """Return an event that SIGTERM or SIGINT sets; a second signal ends the process at once."""
+    """Return an event that SIGTERM or SIGINT sets. A second signal ends the process at once, and so does time."""
     stop = Stop()
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()  # no log line here: the signal may interrupt the writing of one
-        if not stop.is_working:
-            os._exit(0)
-
-    signal.signal(signal.SIGTERM, note)
-    signal.signal(signal.SIGINT, note)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    for number in _STOPS:
+        signal.signal(number, lambda _number, _frame: None)  # instead of what it does by default
+    threading.Thread(target=_take_signals, args=(stop, read_end), name="signals", daemon=True).start()
     return stop
+
+
+def _take_signals(stop: Stop, read_end: int) -> None:
+    """Set the stop at a first signal; end the process at a second one, or if the stop takes too long."""
+    _await_stop(read_end, None)
+    stop.set()
+    if not stop.is_working:
+        os._exit(0)
+    second = _await_stop(read_end, _STOP_WITHIN_S)
+    if second is not None:
+        os._exit(128 + second)
+    get_logger().warning("service.stop_forced", waited_ms=round(_STOP_WITHIN_S * 1000))
+    os._exit(0)
+
+
+def _await_stop(read_end: int, timeout_s: float | None) -> int | None:
+    """Wait for a signal that asks for a stop, and return its number; None if none comes in time."""
+    deadline_s = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
+    while (left_s := deadline_s - time.monotonic()) > 0:
+        ready, _, _ = select.select([read_end], [], [], None if timeout_s is None else left_s)
+        number = os.read(read_end, 1)[0] if ready else 0
+        if number in _STOPS:
+            return number
+    return None
 
 
 @contextmanager

@@ -26,6 +26,7 @@ _REQUEST_S: Final = 3.0  # how long a dead broker may be asked; by then the clie
 _FIRST_ANSWER_S: Final = 1.0
 _REFRESH_S: Final = 1.0
 _NO_ID: Final = str(Uuid(0, 0))
+_REFUSALS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -41,7 +42,8 @@ class Cluster:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.admin = new_client(AdminClient, client_properties(settings))
+        self._reason: KafkaError | None = None  # why the client last could not connect, which no request's error says
+        self.admin = new_client(AdminClient, {**client_properties(settings), "error_cb": self._note})
         self._refreshed_s = float("-inf")
 
     def wait(self) -> str:
@@ -52,13 +54,15 @@ class Cluster:
             try:
                 return known_cluster_id(self._description(max(0.1, min(limit_s, deadline - time.monotonic()))))
             except KafkaException as error:
-                failure = classify(error.args[0], "Kafka")
+                refused = self._refusal()
+                failure = classify(refused or error.args[0], f"Kafka at {self._settings.bootstrap_servers}")
                 if isinstance(failure, StopError):
                     raise failure from error
                 if time.monotonic() >= deadline:
                     raise UnreachableError(
                         f"Kafka at {self._settings.bootstrap_servers} did not answer within {timeout_s:g} s: "
-                        f"{error.args[0].str()}; check the setting bootstrap_servers"
+                        f"{(refused or error.args[0]).str()}; check the setting "
+                        f"{'kafka, and ' if refused else ''}bootstrap_servers"
                     ) from error
                 limit_s *= 2  # a distant or busy cluster needs longer
 
@@ -70,6 +74,16 @@ class Cluster:
     def _description(self, limit_s: float) -> Any:
         """Return the cluster's id and brokers: a small answer, also from a cluster with many topics."""
         return self.admin.describe_cluster(request_timeout=limit_s).result()
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() in _REFUSALS:
+            self._reason = error
+
+    def _refusal(self) -> KafkaError | None:
+        """Return why brokers refused the client since the last request, if they did: a password, a certificate."""
+        self._reason = None
+        self.admin.poll(0)  # calls `_note`
+        return self._reason
 
     def topics(self, names: Iterable[str]) -> dict[str, Topic]:
         """Return the topics that exist, by name."""

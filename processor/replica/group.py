@@ -50,7 +50,7 @@ class Group:
         self._partitions = partitions
         self._consumer: Consumer = group_consumer(settings)
         self._is_fenced = False  # the consumer is unusable
-        self._is_joining = False  # asked to join, not answered yet
+        self._is_joining = True  # not answered yet
         self._taken_s: tuple[float, float] | None = None  # when this name was first and last seen in the group
         self._changes = 0  # rebalance callbacks that ran
         self._held: list[Record] = []  # handed over, in order, not yet in a batch; everything is paused meanwhile
@@ -60,6 +60,11 @@ class Group:
         self._is_joining = True
         revoked, lost = partial(self._on_taken, lost=False), partial(self._on_taken, lost=True)
         self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=revoked, on_lost=lost)
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether the group has answered with this member's partitions, be they none."""
+        return not self._is_joining
 
     def replace_if_fenced(self, cluster: Cluster) -> None:
         """Replace a consumer that was fenced by its instance id, unless another process runs with that id.

@@ -3,8 +3,11 @@
 An answer about health is one line: `ok`, or with status 503 what is missing.
 """
 
+import socket
+import socketserver
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
@@ -13,6 +16,8 @@ from processor.replica.metrics import exposition
 
 # A turn may rightly take as long as a transaction's flush, its abort and a new producer's start, one after the other.
 LIVE_WITHIN_S: Final = 60.0
+IDLE_S: Final = 5.0  # a connection that sends nothing for so long is closed
+MOST_CONNECTIONS: Final = 64  # beyond it the oldest is closed: a new one is a probe that must be answered
 
 
 class Health:
@@ -36,23 +41,80 @@ class Health:
         return None if still_s < LIVE_WITHIN_S else f"the loop has not turned for {still_s:.0f} s"
 
     def ready(self) -> str | None:
-        """Return None if partitions are assigned and placed and nothing is waited for, else what is missing."""
+        """Return None if all assigned partitions are placed and nothing is waited for, else what is missing.
+
+        A member to which the group assigned nothing has nothing to do, and is ready: it is a spare.
+        """
         return self.live() or self._missing
 
 
-def serve(health: Health, port: int) -> ThreadingHTTPServer:
-    """Serve a `Health` on a port on all interfaces until `shutdown`. Raises UsageError for a port that is taken."""
+def serve(health: Health, port: int, host: str | None) -> ThreadingHTTPServer:
+    """Serve a `Health` on a port until `shutdown`. Raises UsageError for a port or host that cannot be had.
+
+    Without a host this serves all addresses, IPv4 and, where the system has it, IPv6.
+    """
+    handler = type("Handler", (_Handler,), {"health": health})
     try:
-        server = ThreadingHTTPServer(("", port), type("Handler", (_Handler,), {"health": health}))
+        server = _server(host, port, handler)
     except OSError as error:
-        raise UsageError(f"setting http_port: port {port} cannot be served: {error.strerror}") from error
-    server.daemon_threads = True
+        place = f"port {port}" if host is None else f"port {port} of http_host {host}"
+        raise UsageError(f"setting http_port: {place} cannot be served: {error.strerror}") from error
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server
 
 
+def _server(host: str | None, port: int, handler: type[BaseHTTPRequestHandler]) -> "_Server":
+    """Return a server that listens. Raises OSError if it cannot, or the host is unknown."""
+    if host is not None:
+        return _Server(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4], handler)
+    if socket.has_dualstack_ipv6():
+        with suppress(OSError):  # IPv6 may be compiled in and switched off
+            return _Server(("::", port), handler)
+    return _Server(("", port), handler)
+
+
+class _Server(ThreadingHTTPServer):
+    """Bounds its connections: idle or slow ones must not use up the process's descriptors, which the loop needs."""
+
+    daemon_threads = True
+    request_queue_size = 128  # with the default, 5, a burst makes probes wait for seconds
+
+    def __init__(self, address: tuple[Any, ...], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._open: dict[socket.socket, None] = {}  # oldest first
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Take both families where the address is that of all."""
+        if self.address_family == socket.AF_INET6 and self.server_address[0] == "::":
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        socketserver.TCPServer.server_bind(self)  # HTTPServer would look its own name up, which may take seconds
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection on a thread of its own; close the oldest one if there are too many."""
+        with self._lock:
+            self._open[request] = None
+            oldest = next(iter(self._open)) if len(self._open) > MOST_CONNECTIONS else None
+            if oldest is not None:
+                del self._open[oldest]
+                with suppress(OSError):  # it is gone already
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread then closes it
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
+        """Log nothing: a prober that goes away early is not worth a traceback."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     health: Health
+    timeout = IDLE_S
 
     def do_GET(self) -> None:
         """Answer one request."""

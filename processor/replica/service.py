@@ -92,7 +92,7 @@ class Service:
         self._index: ContactIndex = found.index
         self._positions = Positions(settings, self._partitions, self._group, self._mirror, found)
         self._breaker = Breaker(settings.breaker_window, settings.breaker_max_invalid_ratio)
-        self._telemetry = Telemetry(settings.http_port)
+        self._telemetry = Telemetry(settings.http_port, settings.http_host)
         self._size = BatchSize(settings.max_batch)
         self._timing = Timing()
         self._in_hand: list[Record] = []  # the current batch's
@@ -294,7 +294,8 @@ class Service:
         if has_settled and not owed:
             self._telemetry.resumed()
         unread = {number: unread.error for number, unread in self._partitions.unread.items()}
-        self._telemetry.turned(len(self._partitions.readable), len(catching_up), len(owed - catching_up), unread)
+        counts = len(self._partitions.readable), len(catching_up), len(owed - catching_up)
+        self._telemetry.turned(*counts, unread, has_joined=self._group.has_joined)
         if self._telemetry.is_due():
             self._telemetry.log_totals(self._group.lag_records(), sorted(self._partitions.assigned))
 

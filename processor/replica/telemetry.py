@@ -23,9 +23,9 @@ log = get_logger()
 class Telemetry:
     """Counts, times and waits of one replica."""
 
-    def __init__(self, http_port: int) -> None:
+    def __init__(self, http_port: int, http_host: str | None) -> None:
         self.health = Health()
-        self._server = serve(self.health, http_port) if http_port else None
+        self._server = serve(self.health, http_port, http_host) if http_port else None
         self._counts: Counter[str] = Counter(events=0, facts=0, ignored=0, invalid=0)
         self._totals_s = time.monotonic()  # when the last totals were logged
         self._events_then = 0
@@ -85,8 +85,13 @@ class Telemetry:
         log.info("service.resumed", waiting_for=self._waiting_for, waited_ms=waited_ms)
         self._waiting_for, self._attempts = None, 0
 
-    def turned(self, placed: int, catching_up: int, owed: int, unread: Mapping[int, UnreadableError]) -> None:
-        """Note that the loop turned, how many partitions are in each state, and what cannot be read, by partition."""
+    def turned(
+        self, placed: int, catching_up: int, owed: int, unread: Mapping[int, UnreadableError], *, has_joined: bool
+    ) -> None:
+        """Note that the loop turned, how many partitions are in each state, and what cannot be read, by partition.
+
+        `has_joined` is whether the group has answered with this member's partitions, be they none.
+        """
         for state, count in (("placed", placed), ("catching_up", catching_up), ("owed", owed)):
             metrics.PARTITIONS.labels(state).set(count)
         if unread or self._unread:
@@ -104,8 +109,8 @@ class Telemetry:
             missing = f"{catching_up} partitions are being caught up"
         elif owed:
             missing = f"{owed} partitions are not placed yet"
-        elif not placed:
-            missing = "no partition is assigned"
+        elif not has_joined:
+            missing = "the group has not assigned partitions yet"
         self.health.lacks(missing)
 
     def is_due(self) -> bool:

@@ -32,6 +32,9 @@ def _problems(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "schema_registry_url", "only wire_format=confluent uses it; remove it"
     if settings.instance_id == REPLAY:
         yield "instance_id", f"{REPLAY} is the name of `rejected replay`; give the replica another name"
+    for name in ("instance_id", "group_id"):  # the Kafka client refuses others at the first commit, Redis at connecting
+        if not re.fullmatch(r"[!-~]+", getattr(settings, name)):
+            yield name, f"it is {getattr(settings, name)!r}; use ASCII letters, digits and signs, without spaces"
     if problem := _redis_url_problem(settings.redis_url):
         yield "redis_url", problem
     try:

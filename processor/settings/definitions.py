@@ -8,9 +8,9 @@ from msgspec import Meta
 
 REPLAY: Final = "replay"  # names `rejected replay` in its group and as a producer: no replica may have this name
 
-Name = Annotated[str, Meta(min_length=1, pattern=r"^\S+$")]
-InstanceName = Annotated[str, Meta(min_length=1, pattern=r"^[^\s/]+$")]
-TopicName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
+Name = Annotated[str, Meta(min_length=1, pattern=r"^\S+\Z")]
+InstanceName = Annotated[str, Meta(min_length=1, pattern=r"^[^\s/]+\Z")]
+TopicName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,249}\Z")]
 Bytes = Annotated[int, Meta(ge=1, le=64 << 20)]
 KafkaProperties = dict[str, str | int | bool | float]
 
@@ -80,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     replay_max_rounds: Annotated[int, about("how often `rejected replay` sends the same event back, at most", ge=1)] = 3
     http_port: Annotated[int, about("port of /livez, /readyz and /metrics; 0: none", ge=0, le=65_535)] = 0
+    http_host: Annotated[Name | None, about("address that http_port is served on (default: all, IPv4 and IPv6)")] = None
     log_format: Annotated[Literal["json", "console"], about("format of the log lines")] = "json"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], about("lowest level that is logged")] = "info"
 

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,13 @@ from processor.settings.definitions import HINTS, SECRETS, Settings, description
 ENVIRONMENT_PREFIX: Final = "ORDER_FACTS_"
 _TEST_PREFIX: Final = "ORDER_FACTS_TEST_"  # for the tests' services, not for the program
 _FILE_SUFFIX: Final = "_FILE"
+# What Kubernetes and Docker inject for a Service or a link whose name begins as this program's.
+_INJECTED: Final = re.compile(
+    r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|ENV_\w+)=.*"
+    r"|(\w+_)?PORT=(tcp|udp|sctp)://\S*"
+    r"|(\w+_)?NAME=(/[\w.-]+){2,}",  # /container/alias
+    re.DOTALL,
+)
 _JSON_SETTINGS: Final = frozenset({"identification", "kafka"})
 
 
@@ -53,6 +61,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         text = environment[variable]
+        if _is_injected(name, text):
+            continue
         if name not in HINTS and variable.endswith(_FILE_SUFFIX):
             name = name.removesuffix(_FILE_SUFFIX.lower())
             if ENVIRONMENT_PREFIX + name.upper() in environment:
@@ -62,6 +72,11 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             raise UsageError(f"unknown setting {variable}{_nearest(name)}")
         values[name] = _convert(name, text, variable)
     return values
+
+
+def _is_injected(name: str, text: str) -> bool:
+    """Return whether a container platform injected a variable, by its form: then it is no setting."""
+    return _INJECTED.fullmatch(f"{name.upper()}={text}") is not None
 
 
 def _read_secret(variable: str, path: str) -> str:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
@@ -52,7 +51,7 @@ def connect(settings: Settings) -> Client:
             socket_connect_timeout=SOCKET_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             decode_responses=False,
-            client_name=f"order-facts-{quote(settings.instance_id, safe='')}",  # Redis takes only visible ASCII
+            client_name=f"order-facts-{settings.instance_id}",
         )
     except (ValueError, TypeError) as error:
         raise UsageError("setting redis_url: the Redis client does not accept this address; correct it") from error

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from deploy.local.services import EmbeddedKafka
 from processor.settings import Settings
 from tests.support.audits import verified
 from tests.support.deployment import deployed
-from tests.support.refusals import forget_mirror, remove_mirror
+from tests.support.refusals import forget_mirror, refusal, remove_mirror
 from tests.support.traffic import contacts, created, traffic
 
 README = (Path(__file__).parents[2] / "deploy" / "README.md").read_text(encoding="utf-8")
@@ -229,3 +230,19 @@ def test_no_right_that_the_readme_lists_can_be_left_out(kafka, admin, deployment
     deployment.await_accounted()
     last.stop()
     deployment.require_right_outputs()
+
+
+@pytest.mark.usefixtures("admin")
+def test_a_wrong_password_of_kafka_is_named(kafka, deployment):
+    """It is no outage to wait for: two commands end at once, and say what to check; with the right one it runs."""
+    right = kafka.settings_of("contacts-index")
+    wrong = right | {"kafka": right["kafka"] | {"sasl.password": "another"}}
+    began = time.monotonic()
+    for command in (("contacts", "index"), ("topics", "create")):
+        line = refusal(deployment.command(*command, check=False, **wrong), 1)
+        assert line.startswith(f"Kafka at {kafka.guarded_servers}: ")
+        assert "SASL authentication error: Authentication failed" in line
+        assert line.endswith("check the setting kafka and the access rights on the brokers")
+        assert "another" not in line
+    assert time.monotonic() - began < deployment.settings.startup_timeout_s / 2
+    deployment.start("contacts", "index", name="index", **right).await_line("contacts.ready")

@@ -115,6 +115,7 @@ def test_every_setting_is_read_from_every_source(name, config, tmp_path):
         "identifier_key": SECRET,
         "breaker_action": "pause",
         "breaker_max_invalid_ratio": 0.25,
+        "http_host": "127.0.0.1",
         "log_format": "console",
         "log_level": "debug",
     }
