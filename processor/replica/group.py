@@ -1,7 +1,11 @@
 """Step 1: this replica's membership of the consumer group, and the records that the client hands over.
 
 `Partitions` keeps each partition's state; this module only talks to the client. The rebalance callbacks note what
-changed and pause what is new; they fetch and decide nothing.
+changed; they fetch and decide nothing.
+
+The client is assigned exactly the placed partitions that can be read, each in one step at its offset, and nothing is
+ever paused or resumed while it is assigned. A resume beside an assignment can be lost in the client (librdkafka issue
+5591): such a partition is never read, and nothing says so.
 
 No record handed over is ever forgotten: it is in the batch that `take` returns, or its partition is owed. A batch
 during which a callback ran is dropped, and its partitions are owed: its records were read in another generation than
@@ -10,7 +14,7 @@ everything is rewound: records that were read ahead come after those of the batc
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
@@ -53,7 +57,7 @@ class Group:
         self._is_joining = True  # not answered yet
         self._taken_s: tuple[float, float] | None = None  # when this name was first and last seen in the group
         self._changes = 0  # rebalance callbacks that ran
-        self._held: list[Record] = []  # handed over, in order, not yet in a batch; everything is paused meanwhile
+        self._held: list[Record] = []  # handed over, in order, not yet in a batch
 
     def join(self) -> None:
         """Join the group; partitions arrive in later polls."""
@@ -101,8 +105,8 @@ class Group:
     def take(self, most: int, most_bytes: int, wait_s: float) -> Intake:
         """Wait for a first record, then take what is already there: up to `most` records and about `most_bytes`.
 
-        Records that were given back, or exceeded the bytes, come first; nothing else is read until they are used up.
-        Returns no records if a rebalance came between.
+        Records that were given back, or exceeded the bytes, come first. Until they are used up, a call takes at most
+        one more: what it polls for is a rebalance. Returns no records if one came between.
         """
         if not self._held and self._partitions.retry_unreadable(time.monotonic()):
             self.rewind()
@@ -115,12 +119,11 @@ class Group:
             most_now = 1 if self._held else most
             there = ([], []) if first is None else take(self._consumer.consume, first, most_now, most_bytes)
         fresh, failed = self._split(*there)
-        is_disturbed = bool(self._held and fresh)  # everything is paused then: a record that comes is out of order
         records, self._held = self._held + fresh, []
         if failed is not None:
             self.rewind(records)
             raise failed
-        if changes != self._changes or is_disturbed:
+        if changes != self._changes:
             self.rewind(records)
             log.info("batch.dropped", cause="rebalance", records=len(records))
             return Intake([], generation)
@@ -131,15 +134,10 @@ class Group:
             log.info("partition.readable", partition=unread.error.partition, offset=unread.error.offset)
         count = fitting(records, most, most_bytes)
         self.give_back(records[count:])
-        if not self._held and self._partitions.is_held:
-            self._resume()
         return Intake(records[:count], generation)
 
     def give_back(self, records: list[Record]) -> None:
         """Take back records of a batch that were not used; they come first in the next one."""
-        if records and not self._held:
-            self._pause(self._partitions.placed)
-            self._partitions.hold()
         self._held = [*records, *self._held]
 
     def stay(self, wait_s: float) -> None:
@@ -164,17 +162,13 @@ class Group:
                 raise self._failed(entry.error, "fetching committed offsets")
         return found
 
-    def place(self, partition: int, placed: Placed) -> None:
-        """Read a partition from its watermark on, by explicit assignment: a seek can fail for one partition."""
-        position = [TopicPartition(self._topic, partition, placed.watermark.source)]
-        with failures(f"placing partition {partition}", self._failed):
-            self._consumer.incremental_unassign(position)
-            self._consumer.incremental_assign(position)
-            if not self._held:
-                self._consumer.resume(position)
-        self._partitions.place(partition, placed)
-        if self._held:
-            self._partitions.hold()
+    def place(self, places: Mapping[int, Placed]) -> None:
+        """Read partitions from their watermarks on, by explicit assignment: a seek can fail for one partition."""
+        starts = [TopicPartition(self._topic, number, placed.watermark.source) for number, placed in places.items()]
+        with failures(f"placing partitions {sorted(places)}", self._failed):
+            self._consumer.incremental_assign(starts)
+        for number, placed in places.items():
+            self._partitions.place(number, placed)
 
     def ends(self) -> dict[int, int]:
         """Return the next offset of each partition that was read to its end, if that is beyond its watermark.
@@ -186,17 +180,17 @@ class Group:
         return {number: end for number, end in self._partitions.ends().items() if number not in held}
 
     def rewind(self, in_hand: Iterable[Record] = ()) -> None:
-        """Owe a place to the partitions of these records; pause them until they have one."""
+        """Owe a place to the partitions of these records; they are not read until they have one."""
         self._partitions.rewind(in_hand)
-        self._pause(self._partitions.owed)
-        if not self._held and self._partitions.is_held:
-            self._resume()
+        self._unassign()
 
     def rewind_everything(self) -> None:
         """Owe a place to every partition, and forget all records handed over."""
+        with suppress(RetryError):  # the error is known
+            self.stay(0.0)  # a revocation that waits is answered first: the client takes any unassignment for that
         self._partitions.rewind_everything()
         self._held = []
-        self._pause(self._partitions.owed)
+        self._unassign()
 
     def partition_count(self, wait_s: float) -> int:
         """Ask a broker how many partitions the topic has. Raises RetryError if none answers."""
@@ -257,7 +251,7 @@ class Group:
         return records, failed
 
     def _stop_reading(self, error: UnreadableError, records: list[Record]) -> list[Record]:
-        """Pause a partition that cannot be read on, and return the records without those beyond that place.
+        """Give up a partition that cannot be read on, and return the records without those beyond that place.
 
         The client may have gone on behind it; a partition without a place is placed again anyhow.
         """
@@ -269,8 +263,8 @@ class Group:
         skip = f"order-facts state skip --partition {number} --offset {offset}"
         how = f"{error.problem}; the other partitions go on; to go on without it, stop all replicas and run: {skip}"
         error = UnreadableError(error.topic, number, offset, how)
-        self._pause([number])
         unread = self._partitions.stop_reading(error, time.monotonic())
+        self._unassign()
         log.error(
             "partition.unreadable",
             topic=error.topic,
@@ -294,30 +288,26 @@ class Group:
         if not partitions:
             return
         numbers = sorted(entry.partition for entry in partitions)
-        # Any offset will do: nothing is fetched while paused, and `place` sets the right one.
-        consumer.incremental_assign([TopicPartition(self._topic, number, 0) for number in numbers])
+        consumer.incremental_assign([])  # the client must be answered; `place` assigns each partition at its offset
         self._partitions.assign(numbers)
-        self._pause(numbers)
         log.info("partition.assigned", partitions=numbers)
 
     def _on_taken(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
         self._changes += 1
         if not partitions:
             return
-        consumer.incremental_unassign(partitions)
         numbers = sorted(entry.partition for entry in partitions)
+        consumer.incremental_unassign(self._entries(self._partitions.readable.intersection(numbers)))
         self._partitions.take(numbers)
         log.info("partition.revoked", partitions=numbers, lost=lost)
 
-    def _pause(self, partitions: Iterable[int]) -> None:
-        with failures("pausing", self._failed):
-            self._consumer.pause(self._entries(partitions))
-
-    def _resume(self) -> None:
-        """Continue to read the placed partitions after the last record handed over."""
-        with failures("resuming", self._failed):
-            self._consumer.resume(self._entries(self._partitions.readable))
-        self._partitions.resume()
+    def _unassign(self) -> None:
+        """Have the client read what can be read of the placed partitions and nothing else."""
+        with failures("giving up partitions", self._failed):
+            kept = self._partitions.readable
+            given_up = [entry for entry in self._consumer.assignment() if entry.partition not in kept]
+            if given_up:
+                self._consumer.incremental_unassign(given_up)
 
     def _entries(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in partitions]

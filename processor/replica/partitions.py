@@ -1,14 +1,13 @@
 """A partition's life in this replica: a table of states, and what is known of each partition.
 
-    owed           assigned and paused: its place is unknown
+    owed           assigned and not read: its place is unknown
     catching up    owed, while its mirror is brought up to date from the facts
     placed         its next offset and its watermark are known: it is read
-    held           placed, but paused until records that were handed over before are used up
-    unreadable     placed, but paused, because the client cannot read its next record; it is placed again now and then
+    unreadable     placed, but given up for now: the client cannot read its next record; it is placed again now and then
     lost           taken away by a rebalance, or lost with the session: it is forgotten
 
 `TRANSITIONS` is all that can happen; anything else is a defect and raises. `Group` notes what happens (assigned, taken
-away, placed, held, resumed, unread, rewound), and so does `CatchUp` (behind, given up). Nothing here talks to Kafka.
+away, placed, unread, rewound), and so does `CatchUp` (behind, given up). Nothing here talks to Kafka.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -29,7 +28,6 @@ class State(StrEnum):
     OWED = "owed"
     CATCHING_UP = "catching_up"
     PLACED = "placed"
-    HELD = "held"
     UNREADABLE = "unreadable"
     LOST = "lost"
 
@@ -41,8 +39,6 @@ class Happening(StrEnum):
     BEHIND = "behind"  # a catch-up of its mirror begins
     GIVEN_UP = "given_up"  # that catch-up ends early, or while no partition may be placed
     PLACED = "placed"
-    HELD = "held"  # records of a batch are left over: every placed partition is paused
-    RESUMED = "resumed"
     UNREAD = "unread"  # the client reported that it cannot read the next record
     REWOUND = "rewound"  # its records are dropped, or everything starts over
     TAKEN = "taken"  # revoked, or lost with the session
@@ -65,20 +61,11 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happening, State]]] = {
         Happening.TAKEN: State.LOST,
     },
     State.PLACED: {
-        Happening.HELD: State.HELD,
-        Happening.UNREAD: State.UNREADABLE,
-        Happening.REWOUND: State.OWED,
-        Happening.TAKEN: State.LOST,
-    },
-    State.HELD: {
-        Happening.HELD: State.HELD,
-        Happening.RESUMED: State.PLACED,
         Happening.UNREAD: State.UNREADABLE,
         Happening.REWOUND: State.OWED,
         Happening.TAKEN: State.LOST,
     },
     State.UNREADABLE: {
-        Happening.HELD: State.UNREADABLE,  # it is paused already, and not resumed with the others
         Happening.UNREAD: State.UNREADABLE,
         Happening.REWOUND: State.OWED,
         Happening.TAKEN: State.LOST,
@@ -135,23 +122,18 @@ class Partitions:
 
     @property
     def placed(self) -> Mapping[int, Placed]:
-        """Those with a place, each with it: read, held or unreadable."""
+        """Those with a place, each with it: read or unreadable."""
         return self._placed
 
     @property
     def readable(self) -> set[int]:
-        """Those that are read, held or not."""
+        """Those that are read."""
         return {number for number in self._placed if self.state(number) is not State.UNREADABLE}
 
     @property
     def unread(self) -> dict[int, Unread]:
         """What could not be read, of each partition where that is so, even while it is being tried again."""
         return {number: tenure.unread for number, tenure in self._tenures.items() if tenure.unread is not None}
-
-    @property
-    def is_held(self) -> bool:
-        """Whether any partition is held."""
-        return any(tenure.state is State.HELD for tenure in self._tenures.values())
 
     def state(self, number: int) -> State:
         """Return a partition's state."""
@@ -182,14 +164,6 @@ class Partitions:
         """Note where a partition is read from."""
         self._happens(Happening.PLACED, number)
         self._placed[number] = placed
-
-    def hold(self) -> None:
-        """Note that all placed partitions are paused."""
-        self._happens(Happening.HELD, *self._placed)
-
-    def resume(self) -> None:
-        """Note that held partitions are read again."""
-        self._happens(Happening.RESUMED, *(number for number in self._placed if self.state(number) is State.HELD))
 
     def stop_reading(self, error: UnreadableError, now_s: float) -> Unread:
         """Note that the client cannot read a placed partition on; return what is to be told about it."""
@@ -269,5 +243,5 @@ class Partitions:
                 self._tenures[number] = Tenure(after)
             else:
                 tenure.state = after
-            if after not in {State.PLACED, State.HELD, State.UNREADABLE}:
+            if after not in {State.PLACED, State.UNREADABLE}:
                 self._placed.pop(number, None)

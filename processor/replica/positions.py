@@ -5,6 +5,7 @@ newer of the two. Before a StopError it asks for the offset again: another membe
 """
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, assert_never
 
@@ -67,8 +68,8 @@ class Positions:
         owed = sorted(self._partitions.owed - self._partitions.catching_up)
         if owed and time.monotonic() >= self._not_before:
             self._place(owed)
-        for partition, watermark in self._catchup.step(0.0 if self._partitions.placed else _CATCH_UP_WAIT_S).items():
-            self._put(partition, Placed(watermark, watermark), "caught_up")
+        caught_up = self._catchup.step(0.0 if self._partitions.placed else _CATCH_UP_WAIT_S)
+        self._put({partition: Placed(mark, mark) for partition, mark in caught_up.items()}, "caught_up")
         self._catchup.tidy()
         self._claimed &= self._partitions.assigned
         new = self._partitions.placed.keys() - self._claimed
@@ -128,8 +129,11 @@ class Positions:
             if {entry.partition: entry.offset for entry in again} == {p: situations[p].committed.offset for p in stops}:
                 raise StopError(stops[min(stops)])
             return
+        places = {}
         for partition, decision in decisions.items():
-            self._carry_out(situations[partition].committed, decision)
+            if placed := self._carry_out(situations[partition].committed, decision):
+                places[partition] = placed
+        self._put(places, "equal")
 
     def _situations(self, committed: list[TopicPartition], marks: dict[int, Mark]) -> dict[int, Situation]:
         """Return what is known of each partition. Without a committed offset, this looks at all facts partitions."""
@@ -148,32 +152,37 @@ class Positions:
             for p, entry in zip(numbers, committed, strict=True)
         }
 
-    def _carry_out(self, entry: TopicPartition, decision: Decision) -> None:
+    def _carry_out(self, entry: TopicPartition, decision: Decision) -> Placed | None:
+        """Return where a partition is read from; None if it is to be caught up first."""
         if entry.offset >= 0 and not isinstance(decision, Stop):
             self._found.index.require(contacts_of(entry))
         match decision:
             case Start(watermark, mark):
-                self._put(entry.partition, Placed(watermark, mark), "none" if mark is None else "equal")
+                return Placed(watermark, mark)
             case Behind(watermark, mark):
                 self._catchup.begin(entry.partition, mark, watermark)
+                return None
             case Stop(line):
                 raise StopError(line)
             case _:
                 assert_never(decision)
 
-    def _put(self, partition: int, placed: Placed, mirror: str) -> None:
-        self._group.place(partition, placed)
-        place = (self._partitions.tenure(partition), placed.watermark)
-        if self._logged.get(partition) == place:
-            return  # a retry that finds everything as it was is not worth a line
-        self._logged[partition] = place
-        log.info(
-            "partition.positioned",
-            partition=partition,
-            offset=placed.watermark.source,
-            facts_offset=placed.watermark.facts,
-            mirror=mirror,
-        )
+    def _put(self, places: Mapping[int, Placed], mirror: str) -> None:
+        """Place partitions; log those that are not where they were: a retry that finds all as it was is no news."""
+        if not places:
+            return
+        self._group.place(places)
+        for partition, placed in places.items():
+            place = (self._partitions.tenure(partition), placed.watermark)
+            if self._logged.get(partition) != place:
+                self._logged[partition] = place
+                log.info(
+                    "partition.positioned",
+                    partition=partition,
+                    offset=placed.watermark.source,
+                    facts_offset=placed.watermark.facts,
+                    mirror="none" if placed.mark is None else mirror,
+                )
 
     def _check_topics(self) -> None:
         """Compare partition counts and topic ids with those of the start.

@@ -273,7 +273,7 @@ class Service:
         self._telemetry.resumed()
 
     def _stay(self, until_s: float, stop: threading.Event) -> None:
-        """Stay in the group: keep polling with every partition paused, until a time, a stop, or `go_on`.
+        """Stay in the group: keep polling with every partition owed, until a time, a stop, or `go_on`.
 
         Catch-ups continue meanwhile: the wait may be for the contact index, which was lost with the mirror.
         """

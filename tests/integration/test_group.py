@@ -3,8 +3,10 @@
 from contextlib import contextmanager
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from processor.kafka.clients import plain_producer
 from processor.kafka.cluster import Cluster
 from processor.replica.group import Group
 from processor.replica.partitions import Partitions, Placed
@@ -13,6 +15,7 @@ from tests.support.deployment import await_condition
 from tests.support.traffic import traffic
 
 COUNT = 30
+MANY = 250
 
 
 @contextmanager
@@ -25,10 +28,10 @@ def joined(settings):
 
         def is_assigned():
             group.stay(0.1)
-            return len(partitions.assigned) == 1
+            return partitions.assigned
 
-        await_condition(is_assigned, "the partition is assigned")
-        group.place(0, Placed(Watermark(0, 0), None))
+        await_condition(is_assigned, "the partitions are assigned")
+        group.place(dict.fromkeys(partitions.assigned, Placed(Watermark(0, 0), None)))
         yield group
     finally:
         group.leave()
@@ -80,14 +83,14 @@ def group(single):
 
 def test_dropped_records_are_read_again_from_the_first(group):
     """The batch before them was committed: the partition goes on with the first that was dropped."""
-    group.place(0, Placed(Watermark(COUNT, 0), None))
+    group.place({0: Placed(Watermark(COUNT, 0), None)})
     assert taken(group, COUNT) == list(range(COUNT, 2 * COUNT))
 
 
 def test_batch_that_fails_once_the_next_was_dropped_is_read_again(group):
     """A rebalance drops what was read ahead, and refuses the batch before it: both come again, nothing is missed."""
     group.rewind_everything()
-    group.place(0, Placed(Watermark(0, 0), None))
+    group.place({0: Placed(Watermark(0, 0), None)})
     assert taken(group, 2 * COUNT) == list(range(2 * COUNT))
 
 
@@ -114,3 +117,20 @@ def test_member_that_never_joined_leaves(single):
     """Nothing is waited for where nothing was begun."""
     Group(single.settings, Partitions()).leave()
     assert Cluster(single.settings).instances(single.settings.group_id) == set()
+
+
+def test_every_partition_that_is_placed_is_read(settings, create_topic):
+    """None is left paused by a call that met the client's own thread: its lines in between give that time to happen."""
+    create_topic(settings.events_topic, MANY)
+    producer = plain_producer(settings)
+    for partition in range(MANY):
+        producer.produce(settings.events_topic, b"", partition=partition)
+    assert producer.flush(10) == 0
+    with joined(replace(settings, kafka={"debug": "topic"})) as group:
+        unread = set(range(MANY))
+
+        def is_read():
+            unread.difference_update(record.partition for record in group.take(1_000, 1 << 20, 0.1).records)
+            return not unread
+
+        await_condition(is_read, lambda: f"partitions {sorted(unread)} are not read", 10)

@@ -16,8 +16,6 @@ CALLS = {
     Happening.BEHIND: lambda partitions: partitions.begin_catch_up(0),
     Happening.GIVEN_UP: lambda partitions: partitions.end_catch_ups(()),
     Happening.PLACED: lambda partitions: partitions.place(0, PLACE),
-    Happening.HELD: lambda partitions: partitions.hold(),
-    Happening.RESUMED: lambda partitions: partitions.resume(),
     Happening.UNREAD: lambda partitions: partitions.stop_reading(UnreadableError("e", 0, 8, "damaged"), 0.0),
     Happening.REWOUND: lambda partitions: partitions.rewind([record(9)]),
     Happening.TAKEN: lambda partitions: partitions.take([0]),
@@ -28,7 +26,6 @@ WAYS = {
     State.OWED: (Happening.ASSIGNED,),
     State.CATCHING_UP: (Happening.ASSIGNED, Happening.BEHIND),
     State.PLACED: (Happening.ASSIGNED, Happening.PLACED),
-    State.HELD: (Happening.ASSIGNED, Happening.PLACED, Happening.HELD),
     State.UNREADABLE: (Happening.ASSIGNED, Happening.PLACED, Happening.UNREAD),
 }
 # What has to come of it. The table of the program is held against this one: neither is made from the other.
@@ -40,20 +37,14 @@ LIFE: dict[tuple[State, Happening], State] = {
     (State.CATCHING_UP, Happening.GIVEN_UP): State.OWED,
     (State.CATCHING_UP, Happening.PLACED): State.PLACED,
     (State.CATCHING_UP, Happening.REWOUND): State.CATCHING_UP,  # a catch-up reads facts, no events
-    (State.PLACED, Happening.HELD): State.HELD,
     (State.PLACED, Happening.REWOUND): State.OWED,
-    (State.HELD, Happening.HELD): State.HELD,
-    (State.HELD, Happening.RESUMED): State.PLACED,
     (State.PLACED, Happening.UNREAD): State.UNREADABLE,
-    (State.HELD, Happening.UNREAD): State.UNREADABLE,
     (State.UNREADABLE, Happening.UNREAD): State.UNREADABLE,
-    (State.UNREADABLE, Happening.HELD): State.UNREADABLE,
     (State.UNREADABLE, Happening.REWOUND): State.OWED,
-    (State.HELD, Happening.REWOUND): State.OWED,
     **{(state, Happening.TAKEN): State.LOST for state in State if state is not State.LOST},
 }
 # Calls for all partitions at once: they pass over those that it cannot happen to, and records of lost ones.
-FOR_ALL = {Happening.GIVEN_UP, Happening.HELD, Happening.RESUMED, Happening.TAKEN, Happening.REWOUND}
+FOR_ALL = {Happening.GIVEN_UP, Happening.TAKEN, Happening.REWOUND}
 
 
 def record(offset):
@@ -96,9 +87,8 @@ def test_views_are_those_of_the_state(state):
     assert partitions.assigned == (set() if state is State.LOST else {0})
     assert partitions.owed == ({0} if state in {State.OWED, State.CATCHING_UP} else set())
     assert partitions.catching_up == ({0} if state is State.CATCHING_UP else set())
-    assert partitions.is_held == (state is State.HELD)
-    assert partitions.placed == ({0: PLACE} if state in {State.PLACED, State.HELD, State.UNREADABLE} else {})
-    assert partitions.readable == ({0} if state in {State.PLACED, State.HELD} else set())
+    assert partitions.placed == ({0: PLACE} if state in {State.PLACED, State.UNREADABLE} else {})
+    assert partitions.readable == ({0} if state is State.PLACED else set())
 
 
 def test_every_state_can_be_reached_and_left():
