@@ -35,7 +35,7 @@ _PUBLISHED: Final = {
     ),
     "service.failed": ("`run` or `contacts index` ends with this error", "error exit_code"),
     "service.stats": (
-        "every 10 s: totals since the start, the rate of the last 10 s, the lag",
+        "every 10 s: totals since the start, the rate of the last 10 s, the lag (null if it is not known)",
         "events facts ignored invalid events_per_s lag_records partitions waiting_for rss_bytes",
     ),
     # the recovery path
@@ -71,6 +71,10 @@ _PUBLISHED: Final = {
         "topic partition offset error attempts",
     ),
     "partition.readable": ("a partition that could not be read is read on", "partition offset"),
+    "partition.stalled": (
+        "a partition has records up to `end_offset`, and gives none from `offset` on: it is placed again",
+        "partition offset end_offset",
+    ),
     "mirror.behind": (
         "a mirror is older than the committed offset, or missing: a catch-up begins",
         "partition from_facts_offset to_facts_offset missing",

@@ -57,6 +57,7 @@ class Group:
         self._is_joining = True  # not answered yet
         self._taken_s: tuple[float, float] | None = None  # when this name was first and last seen in the group
         self._changes = 0  # rebalance callbacks that ran
+        self._emptied = 0
         self._held: list[Record] = []  # handed over, in order, not yet in a batch
 
     def join(self) -> None:
@@ -115,9 +116,11 @@ class Group:
             first = self._consumer.poll(0.0 if self._held else wait_s)
             generation = self._consumer.consumer_group_metadata()
             if first is None and not self._held:
+                self._emptied += 1
                 return Intake([], generation)
             most_now = 1 if self._held else most
             there = ([], []) if first is None else take(self._consumer.consume, first, most_now, most_bytes)
+        is_all = not self._held and len(there[0]) + len(there[1]) < most
         fresh, failed = self._split(*there)
         records, self._held = self._held + fresh, []
         if failed is not None:
@@ -133,6 +136,8 @@ class Group:
         for unread in self._partitions.read_on(records) if self._partitions.unread else ():
             log.info("partition.readable", partition=unread.error.partition, offset=unread.error.offset)
         count = fitting(records, most, most_bytes)
+        if is_all and count == len(records):
+            self._emptied += 1
         self.give_back(records[count:])
         return Intake(records[:count], generation)
 
@@ -148,6 +153,28 @@ class Group:
         if failed is not None:
             raise failed
         self.rewind(records)
+
+    @property
+    def emptied(self) -> int:
+        """How often `take` found all that the client had fetched, and took it."""
+        return self._emptied
+
+    @property
+    def held(self) -> set[int]:
+        """The partitions of records that were handed over and are not in a batch yet."""
+        return {record.partition for record in self._held}
+
+    def given(self, partitions: Collection[int]) -> dict[int, int]:
+        """Return the offset after the last record handed over of each placed partition; below 0 if there was none."""
+        with failures("asking for positions", self._failed):
+            return {entry.partition: entry.offset for entry in self._consumer.position(self._entries(partitions))}
+
+    def read_again(self, partitions: Collection[int]) -> None:
+        """Owe a place to partitions that give nothing, whatever keeps the client from reading them."""
+        self._partitions.owe(partitions)
+        self._unassign()
+        with failures("resuming", self._failed):  # a pause outlives its assignment; until `place`, this call meets none
+            self._consumer.resume(self._entries(partitions))
 
     def committed(self, partitions: Collection[int], wait_s: float) -> list[TopicPartition] | None:
         """Return the committed offsets; None if they are not stable within `wait_s`: a transaction is open."""
@@ -176,7 +203,7 @@ class Group:
         A partition with held records is left out. These offsets are committed too: one that points at a transaction's
         marker looks like loss once retention removes the marker.
         """
-        held = {record.partition for record in self._held}
+        held = self.held
         return {number: end for number, end in self._partitions.ends().items() if number not in held}
 
     def rewind(self, in_hand: Iterable[Record] = ()) -> None:
@@ -197,18 +224,18 @@ class Group:
         with failures("asking for metadata", self._failed):
             return len(self._consumer.list_topics(self._topic, timeout=wait_s).topics[self._topic].partitions)
 
-    def lag_records(self) -> int | None:
-        """Return how many committed records wait in this replica's partitions, as last reported; None if unknown."""
+    def backlog_records(self) -> int | None:
+        """Return how many committed records wait, as the client heard when it fetched: a hint; `Lag` asks brokers."""
         if self._partitions.owed:
             return None
-        lag = 0
+        backlog = 0
         for partition, placed in self._partitions.placed.items():
-            with failures("asking for the lag", self._failed):
+            with failures("asking for the backlog", self._failed):
                 ends = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
             if ends is None or ends[1] < 0:
                 return None
-            lag += max(0, ends[1] - placed.watermark.source)
-        return lag
+            backlog += max(0, ends[1] - placed.watermark.source)
+        return backlog
 
     def leave(self) -> None:
         """Leave for good: first unsubscribe and give up all partitions, or they wait for the session's end.

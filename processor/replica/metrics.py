@@ -34,7 +34,14 @@ RECOVERIES: Final = Counter(
     registry=REGISTRY,
 )
 LAG: Final = Gauge(
-    "order_facts_lag_records", "Committed events waiting in this replica's partitions.", registry=REGISTRY
+    "order_facts_lag_records",
+    "Committed events waiting in this replica's partitions, by the ends that the brokers give; NaN if they give none.",
+    registry=REGISTRY,
+)
+STALLED: Final = Counter(
+    "order_facts_stalled_partitions",
+    "Partitions placed again because they had records and gave none.",
+    registry=REGISTRY,
 )
 PARTITIONS: Final = Gauge(
     "order_facts_partitions",

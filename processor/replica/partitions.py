@@ -200,6 +200,10 @@ class Partitions:
                     tenure.first_due = record.offset
                 self._happens(Happening.REWOUND, record.partition)
 
+    def owe(self, numbers: Iterable[int]) -> None:
+        """Owe a place to partitions of which no record was dropped."""
+        self._happens(Happening.REWOUND, *numbers)
+
     def rewind_everything(self) -> None:
         """Owe a place to every partition: no dropped record is due any more."""
         for tenure in self._tenures.values():

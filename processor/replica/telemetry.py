@@ -86,9 +86,16 @@ class Telemetry:
         self._waiting_for, self._attempts = None, 0
 
     def turned(
-        self, placed: int, catching_up: int, owed: int, unread: Mapping[int, UnreadableError], *, has_joined: bool
+        self,
+        placed: int,
+        catching_up: int,
+        owed: int,
+        unread: Mapping[int, UnreadableError],
+        *,
+        stalled: int,
+        has_joined: bool,
     ) -> None:
-        """Note that the loop turned, how many partitions are in each state, and what cannot be read, by partition.
+        """Note that the loop turned, how many partitions are in each state or stalled, and what cannot be read.
 
         `has_joined` is whether the group has answered with this member's partitions, be they none.
         """
@@ -109,6 +116,8 @@ class Telemetry:
             missing = f"{catching_up} partitions are being caught up"
         elif owed:
             missing = f"{owed} partitions are not placed yet"
+        elif stalled:
+            missing = f"{stalled} partitions have records and give none"
         elif not has_joined:
             missing = "the group has not assigned partitions yet"
         self.health.lacks(missing)
@@ -122,8 +131,6 @@ class Telemetry:
         now_s, events = time.monotonic(), self._counts["events"]
         rate = (events - self._events_then) / (now_s - self._totals_s)
         self._totals_s, self._events_then = now_s, events
-        if lag_records is not None:
-            metrics.LAG.set(lag_records)
         log.info(
             "service.stats",
             **self._counts,

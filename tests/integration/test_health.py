@@ -1,5 +1,6 @@
 """Proves what operators are told: health by stopping each dependency, metrics, and the breaker's pause."""
 
+import math
 import re
 import signal
 import urllib.error
@@ -27,6 +28,16 @@ def ask(port, path):
         return 0, ""
 
 
+def counter(body, name):
+    """Give the sum of a metric's samples in an exposition."""
+    return sum(float(line.split()[-1]) for line in body.splitlines() if line.startswith(name))
+
+
+def lag(port):
+    """Give the lag that a replica tells."""
+    return counter(ask(port, "/metrics")[1], "order_facts_lag_records")
+
+
 @pytest.fixture
 def port():
     """Give a free port for health."""
@@ -34,7 +45,10 @@ def port():
 
 
 def test_ready_follows_each_dependency_and_live_does_not(settings, tmp_path, port):
-    """Redis, then Kafka is stopped under an idle replica: it is not ready, says why, stays alive, and comes back."""
+    """Redis, then Kafka is stopped under a replica: it is not ready, says why, stays alive, and comes back.
+
+    Meanwhile the lag is what waits, or unknown: never what it was before.
+    """
     redis, kafka = EmbeddedRedis(tmp_path / "redis"), EmbeddedKafka(tmp_path / "kafka")
     redis.start()
     kafka.start()
@@ -51,8 +65,14 @@ def test_ready_follows_each_dependency_and_live_does_not(settings, tmp_path, por
                 await_condition(lambda name=name: f"waiting for {name}" in ask(port, "/readyz")[1], name)
                 assert ask(port, "/readyz")[0] == 503
                 assert ask(port, "/livez") == (200, "ok\n")
+                if server is redis:
+                    deployment.send(traffic(seed=59, count=5))
+                    await_condition(lambda: lag(port) == 5, lambda: f"the lag counts on, and is {lag(port)}")
+                else:
+                    await_condition(lambda: math.isnan(lag(port)), lambda: f"the lag is unknown, and not {lag(port)}")
                 server.resume()
                 await_condition(lambda: ask(port, "/readyz")[0] == 200, lambda: ask(port, "/readyz"))
+                await_condition(lambda: lag(port) == 0, lambda: f"nothing is left, and the lag is {lag(port)}")
             deployment.send(traffic(seed=60, count=100))
             deployment.await_accounted()
             replica.stop()
@@ -73,19 +93,39 @@ def test_metrics_count_what_the_topics_hold(settings, tmp_path, port):
         deployment.await_accounted()
         replica.await_line("batch.committed")
         reasons = deployment.require_right_outputs()
-        await_condition(lambda: _counter(ask(port, "/metrics")[1], "order_facts_events_total") == 300, "all counted")
+        await_condition(lambda: counter(ask(port, "/metrics")[1], "order_facts_events_total") == 300, "all counted")
         body = ask(port, "/metrics")[1]
-        assert _counter(body, 'order_facts_events_total{outcome="fact"}') == reasons["fact"]
+        assert counter(body, 'order_facts_events_total{outcome="fact"}') == reasons["fact"]
         for reason, count in reasons.items():
             if reason != "fact":
-                assert _counter(body, f'order_facts_rejected_total{{reason="{reason}"}}') == count
-        assert _counter(body, "order_facts_step_seconds_count") == 6 * _counter(body, "order_facts_batches_total")
+                assert counter(body, f'order_facts_rejected_total{{reason="{reason}"}}') == count
+        assert counter(body, "order_facts_step_seconds_count") == 6 * counter(body, "order_facts_batches_total")
         assert ask(port, "/nowhere")[0] == 404
         replica.stop()
 
 
-def _counter(body, name):
-    return sum(float(line.split()[-1]) for line in body.splitlines() if line.startswith(name))
+def test_partition_that_is_placed_and_gives_nothing_is_placed_again(settings, tmp_path, port):
+    """The client stops to read one: the lag shows it, the replica is not ready, says which, and reads it again."""
+    with deployed(replace(settings, http_port=port), tmp_path) as deployment:
+        deployment.send_contacts(contacts())
+        deployment.start("contacts", "index", name="index", http_port=0).await_line("contacts.ready")
+        deployment.send(traffic(seed=62, count=100))
+        replica = deployment.pausing("a", "after mirror", 1, partition=1, max_batch=20)
+        replica.await_line("test.sabotage")
+        deployment.send(traffic(seed=63, count=100))
+        await_condition(lambda: lag(port) > 0, "the lag counts what is not read")
+        await_condition(lambda: ask(port, "/readyz")[0] == 503, "not ready")
+        (stalled,) = replica.await_line("partition.stalled")
+        assert stalled["partition"] == 1
+        assert stalled["offset"] < stalled["end_offset"]
+        deployment.await_accounted()
+        await_condition(lambda: ask(port, "/readyz") == (200, "ok\n"), lambda: ask(port, "/readyz"))
+        await_condition(lambda: lag(port) == 0, lambda: f"nothing is left, and the lag is {lag(port)}")
+        assert counter(ask(port, "/metrics")[1], "order_facts_stalled_partitions_total") == 1
+        assert len(replica.lines("partition.stalled")) == 1
+        assert replica.lines("batch.aborted") == []
+        replica.stop()
+        deployment.require_right_outputs()
 
 
 @pytest.mark.parametrize("resumes", ["by itself", "by a signal"])

@@ -167,8 +167,15 @@ class Deployment:
 
     def sabotaged(self, name, moment, batch, signal_name, **changes):
         """Start a replica that signals itself at a moment of its n-th batch (see `saboteur`)."""
-        plan = json.dumps({"moment": moment, "batch": batch, "signal": signal_name})
-        return self.start("run", name=name, module="tests.support.saboteur", extra={"TEST_SABOTAGE": plan}, **changes)
+        return self._sabotaged(name, {"moment": moment, "batch": batch, "signal": signal_name}, changes)
+
+    def pausing(self, name, moment, batch, partition, **changes):
+        """Start a replica whose client stops to read a partition at a moment of its n-th batch (see `saboteur`)."""
+        return self._sabotaged(name, {"moment": moment, "batch": batch, "pause": partition}, changes)
+
+    def _sabotaged(self, name, plan, changes):
+        extra = {"TEST_SABOTAGE": json.dumps(plan)}
+        return self.start("run", name=name, module="tests.support.saboteur", extra=extra, **changes)
 
     def index(self):
         """Start the contact index and wait until it is complete."""

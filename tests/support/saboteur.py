@@ -1,6 +1,7 @@
-"""`order-facts run` that signals itself at a named moment of a named batch: `python -m tests.support.saboteur`.
+"""`order-facts run` that harms itself at a named moment of a named batch: `python -m tests.support.saboteur`.
 
-The environment variable TEST_SABOTAGE says when: {"moment": "after commit", "batch": 3, "signal": "SIGKILL"}.
+The environment variable TEST_SABOTAGE says when: {"moment": "after commit", "batch": 3, "signal": "SIGKILL"}. Instead
+of a signal it may have "pause": the number of a partition that the client then no longer reads, unknown to the program.
 Moments are "before" and "after" one of the six steps, and within step 5 "after flush" (the facts are
 written, their offsets are not in the transaction) and "before end" (the offsets are, the commit is not sent).
 The line `test.sabotage` in the log proves that the moment was reached. The product itself has no hooks.
@@ -9,6 +10,8 @@ The line `test.sabotage` in the log proves that the moment was reached. The prod
 import json
 import os
 import signal
+
+from confluent_kafka import TopicPartition
 
 from processor.cli import main
 from processor.kafka.transactions import Transactions
@@ -26,23 +29,37 @@ STEPS = {
 }
 
 
-class Sabotage:
-    """Counts batches that have records, and signals this process once, at its moment."""
+def signals(service, name):
+    """Signal this process."""
+    os.kill(os.getpid(), signal.Signals[name])
 
-    def __init__(self, moment, batch, signal_name):
-        self.moment, self.due, self.number = moment, batch, signal.Signals[signal_name]
+
+def pauses(service, partition):
+    """Pause a partition behind the program's back."""
+    service._group._consumer.pause([TopicPartition(service._settings.events_topic, partition)])
+
+
+ACTS = {"signal": signals, "pause": pauses}
+
+
+class Sabotage:
+    """Counts batches that have records, and does harm once, at its moment."""
+
+    def __init__(self, moment, batch, **act):
+        self.moment, self.due, self.act = moment, batch, act
         self.batch = self.polled = self.decoded = 0
 
     def number_of(self, step):
         """Give the number of the batch that a step is at: the first two may be at the next one already."""
         return {"poll": self.polled + 1, "decode": self.decoded + 1}.get(step, self.batch)
 
-    def reached(self, moment, number):
+    def reached(self, moment, number, instance):
         """Note a moment of a batch."""
         if moment == self.moment and number == self.due:
-            get_logger().warning("test.sabotage", moment=moment, batch=number, signal=self.number.name)
+            get_logger().warning("test.sabotage", moment=moment, batch=number, **self.act)
             self.due = -1
-            os.kill(os.getpid(), self.number)
+            for name, argument in self.act.items():
+                ACTS[name](instance, argument)
 
     def wrap(self, owner, method, step):
         """Have a method tell before and after itself."""
@@ -52,13 +69,13 @@ class Sabotage:
             if step == "look up" and args[0]:
                 self.batch += 1
             number = self.number_of(step)
-            self.reached(f"before {step}", number)
+            self.reached(f"before {step}", number, instance)
             result = original(instance, *args, **kwargs)
             if (step == "poll" and not result.records) or (step == "decode" and not result):
                 return result  # no batch
             self.polled += step == "poll"
             self.decoded += step == "decode"
-            self.reached(f"after {step}", number)
+            self.reached(f"after {step}", number, instance)
             return result
 
         setattr(owner, method, wrapped)
@@ -66,7 +83,7 @@ class Sabotage:
 
 def install(plan):
     """Put the moments in place."""
-    sabotage = Sabotage(plan["moment"], plan["batch"], plan["signal"])
+    sabotage = Sabotage(**plan)
     for step, method in STEPS.items():
         sabotage.wrap(Service, method, step)
     sabotage.wrap(Ledger, "_flush", "flush")

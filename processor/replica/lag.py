@@ -1,0 +1,181 @@
+"""How far this replica is behind, by the ends that the brokers give; and the placed partitions that give nothing.
+
+What the client has fetched says nothing about a partition that it does not fetch. So a thread asks the brokers for the
+committed ends of the assigned partitions, every two seconds, beside the loop. Lag is counted from these. If they are
+older than six seconds, the lag is unknown: a number from before an outage would look like news.
+
+A placed partition that has records and gives none is **stalled**: it is placed again, which loses and doubles nothing.
+This never touches a record.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from processor.errors import OrderFactsError
+from processor.kafka.cluster import Cluster
+from processor.logs import get_logger
+from processor.replica import metrics
+from processor.replica.group import Group
+from processor.replica.partitions import Partitions
+
+ASK_EVERY_S: Final = 2.0
+FRESH_S: Final = 6.0
+LOOK_EVERY_S: Final = 1.0
+PATIENCE: Final = 5  # looks before which the client's queue ran empty: else the records may wait in it behind others
+MOST_PATIENCE: Final = 60  # looks of any kind: in a backlog too, every partition's turn comes within these
+MOST_DOUBLINGS: Final = 6  # a fetch that needs longer than the patience must end some time
+log = get_logger()
+
+
+class Ends:
+    """The committed ends of the events topic's partitions: asked on a thread of its own, which may be abandoned."""
+
+    def __init__(self, cluster: Cluster, topic: str) -> None:
+        self._cluster = cluster
+        self._topic = topic
+        self._wanted: frozenset[int] = frozenset()
+        self._found: tuple[float, dict[int, int]] = (float("-inf"), {})  # when they were asked for, and the answer
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="ends", daemon=True)
+        self._thread.start()
+
+    def want(self, partitions: Collection[int]) -> None:
+        """Ask for these partitions from now on."""
+        self._wanted = frozenset(partitions)
+
+    def found(self) -> Mapping[int, int]:
+        """Return the last answer; nothing if it is too old."""
+        assert self._thread.is_alive() or self._closed.is_set(), "the thread that asks for ends has ended"
+        asked_s, ends = self._found
+        return ends if time.monotonic() - asked_s <= FRESH_S else {}
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._closed.set()
+
+    def _work(self) -> None:
+        while not self._closed.wait(ASK_EVERY_S):
+            if wanted := self._wanted:
+                asked_s = time.monotonic()
+                with suppress(OrderFactsError):  # the last answer grows old, which says it; the loop meets the cause
+                    self._found = asked_s, self._cluster.ends(self._topic, wanted)
+
+
+class Waiting(msgspec.Struct):
+    """A partition with records that it has not given."""
+
+    reach: int  # the next offset that it has not given
+    looks: int = 0
+    idle_looks: int = 0  # those before which the client's queue ran empty
+    placed_again: int = 0
+
+
+class Stalls:
+    """Finds placed partitions that have records and give none."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Waiting] = {}
+
+    @property
+    def stalled(self) -> set[int]:
+        """Those that were placed again, and have not given anything since."""
+        return {number for number, waiting in self._waiting.items() if waiting.placed_again}
+
+    def look(self, behind: Mapping[int, int], owed: Collection[int], *, is_idle: bool) -> set[int]:
+        """Return the partitions to place again.
+
+        `behind` has the next offset of each placed partition with records that it has not given. `is_idle`: the
+        client's queue ran empty since the last look. The patience with a partition doubles each time.
+        """
+        before, self._waiting = self._waiting, {}
+        for number, waiting in before.items():
+            if number in owed:
+                self._waiting[number] = Waiting(waiting.reach, placed_again=waiting.placed_again)
+        due = set()
+        for number, reach in behind.items():
+            waiting = before.get(number) or Waiting(reach)
+            if reach > waiting.reach:
+                waiting = Waiting(reach)
+            elif reach < waiting.reach:  # it was rewound
+                waiting = Waiting(reach, placed_again=waiting.placed_again)
+            waiting.looks += 1
+            waiting.idle_looks += is_idle
+            self._waiting[number] = waiting
+            doubled = 2 ** min(waiting.placed_again, MOST_DOUBLINGS)
+            if waiting.idle_looks >= PATIENCE * doubled or waiting.looks >= MOST_PATIENCE * doubled:
+                self._waiting[number] = Waiting(reach, placed_again=waiting.placed_again + 1)
+                due.add(number)
+        return due
+
+
+class Lag:
+    """Looks at this replica's partitions once a second."""
+
+    def __init__(self, cluster: Cluster, topic: str, partitions: Partitions, group: Group) -> None:
+        self._partitions = partitions
+        self._group = group
+        self._ends = Ends(cluster, topic)
+        self._stalls = Stalls()
+        self._next: dict[int, int] = {}  # each assigned partition's last known watermark, also while it is owed
+        self._emptied = 0
+        self._look_due_s = 0.0
+
+    @property
+    def stalled(self) -> set[int]:
+        """The partitions that were placed again because they gave nothing, and have not given anything since."""
+        return self._stalls.stalled
+
+    def records(self) -> int | None:
+        """Return how many committed records wait in this replica's partitions; None if that is not known.
+
+        What is owed counts from its last known watermark.
+        """
+        ends, assigned = self._ends.found(), self._partitions.assigned
+        if not ends or not assigned <= ends.keys() & self._next.keys():
+            return None
+        return sum(max(0, ends[number] - self._next[number]) for number in assigned)
+
+    def look(self) -> None:
+        """Note the lag, and place stalled partitions again. Call it at each turn; it is due once a second."""
+        now_s = time.monotonic()
+        if now_s < self._look_due_s:
+            return
+        self._look_due_s = now_s + LOOK_EVERY_S
+        assigned, placed = self._partitions.assigned, self._partitions.placed
+        self._next = {number: offset for number, offset in self._next.items() if number in assigned}
+        self._next |= {number: place.watermark.source for number, place in placed.items()}
+        self._ends.want(assigned or {0})  # without partitions it has no lag, but only while the brokers answer
+        records = self.records()
+        metrics.LAG.set(math.nan if records is None else records)
+        if ends := self._ends.found():
+            self._find_stalled(ends)
+
+    def _find_stalled(self, ends: Mapping[int, int]) -> None:
+        emptied, self._emptied = self._emptied, self._group.emptied
+        behind = self._behind(ends)
+        due = self._stalls.look(behind, self._partitions.owed, is_idle=self._emptied > emptied)
+        for number in sorted(due):
+            metrics.STALLED.inc()
+            log.warning("partition.stalled", partition=number, offset=behind[number], end_offset=ends[number])
+        if due:
+            self._group.read_again(due)
+
+    def _behind(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Return the next offset of each partition that is read and has records which it has not given."""
+        placed = self._partitions.placed
+        read = self._partitions.readable - self._group.held
+        known = {number: max(placed[number].watermark.source, placed[number].end) for number in read}
+        asked = [number for number, offset in known.items() if offset < ends.get(number, 0)]
+        given = self._group.given(asked) if asked else {}
+        behind = {number: max(known[number], given[number]) for number in asked}
+        return {number: offset for number, offset in behind.items() if offset < ends[number]}
+
+    def close(self) -> None:
+        """Ask for no more ends."""
+        self._ends.close()
