@@ -3,9 +3,8 @@
 `Partitions` keeps each partition's state; this module only talks to the client. The rebalance callbacks note what
 changed; they fetch and decide nothing.
 
-The client is assigned exactly the placed partitions that can be read, each in one step at its offset, and nothing is
-ever paused or resumed while it is assigned. A resume beside an assignment can be lost in the client (librdkafka issue
-5591): such a partition is never read, and nothing says so.
+The client is assigned exactly the placed partitions that can be read, each in one step at its offset. None is paused or
+resumed meanwhile: the client can lose a resume (librdkafka issue 5591), and never reads such a partition.
 
 No record handed over is ever forgotten: it is in the batch that `take` returns, or its partition is owed. A batch
 during which a callback ran is dropped, and its partitions are owed: its records were read in another generation than
@@ -156,7 +155,7 @@ class Group:
 
     @property
     def emptied(self) -> int:
-        """How often `take` found all that the client had fetched, and took it."""
+        """How often `take` took all that the client had fetched."""
         return self._emptied
 
     @property
@@ -229,12 +228,12 @@ class Group:
         if self._partitions.owed:
             return None
         backlog = 0
-        for partition, placed in self._partitions.placed.items():
-            with failures("asking for the backlog", self._failed):
+        with failures("asking for the backlog", self._failed):
+            for partition, placed in self._partitions.placed.items():
                 ends = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
-            if ends is None or ends[1] < 0:
-                return None
-            backlog += max(0, ends[1] - placed.watermark.source)
+                if ends is None or ends[1] < 0:
+                    return None
+                backlog += max(0, ends[1] - placed.watermark.source)
         return backlog
 
     def leave(self) -> None:
@@ -261,10 +260,7 @@ class Group:
             self._consumer.poll(0.05)
 
     def _split(self, records: list[Record], others: list[Message]) -> tuple[list[Record], OrderFactsError | None]:
-        """Return the records that can be used, and the first error among the other messages.
-
-        Note ends of partitions, and what is unreadable.
-        """
+        """Return the records that can be used, and the first error; note ends of partitions, and what is unreadable."""
         failed = None
         for message in others:
             match failure_of(message, f"reading {self._topic}"):
@@ -330,10 +326,9 @@ class Group:
 
     def _unassign(self) -> None:
         """Have the client read what can be read of the placed partitions and nothing else."""
+        kept = self._partitions.readable
         with failures("giving up partitions", self._failed):
-            kept = self._partitions.readable
-            given_up = [entry for entry in self._consumer.assignment() if entry.partition not in kept]
-            if given_up:
+            if given_up := [entry for entry in self._consumer.assignment() if entry.partition not in kept]:
                 self._consumer.incremental_unassign(given_up)
 
     def _entries(self, partitions: Iterable[int]) -> list[TopicPartition]:
