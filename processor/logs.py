@@ -115,6 +115,10 @@ _PUBLISHED: Final = {
         "contact records of one batch cannot be read and are skipped: how many, and the first one's place and problem",
         "records partition offset problem",
     ),
+    "contacts.conflicting": (
+        "so many contacts have records in one more partition; the record with the latest timestamp counts",
+        "topic contacts",
+    ),
     "contacts.waiting": (
         "the index cannot be updated now; `contacts index` tries again after `backoff_ms`",
         "error attempt backoff_ms",
@@ -122,7 +126,7 @@ _PUBLISHED: Final = {
     "contacts.resumed_after_wait": ("what `contacts index` waited for is back", "waited_ms"),
     "contacts.stats": (
         "every 10 s: totals since the start, the rate of the last 10 s, the lag",
-        "records skipped records_per_s lag_records ready",
+        "records skipped records_per_s lag_records ready conflicting",
     ),
 }
 EVENTS: Final = {event: tuple(fields.split()) for event, (_, fields) in _PUBLISHED.items()}

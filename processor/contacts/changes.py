@@ -30,9 +30,9 @@ _RETRY_S: Final = 30.0
 
 
 class Batch(msgspec.Struct):
-    """The result of one poll. `changes` has the newest change of each contact, by contact id."""
+    """The result of one poll. `changes` has the newest change of each contact in each partition."""
 
-    changes: dict[bytes, ContactChange]
+    changes: dict[tuple[bytes, int], ContactChange]
     records: int = 0
     skipped: int = 0
 
@@ -91,7 +91,7 @@ class ContactReader:
                 batch.skipped += 1
                 first = first or {"partition": partition, "offset": offset, "problem": str(problem)}
             else:
-                batch.changes[change.contact_id] = change
+                batch.changes[change.contact_id, partition] = change
             self.offsets[partition] = max(self.offsets[partition], offset + 1)
         if first:
             log.warning("contacts.skipped", records=batch.skipped, **first)

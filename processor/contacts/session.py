@@ -25,6 +25,7 @@ class Totals(msgspec.Struct):
 
     records: int = 0
     skipped: int = 0
+    conflicting: int = 0
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -65,6 +66,7 @@ class Session:
         self._goal: tuple[int, list[int]] | None = None
         self._totals = totals
         self._records_before = self._records_at_stats = totals.records  # at the start; at the last statistics
+        self._conflicting_logged = totals.conflicting
         self._began_s = self._stats_s = time.monotonic()
         self._checked_s = -_CHECK_S
 
@@ -89,10 +91,11 @@ class Session:
         if mark == self._mark and position == self._position:
             return
         began_s = time.monotonic()
-        self._writer.write(batch.changes.values(), position, mark)
+        written = self._writer.write(batch.changes.values(), position, mark)
         self._position = position
         self._totals.records += batch.records
         self._totals.skipped += batch.skipped
+        self._totals.conflicting += written.conflicting
         if batch.records:
             deleted = sum(change.identifiers is None for change in batch.changes.values())
             log.info(
@@ -107,6 +110,7 @@ class Session:
         if mark != self._mark:
             records = self._totals.records - self._records_before
             log.info("contacts.ready", build=mark.build, records=records, took_ms=_ms_since(self._began_s))
+            self._log_conflicting()
         self._mark = mark
 
     def _has_reached(self, ends: Sequence[int]) -> bool:
@@ -138,7 +142,16 @@ class Session:
                 records_per_s=round(rate, 1),
                 lag_records=lag_records,
                 ready=self._mark.is_ready,
+                conflicting=self._totals.conflicting,
             )
+            self._log_conflicting()
+
+    def _log_conflicting(self) -> None:
+        """Log how many contacts came to another partition since the last such line, if any did."""
+        conflicting = self._totals.conflicting - self._conflicting_logged
+        self._conflicting_logged = self._totals.conflicting
+        if conflicting:
+            log.warning("contacts.conflicting", topic=self._topic.name, contacts=conflicting)
 
 
 def _ms_since(began_s: float) -> int:

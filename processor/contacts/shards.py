@@ -1,11 +1,15 @@
 """The contact index in Redis: its shards, and the bytes in them.
 
 The index is SHARDS Redis hashes, `order-facts:contacts:<lineage>:{c<shard>}`. One atomic HMGET reads a shard, and a
-shard is lost, moved or removed as a whole. Its fields (no name of the last four has 16 bytes):
+shard is lost, moved or removed as a whole. Its fields (no name of the last four has 16 or 17 bytes):
 
-- 16 bytes, the keyed hash of an identifier: its claims (C3), one after the other in any order. A claim is a timestamp
-  (8 bytes, ms + 2^63), the length of the contact's id (2 bytes) and the id (UTF-8);
-- 16 bytes, the keyed hash of a contact's id: the hashes of all identifiers on which it may have a claim;
+- 16 bytes, the keyed hash of an identifier: the claim on it that wins (C3), and a `+` if there are others. A claim is a
+  timestamp (8 bytes, ms + 2^63), the length of the contact's id (2 bytes) and the id (UTF-8);
+- that hash and a `+`: the other claims, one after the other in any order. A look-up does not read them;
+- 16 bytes, the keyed hash of a contact's id: its entry, which is its last record in each partition that has one (C1). A
+  record is the partition (2 bytes), offset (8), timestamp (8), the number of hashes (4) and the hashes of all
+  identifiers that it has; a deletion has none. What the records of a crashed batch would have had is in a record of
+  partition NO_PARTITION;
 - `mark`: what the shard was made for and whether it is complete (Mark); `position`: up to where (Position);
 - `writer` and `intent`: for the writer only (see `contacts.writer`).
 
@@ -15,12 +19,12 @@ phone number; contact ids are in the claims.
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
-from typing import Final, Literal, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from processor.domain.claims import Claim, winner
+from processor.domain.claims import Standing
 from processor.domain.identifiers import BUILT_IN_FIELDS
 from processor.domain.records import Identifier
 from processor.errors import UsageError
@@ -37,6 +41,9 @@ POSITION: Final = b"position"
 _CLAIM_HEAD: Final = struct.Struct(">QH")
 _CLAIM_HEAD_BYTES: Final = _CLAIM_HEAD.size
 _TIMESTAMP_BIAS: Final = 1 << 63
+OTHERS: Final = b"+"  # after the winning claim, if there are others
+NO_PARTITION: Final = 0xFFFF
+_RECORD_HEAD: Final = struct.Struct(">HQQI")
 log = get_logger()
 _CONTACT_KIND: Final = b"\0"  # an identifier's kind is a digit or a built-in's number, never this
 
@@ -146,26 +153,42 @@ def claim_bytes(timestamp_ms: int, contact_id: bytes) -> bytes:
     return _CLAIM_HEAD.pack(timestamp_ms + _TIMESTAMP_BIAS, len(contact_id)) + contact_id
 
 
-def read_claims(value: bytes) -> Iterator[Claim]:
-    """Yield the claims that an identifier's field holds. Raises ValueError or struct.error for other bytes."""
+def winner_of(value: bytes) -> str:
+    """Return the contact that wins an identifier (C3), given what the identifier's field holds.
+
+    Raises UnreadableClaimsError for bytes that are no claim.
+    """
+    end = _CLAIM_HEAD_BYTES + int.from_bytes(value[8:_CLAIM_HEAD_BYTES], "big")
+    if len(value) != end and value[end:] != OTHERS:
+        raise UnreadableClaimsError
+    try:
+        return value[_CLAIM_HEAD_BYTES:end].decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableClaimsError from error
+
+
+class ContactRecord(NamedTuple):
+    """A contact's last record in one partition: where it stands, and the hashes of its identifiers, joined."""
+
+    standing: Standing
+    hashes: bytes
+
+
+def entry_bytes(records: Iterable[ContactRecord]) -> bytes:
+    """Return a contact's entry."""
+    return b"".join(
+        _RECORD_HEAD.pack(partition, offset, timestamp_ms + _TIMESTAMP_BIAS, len(hashes) // HASH_BYTES) + hashes
+        for (timestamp_ms, offset, partition), hashes in records
+    )
+
+
+def read_entry(value: bytes) -> Iterator[ContactRecord]:
+    """Yield the records of a contact's entry. Raises ValueError or struct.error for other bytes."""
     at = 0
     while at < len(value):
-        biased_ms, length = _CLAIM_HEAD.unpack_from(value, at)
-        start = at + _CLAIM_HEAD_BYTES
-        at = start + length
+        partition, offset, biased_ms, count = _RECORD_HEAD.unpack_from(value, at)
+        start = at + _RECORD_HEAD.size
+        at = start + count * HASH_BYTES
         if at > len(value):
-            raise ValueError("ends within a claim")
-        yield Claim(biased_ms - _TIMESTAMP_BIAS, value[start:at].decode())
-
-
-def winner_of(value: bytes) -> str:
-    """Return the contact that wins among an identifier's claims (C3); nearly always there is only one.
-
-    Raises UnreadableClaimsError for bytes that are no claims.
-    """
-    try:
-        if int.from_bytes(value[8:_CLAIM_HEAD_BYTES], "big") == len(value) - _CLAIM_HEAD_BYTES:
-            return value[_CLAIM_HEAD_BYTES:].decode()
-        return winner(read_claims(value))
-    except (ValueError, struct.error) as error:
-        raise UnreadableClaimsError from error
+            raise ValueError("ends within a record")
+        yield ContactRecord(Standing(biased_ms - _TIMESTAMP_BIAS, offset, partition), value[start:at])

@@ -2,9 +2,10 @@
 
 A batch has three phases. Each is one script call for each shard, all shards in one pipeline:
 
-1. intend: note in each shard which identifiers its contacts will have;
+1. intend: note in each shard which identifiers its contacts may have, and read the contacts' entries: their last
+   record in each partition, of which one is in force (C1);
 2. claim: for each identifier, remove claims that contacts gave up and add those in force, in one step;
-3. settle: make the intent the contacts' entries and move the position, in one atomic step.
+3. settle: write the contacts' entries and move the position, in one atomic step.
 
 A contact's entry and the intent together always name every identifier on which it has a claim. So the contact's next
 record undoes whatever a crash left half done, even if compaction removed the records between. Records below the
@@ -23,14 +24,14 @@ rebuilt.
 import hashlib
 import importlib.resources
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from processor.contacts import shards as index
-from processor.contacts.shards import HASH_BYTES, SHARDS, Hashes, Mark, Position, read_as, remove_shard, shard_of
+from processor.contacts.phases import Calls, Phases, UnreadableEntryError
+from processor.contacts.shards import SHARDS, Hashes, Mark, Position, read_as, remove_shard
 from processor.domain.claims import ContactChange
 from processor.errors import OrderFactsError, RetryError, StopError
 from processor.state.connection import Client, execute_readable
@@ -48,7 +49,6 @@ _ID_BYTES: Final = _GENERATION_BYTES + TOKEN_BYTES
 _PHASES: Final = 3
 _FAR: Final = b"\x7f" + bytes(7)  # no generation (us since 1970) and no stage comes near
 _TAKE_ATTEMPTS: Final = 100
-_Calls = Mapping[int, tuple[Any, ...]]  # a script's arguments, by shard
 
 
 class ShardState(msgspec.Struct):
@@ -100,6 +100,13 @@ def standing(shards: Sequence[ShardState]) -> tuple[Mark, Position]:
     complete_at_ms = min(position.complete_at_ms for position in positions)
     mark = msgspec.structs.replace(marks[0], is_ready=all(mark.is_ready for mark in marks))
     return mark, Position(offsets, complete_at_ms)
+
+
+class Written(NamedTuple):
+    """What a batch changed: contacts that were not settled before, and how many of them came to another partition."""
+
+    contacts: int
+    conflicting: int
 
 
 class IndexWriter:
@@ -158,23 +165,24 @@ class IndexWriter:
                 if stage == least:
                     self._call("claim", {number: ()})
 
-    def write(self, changes: Iterable[ContactChange], position: Position, mark: Mark) -> int:
-        """Write one batch: at most one change for each contact. Return how many were not settled before.
+    def write(self, changes: Iterable[ContactChange], position: Position, mark: Mark) -> Written:
+        """Write one batch: at most one change for each contact and partition.
 
         `position` and `mark` are those of the index after the batch; a shard that is ahead stays there.
         """
-        work = _Work(self._hashes, changes, self.shards)
+        work = Phases(self._hashes, changes, [shard.position for shard in self.shards])
         entries = self._call("intend", work.intents())
-        for number, found in entries.items():
-            if any(len(entry) % HASH_BYTES for entry in found if entry is not None):
-                raise self._remove(number, "a contact's entry cannot be read")
-        self._call("claim", work.claims(entries))
+        try:
+            claims = work.claims(entries)
+        except UnreadableEntryError as error:
+            raise self._remove(error.shard, "a contact's entry cannot be read") from error
+        self._call("claim", claims)
         positions = [_later(shard.position, position) for shard in self.shards]
         encoded_mark, encoded = msgspec.msgpack.encode(mark), list(map(msgspec.msgpack.encode, positions))
         self._call("settle", {n: (encoded_mark, encoded[n], *pairs) for n, pairs in work.entries().items()})
         for shard, moved in zip(self.shards, positions, strict=True):
             shard.mark, shard.position = mark, moved
-        return work.count
+        return Written(work.count, work.conflicting)
 
     def _owner(self, number: int, field: bytes | None) -> bytes:
         """Return the id in a shard's writer field, empty for none; remove a shard with a field that no call wrote."""
@@ -209,7 +217,7 @@ class IndexWriter:
                 return [taken[number] for number in range(SHARDS)]
         raise RetryError("the contact index could not be taken over: other writers keep taking it")
 
-    def _call(self, script: str, calls: _Calls, *, stage: int | None = None) -> dict[int, Any]:
+    def _call(self, script: str, calls: Calls, *, stage: int | None = None) -> dict[int, Any]:
         """Call a script as this writer, each shard with the next stage, or with `stage`; return the replies."""
         stages = {n: (self.shards[n].stage, self.shards[n].stage + 1 if stage is None else stage) for n in calls}
         fields = {n: [self._id + number.to_bytes(8, "big") for number in pair] for n, pair in stages.items()}
@@ -222,7 +230,7 @@ class IndexWriter:
             self.shards[n].stage = stages[n][1]
         return replies
 
-    def _run(self, script: str, calls: _Calls) -> dict[int, Any]:
+    def _run(self, script: str, calls: Calls) -> dict[int, Any]:
         """Call a script for some shards in one round trip; return the replies."""
         pipeline: Any = self._client.pipeline(transaction=False)
         for number, arguments in calls.items():
@@ -243,61 +251,6 @@ class IndexWriter:
         A method, so that the tests' writer can crash before any round trip.
         """
         return execute_readable(pipeline)
-
-
-class _Work:
-    """The arguments of one batch, phase by phase."""
-
-    def __init__(self, hashes: Hashes, changes: Iterable[ContactChange], shards: Sequence[ShardState]) -> None:
-        self._contacts: list[list[tuple[ContactChange, bytes, list[bytes]]]] = [[] for _ in range(SHARDS)]
-        for change in changes:
-            digest = hashes.contact(change.contact_id)
-            shard = shard_of(digest)
-            position = shards[shard].position
-            if position is None or change.offset >= position.offsets[change.partition]:
-                identifiers = [hashes.identifier(identifier) for identifier in change.identifiers or ()]
-                self._contacts[shard].append((change, digest, identifiers))
-        self.count = sum(map(len, self._contacts))
-
-    def intents(self) -> _Calls:
-        """Return the arguments of `intend`."""
-        calls = {}
-        for shard, contacts in enumerate(self._contacts):
-            sized = (digest + len(own).to_bytes(4, "big") + b"".join(own) for _, digest, own in contacts)
-            calls[shard] = (b"".join(sized), *(digest for _, digest, _ in contacts))
-        return calls
-
-    def claims(self, entries: Mapping[int, Sequence[bytes | None]]) -> _Calls:
-        """Return the arguments of `claim`, given the contacts' present entries."""
-        touched: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
-        coming: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
-        for shard, contacts in enumerate(self._contacts):
-            for (change, _, identifiers), entry in zip(contacts, entries[shard], strict=True):
-                claim = index.claim_bytes(change.timestamp_ms, change.contact_id)
-                for identifier in identifiers:
-                    coming[shard_of(identifier)][identifier].append(claim)
-                # The script takes the id with its length: claim[8:].
-                for identifier in {*identifiers, *_split(entry or b"")}:
-                    touched[shard_of(identifier)][identifier].append(claim[8:])
-        return {
-            shard: tuple(
-                part
-                for identifier, ids in touched[shard].items()
-                for part in (identifier, b"".join(ids), b"".join(coming[shard].get(identifier, ())))
-            )
-            for shard in range(SHARDS)
-        }
-
-    def entries(self) -> _Calls:
-        """Return the contacts' new entries for `settle`."""
-        return {
-            shard: tuple(part for _, digest, identifiers in contacts for part in (digest, b"".join(identifiers)))
-            for shard, contacts in enumerate(self._contacts)
-        }
-
-
-def _split(entry: bytes) -> list[bytes]:
-    return [entry[at : at + HASH_BYTES] for at in range(0, len(entry), HASH_BYTES)]
 
 
 def _later(position: Position | None, moved: Position) -> Position:

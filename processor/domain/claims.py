@@ -1,9 +1,9 @@
-"""Who claims an identifier: from a contact to its identifiers (C2), from the claims to the winner (C3).
+"""Who claims an identifier: from a contact's records to the one in force (C1), its identifiers (C2), who wins (C3).
 
 Takes contacts as the contacts topic has them; gives values. The contact index keeps the claims.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -15,10 +15,21 @@ _SINGLE_FIELDS: Final = tuple(field for field in BUILT_IN_FIELDS if field not in
 
 
 class Claim(NamedTuple):
-    """A contact that has an identifier, by its record in force. Claims compare in the order of C3."""
+    """A contact that has an identifier, by its record in force. The greatest claim wins (C3).
+
+    The latest timestamp; at equal timestamps the greater id, compared by code points.
+    """
 
     timestamp_ms: int
     contact_id: str
+
+
+class Standing(NamedTuple):
+    """Where a contact's last record in one partition stands among those in others. The greatest is in force (C1)."""
+
+    timestamp_ms: int
+    offset: int
+    partition: int
 
 
 class ContactChange(msgspec.Struct, frozen=True):
@@ -53,11 +64,3 @@ def identifiers_of(
     )
     found = (comparable(field, value) for field, value in values)
     return tuple(dict.fromkeys(identifier for identifier in found if identifier is not None))
-
-
-def winner(claims: Iterable[Claim]) -> str:
-    """Return the id of the contact that has the identifier (C3). `claims`: one or more, in any order.
-
-    The latest timestamp wins; at equal timestamps, the greater id, compared by code points.
-    """
-    return max(claims).contact_id

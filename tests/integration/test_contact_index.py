@@ -8,7 +8,9 @@ from confluent_kafka import Producer
 
 from processor.codec.avro import codec
 from processor.contacts.lookup import ContactIndex, IndexNotReadyError
-from processor.contacts.shards import HASH_BYTES, MARK, Hashes, Mark, read_as
+from processor.contacts.shards import FORMAT, HASH_BYTES, MARK, Hashes, Mark, Position, read_as, shard_of
+from processor.contacts.writer import TOKEN_BYTES, IndexWriter
+from processor.domain.claims import Claim, ContactChange
 from processor.domain.records import Identifier
 from processor.settings import IdentificationRule
 from tests.reference import ContactRecord, contact_lookup
@@ -75,6 +77,67 @@ def test_c3_at_equal_timestamps_the_greater_id_wins(shop, order):
         assert shop.find("phone", "1") == "b"
         shop.delete("b")
         shop.await_found("phone", "1", "a")
+
+
+@pytest.mark.parametrize("turn", [1, 2], ids=["to the next partition", "to the one before"])
+def test_c1_a_contact_whose_topic_grew_is_what_its_newest_record_says(shop, turn):
+    """Deleted contacts stay deleted and given up addresses stay given up, whichever partition a build reads first."""
+    for number in range(30):
+        shop.send(f"c{number}", phone=f"1{number}", timestamp=1_000, partition=number % 3)
+    for number in range(30):
+        value = None if number % 2 else codec().encode_contact({"contactId": "", "phone": f"2{number}"})
+        shop.send_raw(f"c{number}".encode(), value, 2_000, (number + turn) % 3)
+    for _ in range(2):
+        with shop.writer():
+            shop.await_read()
+            assert [shop.find("phone", f"1{number}") for number in range(30)] == [None] * 30
+            expected = [None if number % 2 else f"c{number}" for number in range(30)]
+            assert [shop.find("phone", f"2{number}") for number in range(30)] == expected
+            shop.await_logged("contacts.conflicting")
+            assert shop.logged("contacts.conflicting")[0]["contacts"] == 30
+        shop.client.delete(*shop.keys)
+
+
+def test_c1_a_late_older_record_in_another_partition_undoes_nothing(shop):
+    """A deletion and a change hold against records of an older time that come after them."""
+    with shop.writer():
+        shop.send("c1", phone="1", timestamp=2_000, partition=0)
+        shop.send_raw(b"c2", None, 2_000, 0)
+        shop.await_read()
+        for name in ("c1", "c2"):
+            shop.send(name, phone=f"old {name}", timestamp=1_000, partition=1)
+        shop.await_read()
+        assert [shop.find("phone", phone) for phone in ("1", "old c1", "old c2")] == ["c1", None, None]
+        shop.send_raw(b"c1", None, 1_500, 0)
+        shop.await_read()
+        assert shop.find("phone", "1") is None
+        assert shop.find("phone", "old c1") is None, (
+            "a deletion of the later time, though the earlier offset of its own"
+        )
+
+
+def test_c3_a_look_up_reads_one_claim_however_many_there_are(shop):
+    """A phone that 20,000 contacts share costs a look-up as much as any other; the next in turn is found at once."""
+    writer = IndexWriter(shop.client, shop.lineage, Hashes(shop.settings), b"x" * TOKEN_BYTES)
+    writer.take()
+    topic = shop.topic()
+    mark = Mark(FORMAT, "build", topic.topic_id, (20_000, 0, 0), is_ready=True)
+    writer.build(mark, Position((0, 0, 0), 0))
+    phone = Identifier("phone", "1")
+    for first in range(0, 20_000, 5_000):
+        changes = [ContactChange(b"c%d" % n, 0, n, n % 7, (phone,)) for n in range(first, first + 5_000)]
+        writer.write(changes, Position((first + 5_000, 0, 0), 0), mark)
+    digest = Hashes(shop.settings).identifier(phone)
+    key = shop.keys[shard_of(digest)]
+    claims = [Claim(n % 7, f"c{n}") for n in range(20_000)]
+    for offset in range(20_000, 20_003):
+        winner = max(claims)
+        assert shop.find(*phone) == winner.contact_id
+        assert shop.client.hstrlen(key, digest) < 30
+        writer.write(
+            [ContactChange(winner.contact_id.encode(), 0, offset, 9, None)], Position((offset + 1, 0, 0), 0), mark
+        )
+        claims.remove(winner)
 
 
 def test_c3_an_index_built_from_nothing_says_what_the_reference_says(shop):

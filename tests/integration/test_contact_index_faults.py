@@ -29,17 +29,18 @@ from tests.support.contact_index import (
 )
 
 HISTORY = (
-    # the same few phones move between contacts; b is deleted and comes back, d goes for good
+    # the same few phones move between contacts; b is deleted and comes back, d goes for good; c and d have records in
+    # two partitions, the later one older or newer
     ("a", 10, ["1", "2"]),
     ("b", 20, ["2", "3"]),
-    ("c", 20, ["2"]),
-    ("d", 15, ["1", "4"]),
+    ("c", 20, ["2"], 0),
+    ("d", 15, ["1", "4"], 1),
     ("a", 30, ["3"]),
     ("b", 31, None),
     ("a", 40, ["4", "5"]),
-    ("d", 41, None),
+    ("d", 41, None, 0),
     ("b", 42, ["5", "1"]),
-    ("c", 5, ["6"]),
+    ("c", 5, ["6"], 1),
     ("a", 50, ["6"]),
 )
 
@@ -184,7 +185,7 @@ def test_c1_a_replay_sets_no_contact_back(redis_client, settings):
     assert position == BEGINNING
     writer.level()
     for records, offsets in world.topic.read(position.offsets, 1):
-        assert writer.write(records, Position(offsets, 0), mark) == 0
+        assert writer.write(records, Position(offsets, 0), mark).contacts == 0
         world.assert_exact()
     assert {shard.position for shard in writer.shards} == {Position(tuple(world.topic.ends), 0)}
     world.remove()
@@ -210,7 +211,10 @@ def test_c4_a_shard_put_back_by_itself_is_noticed(redis_client, settings, ago):
 
 
 RECORDS = st.tuples(
-    st.sampled_from("abcd"), st.integers(-2, 5), st.none() | st.lists(st.sampled_from("1234"), max_size=3)
+    st.sampled_from("abcd"),
+    st.integers(-2, 5),
+    st.none() | st.lists(st.sampled_from("1234"), max_size=3),
+    st.none() | st.integers(0, PARTITIONS - 1),
 )
 FAULTS = st.tuples(
     st.integers(1, 250),

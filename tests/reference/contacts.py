@@ -58,12 +58,15 @@ def _compared(field, trimmed):
 
 def contact_lookup(records, identification):
     """C1 to C3: a function (contact field, value) -> contact id or None, over all records of contacts."""
-    latest = {}
-    for record in sorted(records, key=lambda record: (record.offset, record.partition)):
-        latest[record.contact_id] = record  # C1: the newer record replaces the older one altogether
+    latest, in_force = {}, {}
+    for record in sorted(records, key=lambda record: record.offset):
+        # C1: in its partition the newer record replaces the older one altogether
+        latest[record.contact_id, record.partition] = record
+    for record in sorted(latest.values(), key=lambda record: (record.timestamp_ms, record.offset, record.partition)):
+        in_force[record.contact_id] = record  # C1: of several partitions the latest timestamp counts
     winners = {}
     # C3: written in this order, the last claimant left is the winner.
-    for record in sorted(latest.values(), key=lambda record: (record.timestamp_ms, record.contact_id)):
+    for record in sorted(in_force.values(), key=lambda record: (record.timestamp_ms, record.contact_id)):
         if record.contact is not None:
             for field, value in _identifiers_of(record, identification):
                 searched = _searchable(value)

@@ -5,9 +5,18 @@ from dataclasses import dataclass, field
 
 from redis import RedisError
 
-from processor.contacts.shards import FORMAT, HASH_BYTES, Mark, Position, read_claims, shard_keys, shard_of
+from processor.contacts.shards import (
+    FORMAT,
+    HASH_BYTES,
+    Mark,
+    Position,
+    claim_bytes,
+    read_entry,
+    shard_keys,
+    shard_of,
+)
 from processor.contacts.writer import IndexWriter, standing, why_build
-from processor.domain.claims import ContactChange
+from processor.domain.claims import Claim, ContactChange, Standing
 from processor.domain.identifiers import CONTACT_ID
 from processor.domain.records import Identifier
 from processor.errors import RetryError
@@ -27,9 +36,9 @@ class Topic:
     ends: list = field(default_factory=lambda: [0] * PARTITIONS)
     records: list = field(default_factory=list)
 
-    def append(self, contact_id, timestamp_ms, values):
+    def append(self, contact_id, timestamp_ms, values, partition=None):
         """Append a contact with these values of its phone; None deletes it."""
-        partition = zlib.crc32(contact_id.encode()) % PARTITIONS
+        partition = zlib.crc32(contact_id.encode()) % PARTITIONS if partition is None else partition
         identifiers = None
         if values is not None:
             found = [Identifier(CONTACT_ID, contact_id), *(Identifier("phone", value) for value in values)]
@@ -39,9 +48,13 @@ class Topic:
         self.records.append(change)
 
     def compact(self):
-        """Drop the records that a later one of their contact replaces; tombstones stay (they are young)."""
-        last = {record.contact_id: record for record in self.records}
-        self.records = [record for record in self.records if last[record.contact_id] is record]
+        """Drop the records that a later one in their partition replaces; tombstones stay (they are young)."""
+        kept = {id(record) for record in self.last()}
+        self.records = [record for record in self.records if id(record) in kept]
+
+    def last(self):
+        """Give each contact's last record in each partition."""
+        return {(record.contact_id, record.partition): record for record in self.records}.values()
 
     def read(self, offsets, batch):
         """Give batches of at most so many records from these offsets on, each with the offsets behind it."""
@@ -92,7 +105,7 @@ def session(writer, topic, mark, *, batch, last_id=b""):
     written = None
     for records, offsets in topic.read(position.offsets, batch):
         written = offsets
-        newest = {record.contact_id: record for record in records}
+        newest = {(record.contact_id, record.partition): record for record in records}
         mark = ready_at(mark, offsets)
         writer.write(newest.values(), Position(offsets, 0), mark)
     if written is None and not mark.is_ready:
@@ -118,29 +131,56 @@ def settle(make_writer, topic, mark, *, batch):
 
 
 def contents(client, lineage, hashes, topic):
-    """Give what the index holds of a topic, the order of claims and entries not mattering: claims, entries."""
+    """Give what the index holds of a topic: each identifier's winner and other claims, each contact's records."""
     names = {hashes.contact(record.contact_id) for record in topic.records}
     found, entries = {}, {}
     for key in shard_keys(lineage):
-        for name, value in client.hgetall(key).items():
+        fields = client.hgetall(key)
+        for name, value in fields.items():
             if name in names:
-                entries[key, name] = sorted(value[at : at + HASH_BYTES] for at in range(0, len(value), HASH_BYTES))
+                entries[key, name] = {(record.standing, *sorted(_split(record.hashes))) for record in read_entry(value)}
             elif len(name) == HASH_BYTES:
-                found[key, name] = sorted(read_claims(value))
+                others = fields.get(name + b"+", b"")
+                first, more = next(read_claims(value)), value[len(claim_bytes(*_raw(next(read_claims(value))))) :]
+                assert more == (b"+" if others else b"")
+                found[key, name] = first, sorted(read_claims(others))
+    assert sum(len(name) == HASH_BYTES + 1 for key in shard_keys(lineage) for name in client.hkeys(key)) == sum(
+        bool(others) for _, others in found.values()
+    )
     return found, entries
 
 
+def read_claims(value):
+    """Yield the claims in a field, as far as there are whole ones."""
+    at = 0
+    while at + 10 <= len(value):
+        end = at + 10 + int.from_bytes(value[at + 8 : at + 10], "big")
+        yield Claim(int.from_bytes(value[at : at + 8], "big") - (1 << 63), value[at + 10 : end].decode())
+        at = end
+
+
 def expected_contents(lineage, hashes, topic):
-    """Give what `contents` should be, by the rules: each contact's last record is in force (C1)."""
+    """Give what `contents` should be, by the rules: each contact's last record of the latest time is in force (C1)."""
     keys = shard_keys(lineage)
-    found: dict[tuple[str, bytes], list[tuple[int, str]]] = {}
-    entries = {}
-    for record in {record.contact_id: record for record in topic.records}.values():
-        digests = [hashes.identifier(identifier) for identifier in record.identifiers or ()]
+    claims: dict[tuple[str, bytes], list[Claim]] = {}
+    entries: dict[tuple[str, bytes], set[tuple[object, ...]]] = {}
+    in_force: dict[bytes, tuple[Standing, list[bytes]]] = {}
+    for record in topic.last():
+        standing = Standing(record.timestamp_ms, record.offset, record.partition)
+        digests = sorted(hashes.identifier(identifier) for identifier in record.identifiers or ())
+        contact = hashes.contact(record.contact_id)
+        entries.setdefault((keys[shard_of(contact)], contact), set()).add((standing, *digests))
+        in_force[record.contact_id] = max(in_force.get(record.contact_id, (standing, digests)), (standing, digests))
+    for contact_id, (standing, digests) in in_force.items():
         for digest in digests:
-            claim = (record.timestamp_ms, record.contact_id.decode())
-            found.setdefault((keys[shard_of(digest)], digest), []).append(claim)
-        if digests:
-            contact = hashes.contact(record.contact_id)
-            entries[keys[shard_of(contact)], contact] = sorted(digests)
-    return {place: sorted(claims) for place, claims in found.items()}, entries
+            claim = Claim(standing.timestamp_ms, contact_id.decode())
+            claims.setdefault((keys[shard_of(digest)], digest), []).append(claim)
+    return {place: (max(some), sorted(some)[:-1]) for place, some in claims.items()}, entries
+
+
+def _raw(claim):
+    return claim.timestamp_ms, claim.contact_id.encode()
+
+
+def _split(hashes):
+    return [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]

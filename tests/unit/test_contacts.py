@@ -8,13 +8,26 @@ from hypothesis import strategies as st
 
 from processor.codec.avro import UndecodableError, codec
 from processor.contacts.changes import change_of
-from processor.contacts.shards import FORMAT, SHARDS, Hashes, Mark, Position, claim_bytes, read_claims, shard_of
+from processor.contacts.shards import (
+    FORMAT,
+    SHARDS,
+    ContactRecord,
+    Hashes,
+    Mark,
+    Position,
+    claim_bytes,
+    entry_bytes,
+    read_entry,
+    shard_of,
+    winner_of,
+)
 from processor.contacts.writer import ShardState, standing, why_build
-from processor.domain.claims import Claim, identifiers_of, winner
+from processor.domain.claims import Claim, Standing, identifiers_of
 from processor.domain.identifiers import BUILT_IN_FIELDS
 from processor.domain.records import Identifier, Record
 from processor.errors import UsageError
 from processor.settings import Settings
+from tests.support.contact_index import read_claims
 
 SETTINGS = Settings(identifier_key="a secret of the tests")
 EMPTY: dict[str, Any] = {
@@ -80,9 +93,16 @@ def test_c2_only_the_custom_fields_that_a_rule_names_are_indexed():
 
 def test_c3_the_latest_timestamp_wins_and_then_the_greater_id():
     """Ids compare as text: by code points, not by length or case."""
-    assert winner([Claim(2, "a"), Claim(1, "z")]) == "a"
-    assert winner([Claim(1, "B"), Claim(1, "a"), Claim(1, "A")]) == "a"
-    assert winner([Claim(-5, "z"), Claim(-4, "a")]) == "a"
+    assert max(Claim(2, "a"), Claim(1, "z")).contact_id == "a"
+    assert max(Claim(1, "B"), Claim(1, "a"), Claim(1, "A")).contact_id == "a"
+    assert max(Claim(-5, "z"), Claim(-4, "a")).contact_id == "a"
+
+
+def test_c1_of_a_contacts_partitions_the_latest_timestamp_is_in_force_then_the_later_offset():
+    """Whichever partition is read first."""
+    assert max(Standing(2, 1, 0), Standing(1, 9, 5)).partition == 0
+    assert max(Standing(1, 9, 0), Standing(1, 8, 5)).partition == 0
+    assert max(Standing(1, 9, 0), Standing(1, 9, 5)).partition == 5
 
 
 CLAIMS = st.lists(
@@ -91,17 +111,29 @@ CLAIMS = st.lists(
 
 
 @given(CLAIMS)
-def test_c3_claims_are_kept_whole(claims):
-    """Any timestamp and any id, the empty one and one with zeros too, come back as they were."""
-    kept = b"".join(claim_bytes(claim.timestamp_ms, claim.contact_id.encode()) for claim in claims)
-    assert list(read_claims(kept)) == claims
+def test_c3_a_claim_is_kept_whole(claims):
+    """Any timestamp and any id, the empty one and one with zeros too, come back as they were; so does the winner."""
+    kept = [claim_bytes(claim.timestamp_ms, claim.contact_id.encode()) for claim in claims]
+    assert list(read_claims(b"".join(kept))) == claims
+    assert [winner_of(claim + more) for claim in kept for more in (b"", b"+")] == [
+        claim.contact_id for claim in claims for _ in range(2)
+    ]
 
 
-@given(st.lists(st.tuples(st.integers(-3, 3), st.text(st.characters(codec="utf-8"), max_size=3)), min_size=1))
-def test_c3_the_winner_depends_on_no_order(claims):
-    """However the claims stand, the same one wins."""
-    kept = [Claim(*claim) for claim in claims]
-    assert winner(kept) == winner(reversed(kept)) == winner(sorted(kept))
+RECORDS = st.lists(
+    st.builds(
+        ContactRecord,
+        st.builds(Standing, st.integers(-(1 << 63), (1 << 63) - 1), st.integers(0, 1 << 63), st.integers(0, 0xFFFF)),
+        st.lists(st.binary(min_size=16, max_size=16), max_size=4).map(b"".join),
+    ),
+    max_size=4,
+)
+
+
+@given(RECORDS)
+def test_c1_a_contacts_records_are_kept_whole(records):
+    """Of any number of partitions, deletions too."""
+    assert list(read_entry(entry_bytes(records))) == records
 
 
 def test_a_claim_takes_the_longest_id_there_may_be():
