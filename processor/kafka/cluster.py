@@ -116,6 +116,14 @@ class Cluster:
             raise StopError(f"the topic {missing[0]} is missing; create it with: order-facts topics create")
         return found
 
+    def partition_count(self, topic: str, wait_s: float) -> int:
+        """Return how many partitions a topic has, 0 if it is missing.
+
+        By the admin client: a consumer's question would wait behind its fetch.
+        """
+        with failures(f"asking for the partitions of {topic}"):
+            return len(self.admin.list_topics(topic, timeout=wait_s).topics[topic].partitions)
+
     def instances(self, group_id: str) -> set[str]:
         """Return the instance ids of a group's members, taken from their client ids.
 

@@ -218,10 +218,10 @@ class Group:
         self._held = []
         self._unassign()
 
-    def partition_count(self, wait_s: float) -> int:
-        """Ask a broker how many partitions the topic has. Raises RetryError if none answers."""
+    def ping(self, wait_s: float) -> None:
+        """Ask a broker for the topic's metadata. Raises RetryError if none answers."""
         with failures("asking for metadata", self._failed):
-            return len(self._consumer.list_topics(self._topic, timeout=wait_s).topics[self._topic].partitions)
+            self._consumer.list_topics(self._topic, timeout=wait_s)
 
     def backlog_records(self) -> int | None:
         """Return how many committed records wait, as the client heard when it fetched: a hint; `Lag` asks brokers."""

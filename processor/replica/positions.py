@@ -84,20 +84,18 @@ class Positions:
         self._catchup.step(_CATCH_UP_WAIT_S)
         self._catchup.tidy()
 
-    def require_partition_count(self, wait_s: float) -> None:
-        """Stop if partitions were added. The group alone notices minutes later, when its client looks again.
-
-        Raises RetryError if no broker answers within `wait_s`.
-        """
-        self._look_due_s = time.monotonic() + _LOOK_EVERY_S
-        if self._group.partition_count(wait_s) != self._topics.events.partitions:
-            self._check_topics()
-
     def look_at_partition_count(self) -> None:
-        """Do that once a second; whether a broker is away is for the commit that follows to find out."""
-        if time.monotonic() >= self._look_due_s:
-            with suppress(RetryError):
-                self.require_partition_count(_LOOK_WAIT_S)
+        """Stop if partitions were added; asks once a second, since the group alone would notice minutes later.
+
+        If no broker answers soon, somebody else finds that out: the commit that follows, or a ping.
+        """
+        if time.monotonic() < self._look_due_s:
+            return
+        self._look_due_s = time.monotonic() + _LOOK_EVERY_S
+        events = self._topics.events
+        with suppress(RetryError):
+            if self._found.cluster.partition_count(events.name, _LOOK_WAIT_S) != events.partitions:
+                self._check_topics()
 
     def drop(self, *, catch_ups: bool = True) -> None:
         """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed again."""

@@ -310,7 +310,8 @@ class Service:
             return
         self._probe_due_s = now_s + PROBE_EVERY_S
         known = self.look_up([])
-        self._positions.require_partition_count(PROBE_TIMEOUT_S)
+        self._group.ping(PROBE_TIMEOUT_S)
+        self._positions.look_at_partition_count()
         if self._group.ends():
             folded = self.fold([], known)
             self.mirror(folded, known, self.commit(nothing, folded, known))
