@@ -256,14 +256,11 @@ class PartitionAudit:
     def _check_rejection(self, parsed: Parsed, record: Record, reason: Reason) -> None:
         """Require the event's own bytes, and a reason that its event can lead to."""
         event, command, standards = parsed.record, parsed.result, self._standards
-        said, value = rejected.read(record), event.value
         if reason is Reason.UNREADABLE:  # a stand-in, even if the event can be read by now
             if record.key is not None or record.value is not None:
                 self._add(Kind.ALTERED, self._rejected, record, "is unreadable, and yet has a key or a value")
             return
-        if value is not None and said.truncated_bytes == len(value):
-            value, _ = rejected.cut(value)
-        if (record.key, record.value, said.timestamp_ms) != (event.key, value, event.timestamp_ms):
+        if not rejected.is_copy(record, event):
             self._add(Kind.ALTERED, self._rejected, record, "is not a copy of its event")
             return
         known = Known()

@@ -3,7 +3,7 @@
 import click
 
 from processor.cli.options import CONNECTION, print_line, with_settings
-from processor.cli.showing import records_of
+from processor.cli.showing import latest_of, records_of
 from processor.codec.avro import codec
 from processor.codec.fact_json import fact_json
 from processor.domain.records import Record, UndecodableError
@@ -23,15 +23,15 @@ def show(settings: Settings, *, latest: bool, order: str | None, is_followed: bo
     if latest and is_followed:
         raise UsageError("--latest and --follow contradict each other: only the end shows which fact is the latest")
     wanted = order.encode() if order is not None else None
-    newest: dict[bytes, Record] = {}
-    for record in records_of(settings, settings.facts_topic, is_followed=is_followed):
-        if record.value is None or (wanted is not None and record.key != wanted):
-            continue
-        if latest:
-            newest[record.key or b""] = record
-        else:
-            print_line(_fact_line(record))
-    for record in newest.values():
+
+    def is_wanted(record: Record) -> bool:
+        return record.value is not None and (wanted is None or record.key == wanted)
+
+    if latest:
+        records = latest_of(settings, settings.facts_topic, is_wanted)
+    else:
+        records = filter(is_wanted, records_of(settings, settings.facts_topic, is_followed=is_followed))
+    for record in records:
         print_line(_fact_line(record))
 
 

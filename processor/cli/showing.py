@@ -1,13 +1,17 @@
 """What the commands that print a topic share: its committed records, and times on the command line."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Final
+
+from confluent_kafka import Consumer
 
 from processor.cli.options import progress
 from processor.cli.serving import stop_on_signals
 from processor.domain.records import Record
-from processor.errors import UsageError
+from processor.errors import StopError, UsageError
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
@@ -15,28 +19,62 @@ from processor.kafka.ranges import follow, read_range
 from processor.settings import Settings
 
 _FOLLOW_POLL_S: Final = 0.2
+_DIGEST_BYTES: Final = 16
 
 
 def records_of(settings: Settings, topic: str, *, is_followed: bool) -> Iterator[Record]:
     """Yield a topic's committed records up to its present end; with `is_followed`, continue until a signal."""
-    cluster = Cluster(settings)
-    cluster.wait()
-    partitions = range(cluster.required([topic])[topic].partitions)
-    starts, ends = cluster.starts(topic, partitions), cluster.ends(topic, partitions)
-    consumer = reader(settings)
-    try:
+    with closing(reader(settings)) as consumer:
+        starts, ends = _range(settings, topic)
         if is_followed:
             stop = stop_on_signals()
             stop.is_working = True
             yield from map(record_of, follow(consumer, topic, starts, stop.is_set, _FOLLOW_POLL_S))
-            return
-        with progress("offsets") as bar:
-            task = bar.add_task(f"Reading {topic}", total=sum(ends.values()) - sum(starts.values()))
-            for message in read_range(consumer, topic, starts, ends):
-                bar.advance(task)
-                yield record_of(message)
-    finally:
-        consumer.close()
+        else:
+            yield from _records(consumer, topic, starts, ends)
+
+
+def latest_of(settings: Settings, topic: str, is_wanted: Callable[[Record], bool]) -> Iterator[Record]:
+    """Yield the latest wanted record of each key, up to the topic's present end.
+
+    Reads twice: first where the latest ones are, then those. So memory holds a place for each key, and no record.
+    Raises StopError if the topic was compacted meanwhile.
+    """
+    with closing(reader(settings)) as consumer:
+        starts, ends = _range(settings, topic)
+        latest: dict[bytes, tuple[int, int]] = {}
+        for record in filter(is_wanted, _records(consumer, topic, starts, ends)):
+            latest[_digest(record)] = record.partition, record.offset
+        count = 0
+        for record in filter(is_wanted, _records(consumer, topic, starts, ends)):
+            if latest.get(_digest(record)) == (record.partition, record.offset):
+                count += 1
+                yield record
+        if count < len(latest):
+            raise StopError(
+                f"{topic} was compacted meanwhile, and {len(latest) - count} keys are left out: run it again"
+            )
+
+
+def _range(settings: Settings, topic: str) -> tuple[dict[int, int], dict[int, int]]:
+    """Return where each partition of a topic begins, and its present end."""
+    cluster = Cluster(settings)
+    cluster.wait()
+    partitions = range(cluster.required([topic])[topic].partitions)
+    return cluster.starts(topic, partitions), cluster.ends(topic, partitions)
+
+
+def _records(consumer: Consumer, topic: str, starts: dict[int, int], ends: dict[int, int]) -> Iterator[Record]:
+    with progress("offsets") as bar:
+        task = bar.add_task(f"Reading {topic}", total=sum(ends.values()) - sum(starts.values()))
+        for message in read_range(consumer, topic, starts, ends):
+            bar.advance(task)
+            yield record_of(message)
+
+
+def _digest(record: Record) -> bytes:
+    """Return what stands for a record's key: as short for a long one."""
+    return hashlib.blake2b(record.key or b"", digest_size=_DIGEST_BYTES).digest()
 
 
 def time_ms(text: str) -> int:

@@ -65,14 +65,35 @@ def written(topic: str, lineage: str, record: Record, rejection: Rejection) -> H
     return [(name, text.encode()) for name, text in texts.items()]
 
 
-def cut(value: bytes | None) -> tuple[bytes | None, Headers]:
-    """Return what is left of a value that is too large for the topic, and the header that says so."""
-    return value and value[:CUT_BYTES], [(TRUNCATED, str(len(value or b"")).encode())]
+def cut(record: Record) -> tuple[bytes | None, bytes | None, Headers]:
+    """Return what is left of an event that is too large for the topic: its key, its value and its own headers.
+
+    Any topic takes that which passed the start-up check: above all the value is cut, but the rest too.
+    """
+    key, value = record.key, record.value
+    headers_bytes = sum(len(name) + len(text or b"") for name, text in record.headers)
+    headers = kept(record) if headers_bytes <= CUT_BYTES else []
+    return key and key[:CUT_BYTES], value and value[:CUT_BYTES], headers
+
+
+def truncated(record: Record) -> Headers:
+    """Return the header that says that an event was cut."""
+    return [(TRUNCATED, str(len(record.value or b"")).encode())]
 
 
 def kept(record: Record) -> Headers:
     """Return the headers that an event itself had, in their order."""
     return [header for header in record.headers if header[0] not in NAMES]
+
+
+def is_copy(record: Record, event: Record) -> bool:
+    """Return whether a record of the rejected topic has an event's key, value, headers and timestamp, whole or cut."""
+    said = read(record)
+    whole = event.key, event.value, kept(event)
+    expected = cut(event) if said.truncated_bytes == len(event.value or b"") else whole
+    found = record.key, record.value, kept(record)
+    is_told = said.known_reason is not None and said.outcome == said.known_reason.outcome and said.detail is not None
+    return found == expected and is_told and said.timestamp_ms == event.timestamp_ms
 
 
 def read(record: Record) -> Rejected:

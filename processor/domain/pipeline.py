@@ -127,6 +127,7 @@ def _note_place(defect: Exception, record: Record) -> None:
 
 
 REPLAY_TIMESTAMP: Final = "replay.timestamp"
+_NO_TIME: Final = b"-1"  # Kafka's timestamp of a record that has none
 
 
 def first_timestamp_ms(record: Record, own_ms: int) -> int:
@@ -135,7 +136,12 @@ def first_timestamp_ms(record: Record, own_ms: int) -> int:
     `own_ms` is the timestamp of the event's record; a record of the rejected topic has it in a header.
     """
     for name, value in record.headers:
-        if name == REPLAY_TIMESTAMP and value is not None and value.isdigit() and len(value) < 16:
+        if (
+            name == REPLAY_TIMESTAMP
+            and value is not None
+            and len(value) < 16
+            and (value.isdigit() or value == _NO_TIME)
+        ):
             return int(value)
     return own_ms
 

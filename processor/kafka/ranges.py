@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import cast
+from typing import Final, cast
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from processor.errors import RetryError
 from processor.kafka.failures import failures, is_end
+
+_AT_ONCE: Final = 100  # records: all of them are in memory, and each may be large
 
 
 def read_range(
@@ -24,7 +26,7 @@ def read_range(
         while open_ends:
             first = consumer.poll(0.2)
             # `consume` alone would wait for its whole timeout at the end of every range.
-            messages = [first, *consumer.consume(999, timeout=0)] if first is not None else []
+            messages = [first, *consumer.consume(_AT_ONCE - 1, timeout=0)] if first is not None else []
             if messages:
                 heard = time.monotonic()
             elif time.monotonic() - heard > idle_s:

@@ -8,6 +8,7 @@ whose class says what to do. Then call `abort`, and after ProducerLostError `for
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -52,7 +53,12 @@ class Transactions:
                     "start again under the same instance_id, which frees them and ends what they left open"
                 )
             producer = self._make()
-            start_transactions(producer, doing, self._classified)
+            start = partial(start_transactions, producer, doing, self._classified)
+            try:
+                self.call(Call(start, TRANSACTION_TIMEOUT_S, doing))
+            except ProducerLostError:
+                self._give_up_calls()
+                raise
             self._producer = producer
 
     @contextmanager
@@ -105,9 +111,13 @@ class Transactions:
         if self._producer is not None:
             self._producer.purge(in_flight=False)
             self._producer = None
-            self._calls.close()
-            self._left.append(self._calls)
-            self._calls = BoundedCalls()  # the old producer may hold up the old thread for ever
+            self._give_up_calls()
+
+    def _give_up_calls(self) -> None:
+        """Leave the thread of calls to a producer that may hold it up for ever."""
+        self._calls.close()
+        self._left.append(self._calls)
+        self._calls = BoundedCalls()
 
 
 def end_transaction(settings: Settings, claim: str) -> None:
@@ -122,7 +132,13 @@ def end_transaction(settings: Settings, claim: str) -> None:
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         },
     )
-    start_transactions(producer, f"ending the transaction of {claim}")
+    doing, calls = f"ending the transaction of {claim}", BoundedCalls()
+    try:
+        calls.call(Call(partial(start_transactions, producer, doing), TRANSACTION_TIMEOUT_S, doing))
+    except ProducerLostError as lost:  # it is not this replica's own
+        raise RetryError(str(lost)) from lost
+    finally:
+        calls.close()
 
 
 def start_transactions(producer: Producer, doing: str, classified: Classified = classify) -> None:

@@ -96,13 +96,19 @@ class ReplayLedger:
         """Wait until the next request sees the last commit: the broker finishes it a moment later."""
         self._committed(REQUEST_TIMEOUT_S)
 
-    def kept_ms(self) -> int:
-        """Return how long the brokers keep the offsets of a group without members, in ms."""
+    def kept_ms(self) -> int | None:
+        """Return how long the brokers keep the offsets of a group without members, in ms; None if they do not say."""
         with self._cluster.asking("reading the brokers' offsets.retention.minutes"):
             broker = str(min(self._cluster.admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
             asked = [ConfigResource(ResourceType.BROKER, broker)]
             (future,) = self._cluster.admin.describe_configs(asked, request_timeout=REQUEST_TIMEOUT_S).values()
-            return int(future.result()["offsets.retention.minutes"].value) * 60_000
+            try:
+                entry = future.result().get("offsets.retention.minutes")
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.CLUSTER_AUTHORIZATION_FAILED:
+                    raise
+                return None
+        return None if entry is None or not entry.value else int(entry.value) * 60_000
 
     def first_since(self, partitions: Iterable[int], time_ms: int) -> dict[int, int]:
         """Return by partition the offset of the first record rejected at `time_ms` or later, if there is one."""

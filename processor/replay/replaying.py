@@ -139,17 +139,24 @@ class Replay:
         """
         if not unknown:
             return {}
-        kept_ms = self._ledger.kept_ms() - _HOUR_MS  # an hour, for clocks that differ
+        told_ms = self._ledger.kept_ms()
+        kept_ms = 0 if told_ms is None else told_ms - _HOUR_MS  # an hour, for clocks that differ
         horizon_ms = int(time.time() * 1000) - kept_ms
         first = self._ledger.first_since(unknown, horizon_ms)
         below = {number: first.get(number, self._ends[number]) for number in unknown}
         old = [number for number in unknown if below[number] > self._starts[number]]
         if old and self._selection.since_ms < horizon_ms:
             name = self._rejected.name
+            forgets = f"Kafka forgets one after {kept_ms // _HOUR_MS + 1} h"
+            if told_ms is None:
+                forgets = (
+                    "the brokers do not say when Kafka forgets one (offsets.retention.minutes): grant DescribeConfigs "
+                    "on the cluster, then run it again"
+                )
             later_ms = (horizon_ms // _HOUR_MS + 2) * _HOUR_MS
             raise StopError(
                 f"{name}{old} hold records from before {instant_text(horizon_ms)} that may have been replayed: no "
-                f"replay is on record, but Kafka forgets one after {kept_ms // _HOUR_MS + 1} h. To leave them out for "
+                f"replay is on record, but {forgets}. To leave them out for "
                 f"good, use --since {instant_text(later_ms)}. If none was ever replayed, confirm it with Kafka's "
                 f"kafka-consumer-groups: --group {self._ledger.group_id} --topic {name} --reset-offsets --to-earliest "
                 "--execute"

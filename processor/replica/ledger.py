@@ -137,17 +137,13 @@ class Ledger:
     def _produce_rejected(
         self, produce: Callable[..., None], record: Record, rejection: Rejection, reports: _Reports
     ) -> None:
-        value, key, kept = record.value, record.key, rejected.kept(record)
         own = rejected.written(self._settings.events_topic, self._digest, record, rejection)
-        headers_bytes = sum(len(name) + len(text or b"") for name, text in record.headers)
+        key, value, kept = record.key, record.value, rejected.kept(record)
         place = (record.partition, record.offset)
         report: Callable[..., None] | None = reports.whole if self._has_failed else None
         if place in self._too_large or record.size_bytes > rejected.COPY_BYTES:
-            # Cut to what every topic takes that passed the start-up check: above all the value, but the rest too.
-            value, truncated = rejected.cut(value)
-            own += truncated
-            key = key and key[: rejected.CUT_BYTES]
-            kept = kept if headers_bytes <= rejected.CUT_BYTES else []
+            key, value, kept = rejected.cut(record)
+            own += rejected.truncated(record)
         elif record.size_bytes > rejected.CUT_BYTES:
             report = partial(reports.large, place)
         produce(self._settings.rejected_topic, value, key, record.partition, headers=[*kept, *own], on_delivery=report)

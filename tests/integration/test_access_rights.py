@@ -1,5 +1,6 @@
 """Proves that the access rights that deploy/README.md lists are enough, where Kafka and Redis grant nothing else."""
 
+import json
 import re
 import signal
 import time
@@ -23,7 +24,7 @@ from deploy.local.services import EmbeddedKafka
 from processor.settings import Settings
 from tests.support.audits import verified
 from tests.support.deployment import deployed
-from tests.support.refusals import forget_mirror, refusal, remove_mirror
+from tests.support.refusals import forget_mirror, refusal, rejections, remove_mirror
 from tests.support.traffic import contacts, created, traffic
 
 README = (Path(__file__).parents[2] / "deploy" / "README.md").read_text(encoding="utf-8")
@@ -246,3 +247,30 @@ def test_a_wrong_password_of_kafka_is_named(kafka, deployment):
         assert "another" not in line
     assert time.monotonic() - began < deployment.settings.startup_timeout_s / 2
     deployment.start("contacts", "index", name="index", **right).await_line("contacts.ready")
+
+
+def test_replay_that_may_not_read_the_brokers_settings_says_so(kafka, admin, deployment):
+    """How long Kafka keeps offsets is unknown then: nothing is replayed twice, and the line says what to grant."""
+    runs, indexes = (kafka.settings_of(user) for user in USERS)
+    deployment.start("contacts", "index", name="index", **indexes).await_line("contacts.ready")
+    deployment.send(rejections(3))
+    replica = deployment.replica("a", **runs)
+    deployment.await_accounted()
+    replica.stop()
+    name = deployment.settings.group_id
+    group = binding(USERS[0], "group", f"{name}-replay", "Read")
+    grant(admin, [group, binding(USERS[0], "topic", deployment.settings.events_topic, "Write")])
+    line = refusal(deployment.command("rejected", "replay", check=False, **runs), 1)
+    assert "grant DescribeConfigs on the cluster, then run it again" in line
+    cluster = AclBinding(
+        ResourceType.BROKER,
+        "kafka-cluster",
+        ResourcePatternType.LITERAL,
+        group.principal,
+        "*",
+        AclOperation.DESCRIBE_CONFIGS,
+        AclPermissionType.ALLOW,
+    )
+    grant(admin, [cluster])
+    done = deployment.command("rejected", "replay", **runs)
+    assert json.loads(done.stdout)["replayed"] == 3

@@ -6,10 +6,13 @@ import secrets
 import shlex
 import signal
 import subprocess
+import tracemalloc
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
 
+from processor.cli.showing import latest_of
 from processor.codec.avro import codec
 from processor.kafka.clients import plain_producer, transactional_producer
 from tests.support.commands import event, output
@@ -220,3 +223,27 @@ def test_output_piped_into_head_ends_quietly(idle):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["key"] == "key"
+
+
+def test_latest_facts_are_found_with_little_memory(settings, create_topic):
+    """Of 60 MB of facts only their places are remembered; each key's latest comes once."""
+    create_topic(settings.facts_topic, 2, cleanup_policy="compact")
+    producer = plain_producer(settings)
+    for number in range(620):
+        key = b"%d" % (number % 600)
+        producer.produce(settings.facts_topic, key + b"x" * 100_000 + b"%d" % number, key)
+        producer.poll(0)
+    assert producer.flush(30) == 0
+    tracemalloc.start()
+    keys = Counter[bytes]()
+    try:
+        for record in latest_of(settings, settings.facts_topic, lambda _: True):
+            assert record.key is not None
+            assert record.value is not None
+            keys[record.key] += 1
+            assert record.value.endswith(b"x%d" % (int(record.key) + (600 if int(record.key) < 20 else 0)))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (len(keys), keys.total()) == (600, 600)
+    assert peak_bytes < 35_000_000

@@ -159,17 +159,27 @@ def test_a_fact_and_a_rejected_record_of_one_event_are_found(copy, good_run):
     assert copy.audit()[0] == {"doubled": 1, "sum": 1}
 
 
-@pytest.mark.parametrize("header", ["reason", "source.offset", "source.timestamp", "source.partition", "value"])
+@pytest.mark.parametrize(
+    "header", ["reason", "outcome", "source.offset", "source.timestamp", "source.partition", "value", "another"]
+)
 def test_an_altered_rejected_record_is_found(copy, header):
-    """Another reason than its event can have led to, another event's offset, or other bytes."""
+    """Another reason than its event can have led to, another event's offset, other bytes, or a header of nobody."""
     index = next(i for i, r in enumerate(copy.rejected) if dict(r.headers)["reason"] == b"order_unknown")
     record = copy.rejected[index]
-    changed = {"reason": b"no_change", "source.offset": b"?", "source.timestamp": b"1", "source.partition": b"7"}
-    copy.rejected[index] = (
-        replace(record, value=b"else")
-        if header == "value"
-        else replace(record, headers=tuple((n, changed[n] if n == header else v) for n, v in record.headers))
-    )
+    changed = {
+        "reason": b"no_change",
+        "outcome": b"invalid",
+        "source.offset": b"?",
+        "source.timestamp": b"1",
+        "source.partition": b"7",
+    }
+    if header == "value":
+        copy.rejected[index] = replace(record, value=b"else")
+    elif header == "another":
+        copy.rejected[index] = replace(record, headers=(("trace", b"7"), *record.headers))
+    else:
+        headers = tuple((n, changed[n] if n == header else v) for n, v in record.headers)
+        copy.rejected[index] = replace(record, headers=headers)
     copy.write()
     expected = {"misplaced": 1} if header == "source.partition" else {"altered": 1}
     if header == "source.offset":

@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from processor.domain import pipeline
 from processor.domain.records import Record
@@ -17,6 +18,7 @@ from processor.replay.sweeps import ANY_REASON, EVER, Sweep, offset_of, sweeps_o
 
 TOPIC = Topic("rejected", "id-of-rejected", 3)
 FOUND, PARAMETER = Reason.CONTACT_NOT_FOUND, Reason.INVALID_PARAMETER
+EVENT = Record(0, 7, 1_700_000_000_000, b"o1", b"event", ())
 
 
 def rejected_record(offset=0, reason=FOUND, rejected_ms=1_000, extra=(), partition=2):
@@ -217,3 +219,10 @@ def test_too_many_sweeps_are_refused_with_the_remedy():
     many = {FOUND.value: tuple(Sweep(1_000_000 + n, 1_700_000_000_000 + n, 3) for n in range(200))}
     with pytest.raises(StopError, match="with an earlier --since, or with none"):
         offset_of(2, many, TOPIC)
+
+
+def test_an_event_without_a_timestamp_has_none_after_its_replay():
+    """Kafka's -1 counts as its first timestamp (D23), not the time of the replay; any other text is none."""
+    assert pipeline.first_timestamp_ms(replace(EVENT, headers=(("replay.timestamp", b"-1"),)), 5) == -1
+    assert pipeline.first_timestamp_ms(replace(EVENT, headers=(("replay.timestamp", b"-2"),)), 5) == 5
+    assert pipeline.first_timestamp_ms(EVENT, 5) == 5
