@@ -9,6 +9,8 @@ It compares the committed offset and its metadata, the mirror's mark, the last o
     W                  the mirror is at W                 continue; no fact is read
     W                  the mirror is older or missing     catch up from the facts, then continue
     W                  something goes beyond W            stop: offsets were moved back, restored or lost
+    W                  the mirror is older, and events    stop: offsets were moved forward
+                       before W have no output
     any                the last fact is of another        stop: the facts topic belongs to another group
                        lineage
     any                outputs that do not say whose      stop: ask
@@ -52,6 +54,11 @@ class Situation(msgspec.Struct, frozen=True):
     events: range
     facts: range
     strange: int | None = None
+    left_out: int | None = None
+
+    def leaving_out(self, offset: int) -> "Situation":
+        """Return it with an event that the committed offset leaves out."""
+        return replace(self, left_out=offset)
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -120,14 +127,18 @@ class Placing:
         With `adopt_unmarked` outputs that do not say whose they are count as ours. With `accept_loss` an offset that
         the events topic no longer holds is moved up to its start.
         """
-        before, why = None, "there was no offset"
+        was, why = None, "there was no offset"
         if seen.committed.offset >= 0:
             try:
-                before, why = watermark_of(seen.committed, self._lineage), "it was too low"
+                was, why = watermark_of(seen.committed, self._lineage), "it was too low"
             except UnreadableMetadataError:
                 why = f"{seen.committed.offset} was set by another tool"
             except StopError as error:
                 return Stop(str(error))
+        before = was
+        if was is not None and seen.left_out is not None:
+            before, why = Watermark(seen.left_out, was.facts), "it was moved forward"
+            seen = replace(seen, left_out=None)
         known = _processed(seen, facts=adopt_unmarked or before is not None, rejected=adopt_unmarked)
         after = _greatest(before, known)
         if seen.strange is None and _is_below(after, _processed(seen, facts=True, rejected=True)):
@@ -137,12 +148,12 @@ class Placing:
         elif after is None:
             why = "nothing was ever processed: it starts at the earliest event"
         else:
-            why = "as it was" if after == before else f"{why}; one above the last event with an output"
+            why = "as it was" if after == was else f"{why}; one above the last event with an output"
         lost = max(0, seen.events.start - after.source) if after else 0
         if after and lost and accept_loss:
             after, why = Watermark(seen.events.start, after.facts), f"{why}; {lost} lost events skipped"
         return self._accepted(
-            seen, Mended(after, why, after != before, _adopted(seen, before) if adopt_unmarked else None)
+            seen, Mended(after, why, after != was, _adopted(seen, before) if adopt_unmarked else None)
         )
 
     def _accepted(self, seen: Situation, mended: Mended) -> Mended | Stop:
@@ -177,6 +188,12 @@ class Placing:
             return Stop(self._unmarked(seen, is_our_topic=True))
         if (line := self._not_held(seen, watermark)) is not None:
             return Stop(line)
+        if seen.left_out is not None:
+            return Stop(
+                f"{self._place(seen)}: the committed offset {watermark.source} leaves out events from {seen.left_out} "
+                f"on, which have no fact and no rejected record: the group's offsets were moved forward; set it to "
+                f"{seen.left_out} again with `order-facts state recover`"
+            )
         if seen.mark == watermark:
             return Start(watermark, watermark)
         if (seen.mark.facts if seen.mark else 0) < seen.facts.start:
@@ -240,6 +257,17 @@ class Placing:
             f"deleted and recreated: the last fact of partition {partition} says so; set group_id to that group, or "
             f"{_START_ANEW}"
         )
+
+
+def between(seen: Situation) -> range:
+    """Return the offsets before the committed one that neither mirror nor outputs account for; empty without a mirror.
+
+    Usually they hold markers of transactions, or nothing. An event among them would be skipped.
+    """
+    if seen.mark is None:  # then the outputs alone tell, and a rejected_topic that was changed would look like events
+        return range(0)
+    known = _processed(seen, facts=True, rejected=True) or seen.mark
+    return range(max(known.source, seen.events.start), max(0, seen.committed.offset))
 
 
 def _processed(seen: Situation, *, facts: bool, rejected: bool) -> Watermark | None:

@@ -21,10 +21,10 @@ from processor.replica.fencing import Fence
 from processor.replica.group import Group
 from processor.replica.partitions import Partitions, Placed, Tenure
 from processor.replica.placing import Behind, Decision, Placing, Situation, Start, Stop
+from processor.replica.situations import look
 from processor.replica.startup import Found
 from processor.settings import Settings
 from processor.state.connection import Line
-from processor.state.history import Outputs, last_outputs
 from processor.state.mirror import Mark, Mirror
 from processor.state.watermark import Watermark, check_metadata_fits, contacts_of, watermark_of
 
@@ -135,20 +135,12 @@ class Positions:
 
     def _situations(self, committed: list[TopicPartition], marks: dict[int, Mark]) -> dict[int, Situation]:
         """Return what is known of each partition. Without a committed offset, this looks at all facts partitions."""
-        cluster, settings = self._found.cluster, self._settings
-        numbers = [entry.partition for entry in committed]
         mirrored = {p: mark.watermark.source for p, mark in marks.items() if mark.watermark}
         # Where the mirror does not have the committed offset, the outputs say how far events were processed.
         asked = [entry.partition for entry in committed if mirrored.get(entry.partition) != entry.offset]
         if any(entry.offset < 0 for entry in committed):
             asked = list(range(self._topics.facts.partitions))
-        outputs = last_outputs(settings, cluster, self._found.lineage, asked)
-        strange = self._placing.strange(outputs)
-        events, facts = cluster.ranges(settings.events_topic, numbers), cluster.ranges(settings.facts_topic, numbers)
-        return {
-            p: Situation(entry, marks[p].watermark, outputs.get(p, Outputs()), events[p], facts[p], strange)
-            for p, entry in zip(numbers, committed, strict=True)
-        }
+        return look(self._settings, self._found, committed, {p: mark.watermark for p, mark in marks.items()}, asked)
 
     def _carry_out(self, entry: TopicPartition, decision: Decision) -> Placed | None:
         """Return where a partition is read from; None if it is to be caught up first."""

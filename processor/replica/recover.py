@@ -16,10 +16,11 @@ from processor.kafka.clients import REQUEST_TIMEOUT_S
 from processor.kafka.committed import committed_entries
 from processor.kafka.failures import classify
 from processor.replica import startup
-from processor.replica.placing import Mended, Placing, Situation, Stop
+from processor.replica.placing import Mended, Placing, Stop
+from processor.replica.situations import look
 from processor.replica.startup import Found
 from processor.settings import Settings
-from processor.state.history import is_same_events_topic, last_outputs
+from processor.state.history import is_same_events_topic
 from processor.state.mirror import Mirror
 from processor.state.watermark import ContactsPosition, contacts_of, is_own_metadata
 
@@ -46,23 +47,19 @@ class Recovery:
 
     def plan(self, *, adopt_unmarked: bool, accept_loss: bool) -> list[Step]:
         """Return what is to become of each partition; the flags are those of `Placing.mend`."""
-        settings, cluster = self._settings, self._found.cluster
         marks = Mirror(self._found.redis, self._found.lineage, codec()).marks(self._partitions)
-        outputs = last_outputs(settings, cluster, self._found.lineage, self._partitions)
-        events = cluster.ranges(settings.events_topic, self._partitions)
-        facts = cluster.ranges(settings.facts_topic, self._partitions)
-        strange = self._placing.strange(outputs)
+        watermarks = {partition: mark.watermark for partition, mark in marks.items()}
+        entries = _committed(self._settings, self._found)
+        situations = look(self._settings, self._found, entries, watermarks, self._partitions)
         steps = []
-        for entry in _committed(self._settings, self._found):
-            p = entry.partition
-            seen = Situation(entry, marks[p].watermark, outputs[p], events[p], facts[p], strange)
+        for p, seen in situations.items():
             outcome = self._placing.mend(seen, adopt_unmarked=adopt_unmarked, accept_loss=accept_loss)
             if isinstance(outcome, Mended) and not self._is_of_this_topic(p, outcome):
                 outcome = Stop(
-                    f"{settings.events_topic}[{p}] is not the topic that the outputs were made from (it was deleted "
-                    "and recreated); take a new group_id with a new facts_topic and rejected_topic"
+                    f"{self._settings.events_topic}[{p}] is not the topic that the outputs were made from (it was "
+                    "deleted and recreated); take a new group_id with a new facts_topic and rejected_topic"
                 )
-            steps.append(Step(entry, outcome))
+            steps.append(Step(seen.committed, outcome))
         return steps
 
     def require_fit(self, plan: list[Step]) -> None:

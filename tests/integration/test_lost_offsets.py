@@ -98,6 +98,20 @@ def test_offsets_moved_back(single):
     assert single.require_right_outputs() == {"fact": 5}
 
 
+def test_offsets_moved_forward_over_events(single):
+    """Moved forward with its metadata, as a tool can: the first event left out is named, and nothing is skipped."""
+    process(single, facts(3))
+    _, metadata = offsets(single)[0]
+    single.send([*facts(2, first=3), *rejections(1)])
+    set_offset(single, 5, metadata)
+    line = refused_run(single)
+    assert "the committed offset 5 leaves out events from 3 on" in line
+    assert line.endswith("set it to 3 again with `order-facts state recover`")
+    assert "5 -> 3: it was moved forward" in single.command("state", "recover").stdout
+    process(single, facts(1, first=5))
+    assert single.require_right_outputs() == {"fact": 6, "contact_not_found": 1}
+
+
 def test_offsets_moved_forward_beyond_the_end(single):
     """Records that a broker lost, or another cluster's offsets: the committed offset and the end are named."""
     process(single, facts(3))

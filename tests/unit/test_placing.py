@@ -5,7 +5,7 @@ import itertools
 import pytest
 from confluent_kafka import TopicPartition
 
-from processor.replica.placing import Behind, Mended, Placing, Situation, Start, Stop
+from processor.replica.placing import Behind, Mended, Placing, Situation, Start, Stop, between
 from processor.settings import Settings
 from processor.state.history import LastOutput, Outputs
 from processor.state.watermark import Lineage, Watermark, metadata_text
@@ -113,6 +113,25 @@ def test_the_facts_topic_of_another_group_is_never_written_to(offset, rejected):
 def test_a_start_without_contradiction(offset, mark, expected):
     """The usual cases: a new partition, a rebalance, a mirror left behind, a flushed Redis."""
     assert PLACING.decide(situation(offset, "none", "none", mark)) == expected
+
+
+def test_an_offset_moved_forward_is_refused_and_set_back():
+    """Events between what was processed and the committed offset, without an output: named, and never skipped."""
+    seen = situation("beyond the outputs", "ours", "ours", "equal").leaving_out(11)
+    decision = PLACING.decide(seen)
+    assert isinstance(decision, Stop)
+    assert "the committed offset 12 leaves out events from 11 on" in decision.line
+    assert decision.line.endswith("set it to 11 again with `order-facts state recover`")
+    outcome = PLACING.mend(seen, adopt_unmarked=False, accept_loss=False)
+    assert isinstance(outcome, Mended)
+    assert outcome.is_change
+    assert outcome.after == Watermark(11, 21)
+
+
+@pytest.mark.parametrize(("mark", "expected"), [("older", range(10, 12)), ("equal", range(10, 12)), ("none", range(0))])
+def test_what_lies_between_is_looked_at_only_with_a_mirror(mark, expected):
+    """The offsets that neither mirror nor outputs account for; a flushed Redis alone is no reason to suspect any."""
+    assert between(situation("beyond the outputs", "ours", "ours", mark)) == expected
 
 
 def test_lost_events_are_skipped_only_when_accepted():
