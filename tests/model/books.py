@@ -33,11 +33,12 @@ class Life:
     accepted: dict = field(default_factory=dict)  # events below it may be missing: the operator accepted their loss
     rejected_gone: set = field(default_factory=set)  # sources of rejected records that retention removed
     rules: set = field(default_factory=set)  # all that were in force
+    rejected: set = field(default_factory=set)  # the ids of all rejected topics that it wrote to
 
     @property
-    def is_judged_by_one_rule(self):
-        """Whether `verify`, which knows the present settings only, can judge it."""
-        return len(self.rules) <= 1
+    def can_be_audited(self):
+        """Whether `verify` can judge it: it knows the present settings and topics only."""
+        return len(self.rules) <= 1 and len(self.rejected) <= 1
 
 
 class Books:
@@ -128,6 +129,7 @@ class Books:
         expected = fold([input_of(events[place]) for place in due], self._lookup(rules), rules, orders=life.orders)
         if due:
             life.rules.add(rules)
+            life.rejected.add(self._world.topics()["rejected"].topic_id)
         found = [[record for record in fresh[role] if self._is_due(role, record, outputs)] for role in OUTPUTS]
         comparison = compare_outputs(expected, *found)
         if not comparison.is_clean:

@@ -70,7 +70,7 @@ class World(Estate):
     def verify(self):
         """Require that the audit agrees, where it can judge."""
         life, facts = self.books.life(), self.topics().get("facts")
-        if life is None or not life.is_judged_by_one_rule:
+        if life is None or not life.can_be_audited:
             return
         if any(self.cluster.starts(facts.name, range(facts.partitions)).values()):
             return  # somebody deleted facts, which it finds
