@@ -53,8 +53,8 @@ def drop_next(group):
     """Take the next records while a rebalance ends that leaves this member what it has."""
     sort_out = group._split
 
-    def disturbed(messages):
-        found = sort_out(messages)
+    def disturbed(records, others):
+        found = sort_out(records, others)
         if found[0]:
             group._on_assign(group._consumer, [])  # as the client calls it then, inside a poll
         return found
