@@ -36,7 +36,7 @@ _PUBLISHED: Final = {
     "service.failed": ("`run` or `contacts index` ends with this error", "error exit_code"),
     "service.stats": (
         "every 10 s: totals since the start, the rate of the last 10 s, the lag (null if it is not known)",
-        "events facts ignored invalid events_per_s lag_records partitions waiting_for rss_bytes",
+        "events facts ignored invalid events_per_s lag_records partitions waiting_for contacts_age_s rss_bytes",
     ),
     # the recovery path
     "service.waiting": (
@@ -119,6 +119,11 @@ _PUBLISHED: Final = {
         "so many contacts have records in one more partition; the record with the latest timestamp counts",
         "topic contacts",
     ),
+    "contacts.stale": (
+        "`run` uses a contact index older than `contacts_max_age_s`: new contacts are not found",
+        "age_s max_age_s",
+    ),
+    "contacts.fresh": ("the contact index that `run` uses is young enough again", "age_s"),
     "contacts.waiting": (
         "the index cannot be updated now; `contacts index` tries again after `backoff_ms`",
         "error attempt backoff_ms",

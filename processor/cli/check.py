@@ -1,11 +1,11 @@
 """`order-facts check`."""
 
+import time
+
 import click
 
 from processor.cli.options import CONNECTION, REDIS, TOPICS, with_settings
-from processor.contacts.lookup import IndexNotReadyError
-from processor.domain.identifiers import CONTACT_ID
-from processor.domain.records import Identifier
+from processor.contacts.lookup import IndexNotReadyError, staleness
 from processor.errors import OrderFactsError, RetryError, UsageError
 from processor.kafka.topics import warnings
 from processor.replica import startup
@@ -13,7 +13,7 @@ from processor.settings import Settings
 
 
 @click.command()
-@with_settings(*TOPICS, "group_id", *CONNECTION, *REDIS)
+@with_settings(*TOPICS, "group_id", "contacts_max_age_s", *CONNECTION, *REDIS)
 def check(settings: Settings) -> None:
     """Check the settings, Kafka, Redis, the topics and the contact index; print a line for each finding.
 
@@ -38,11 +38,14 @@ def check(settings: Settings) -> None:
     for warning in warnings(settings, found.cluster):
         click.echo(f"warning  {warning}")
     try:
-        found.index.find(Identifier(CONTACT_ID, "-"))
+        age_s = max(0.0, time.time() - found.index.look(()).complete_at_ms / 1000)
     except IndexNotReadyError as error:
         click.echo(f"problem  {error}; orders wait until then")
         raise click.exceptions.Exit(1) from error
     except RetryError as error:
         click.echo(f"problem  {error}")
         raise click.exceptions.Exit(3) from error
-    click.echo("ok       the contact index is complete")
+    if stale := staleness(age_s, settings.contacts_max_age_s):
+        click.echo(f"problem  {stale}")
+        raise click.exceptions.Exit(1)
+    click.echo(f"ok       the contact index is complete, as of {age_s:.0f} s ago")

@@ -37,14 +37,28 @@ class IndexNotReadyError(RetryError):
     waiting_for = "contact_index"
 
 
+def staleness(age_s: float, max_age_s: float) -> str | None:
+    """Return what is wrong with an index of this age in one line, None if it is young enough."""
+    if not max_age_s or age_s <= max_age_s:
+        return None
+    return (
+        f"the contact index is {age_s:.0f} s old, more than contacts_max_age_s={max_age_s:g}, and newer contacts are "
+        "not found: start `order-facts contacts index`, or wait until it has caught up"
+    )
+
+
 LookupPlan = Sequence[Sequence[Identifier]]  # each shard's identifiers, in the order of its reply
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What was found: contact ids by identifier, and the position (next offsets) that the index had reached."""
+    """What was found: contact ids by identifier, the position (next offsets) that the index had reached, and its time.
+
+    `complete_at_ms` is when (wall clock of `contacts index`) the index last held the whole topic.
+    """
 
     contacts: dict[Identifier, str]
     position: ContactsPosition
+    complete_at_ms: int
 
 
 class ContactIndex:
@@ -56,7 +70,7 @@ class ContactIndex:
         self._keys = shards.shard_keys(lineage)
         self._hashes = Hashes(settings)
         self._good_mark: bytes | None = None  # the last good mark: a batch compares it and decodes nothing
-        self._positions: dict[bytes | None, tuple[int, ...]] = {}
+        self._positions: dict[bytes | None, Position] = {}
         self._used: ContactsPosition | None = None  # the greatest position of any index used so far (C4)
 
     def adopt(self, topic: Topic) -> None:
@@ -101,28 +115,33 @@ class ContactIndex:
                         contacts[identifier] = winner_of(value)
             except UnreadableClaimsError as error:
                 raise self._damage(shard, "an identifier's claims cannot be read") from error
-        reached = ContactsPosition(self._topic.topic_id, self._least(positions))
+        least = self._least(positions)
+        reached = ContactsPosition(self._topic.topic_id, least.offsets)
         if not reached.reaches(self._used):
             raise IndexNotReadyError(
                 "the contact index is older than one that events were decided with (was Redis restored from an older "
                 "copy?); `order-facts contacts index` brings it up to date"
             )
         self._used = reached
-        return Reading(contacts, reached)
+        return Reading(contacts, reached, least.complete_at_ms)
 
     def require(self, position: ContactsPosition | None) -> None:
         """Require an index that is not older than this position, used in this process or before."""
         if position is not None and position.topic_id == self._topic.topic_id:
             self._used = position.joined(self._used)
 
-    def find(self, identifier: Identifier) -> str | None:
-        """Return the id of the contact that has the identifier, or None.
+    def look(self, identifiers: Collection[Identifier]) -> Reading:
+        """Look identifiers up, in a round trip of their own.
 
         Raises IndexNotReadyError, RetryError if Redis does not answer, StopError if it refuses.
         """
         pipeline = self._client.pipeline(transaction=False)
-        plan = self.add_lookups(pipeline, [identifier])
-        return self.read(plan, execute_readable(pipeline)).contacts.get(identifier)
+        plan = self.add_lookups(pipeline, identifiers)
+        return self.read(plan, execute_readable(pipeline))
+
+    def find(self, identifier: Identifier) -> str | None:
+        """Return the id of the contact that has the identifier, or None. Raises as `look`."""
+        return self.look([identifier]).contacts.get(identifier)
 
     def _damage(self, shard: int, problem: str) -> IndexNotReadyError:
         """Remove a shard that cannot be read; return the error for it."""
@@ -161,18 +180,15 @@ class ContactIndex:
             )
         return None if mark.is_ready else "is being built"
 
-    def _least(self, positions: set[bytes | None]) -> tuple[int, ...]:
+    def _least(self, positions: set[bytes | None]) -> Position:
         """Return the least position, partition by partition. Nearly always all equal the last one."""
-        known: dict[bytes | None, tuple[int, ...]] = {}
+        known: dict[bytes | None, Position] = {}
         for raw in positions:
-            offsets = self._positions.get(raw)
-            if offsets is None:
-                position = shards.read_as(Position, raw)
-                if position is None:
-                    raise IndexNotReadyError("a shard of the contact index has no position")
-                offsets = position.offsets
-            known[raw] = offsets
-        if len({len(offsets) for offsets in known.values()}) > 1:
+            position = self._positions.get(raw) or shards.read_as(Position, raw)
+            if position is None:
+                raise IndexNotReadyError("a shard of the contact index has no position")
+            known[raw] = position
+        if len({len(position.offsets) for position in known.values()}) > 1:
             raise IndexNotReadyError("the shards of the contact index have positions of different topics")
         self._positions = known
-        return tuple(map(min, zip(*known.values(), strict=True)))
+        return shards.least(known.values())

@@ -72,6 +72,12 @@ class UnreadableClaimsError(ValueError):
     """An identifier's field does not hold claims."""
 
 
+def least(positions: Iterable[Position]) -> Position:
+    """Return the least of all shards' positions, partition by partition: what the whole index has reached."""
+    offsets, times_ms = zip(*((position.offsets, position.complete_at_ms) for position in positions), strict=True)
+    return Position(tuple(map(min, zip(*offsets, strict=True))), min(times_ms))
+
+
 _Kind = TypeVar("_Kind", Mark, Position)
 
 

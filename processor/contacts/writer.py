@@ -96,10 +96,8 @@ def standing(shards: Sequence[ShardState]) -> tuple[Mark, Position]:
     marks = [shard.mark for shard in shards if shard.mark is not None]
     positions = [shard.position for shard in shards if shard.position is not None]
     assert len(marks) == len(positions) == len(shards)
-    offsets = tuple(map(min, zip(*(position.offsets for position in positions), strict=True)))
-    complete_at_ms = min(position.complete_at_ms for position in positions)
     mark = msgspec.structs.replace(marks[0], is_ready=all(mark.is_ready for mark in marks))
-    return mark, Position(offsets, complete_at_ms)
+    return mark, index.least(positions)
 
 
 class Written(NamedTuple):

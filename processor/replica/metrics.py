@@ -61,6 +61,11 @@ WAITING: Final = Gauge(
     ["waiting_for"],
     registry=REGISTRY,
 )
+CONTACTS_AGE: Final = Gauge(
+    "order_facts_contacts_age_seconds",
+    "Age of the contact index: since it last held the whole contacts topic. A few seconds if all is well.",
+    registry=REGISTRY,
+)
 CAUGHT_UP: Final = Counter("order_facts_caught_up_facts", "Facts read to bring mirrors up to date.", registry=REGISTRY)
 
 DROPPED_LINES: Final = Gauge(

@@ -94,7 +94,7 @@ class Service:
         self._positions = Positions(settings, self._partitions, self._group, self._mirror, found)
         self._lag = Lag(found.cluster, settings.events_topic, self._partitions, self._group)
         self._breaker = Breaker(settings.breaker_window, settings.breaker_max_invalid_ratio)
-        self._telemetry = Telemetry(settings.http_port, settings.http_host)
+        self._telemetry = Telemetry(settings)
         self._size = BatchSize(settings.max_batch)
         self._timing = Timing()
         self._in_hand: list[Record] = []  # the current batch's
@@ -178,6 +178,7 @@ class Service:
         if moved:
             raise MirrorMovedError(f"the mirror of partitions {moved} is not as this replica left it")
         found = self._index.read(plan, of_identifiers)
+        self._telemetry.index_read(found.complete_at_ms)
         return Known(marks, orders, found.contacts, found.position)
 
     def fold(self, parsed: list[Parsed], known: Known) -> Folded:

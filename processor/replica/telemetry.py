@@ -14,7 +14,9 @@ from processor.errors import UnreadableError
 from processor.logs import get_logger
 from processor.replica import metrics
 from processor.replica.health import Health, serve
+from processor.replica.index_age import IndexAge
 from processor.replica.timing import Step
+from processor.settings import Settings
 
 STATS_EVERY_S: Final = 10.0
 log = get_logger()
@@ -23,9 +25,10 @@ log = get_logger()
 class Telemetry:
     """Counts, times and waits of one replica."""
 
-    def __init__(self, http_port: int, http_host: str | None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.health = Health()
-        self._server = serve(self.health, http_port, http_host) if http_port else None
+        self._server = serve(self.health, settings.http_port, settings.http_host) if settings.http_port else None
+        self._index_age = IndexAge(settings.contacts_max_age_s)
         self._counts: Counter[str] = Counter(events=0, facts=0, ignored=0, invalid=0)
         self._totals_s = time.monotonic()  # when the last totals were logged
         self._events_then = 0
@@ -33,6 +36,10 @@ class Telemetry:
         self._waiting_since_s = 0.0
         self._attempts = 0
         self._unread = False  # whether a partition is shown as unreadable
+
+    def index_read(self, complete_at_ms: int) -> None:
+        """Note when the contact index that a look-up found last held the whole topic."""
+        self._index_age.seen(complete_at_ms)
 
     def committed(self, folded: Folded, times_ms: Mapping[Step, float]) -> None:
         """Report a committed batch."""
@@ -107,9 +114,10 @@ class Telemetry:
                 metrics.UNREADABLE.labels(error.topic, number).set(error.offset)
             self._unread = bool(unread)
         self.health.turned()
+        stale = self._index_age.check()
         if self._waiting_for is not None:
             return  # `waiting` said what is missing
-        missing = None
+        missing = stale
         if unread:
             missing = "; ".join(map(str, unread.values()))
         elif catching_up:
@@ -138,6 +146,7 @@ class Telemetry:
             lag_records=lag_records,
             partitions=partitions,
             waiting_for=self._waiting_for,
+            contacts_age_s=self._index_age.age_s(),
             rss_bytes=_rss_bytes(),
         )
 

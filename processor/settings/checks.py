@@ -16,6 +16,7 @@ from processor.settings.kafka_properties import property_problem
 _REDIS_OPTIONS: Final = frozenset(
     {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
 )
+_LEAST_CONTACTS_AGE_S: Final = 10  # an idle replica's index is up to 7 s old if all is well
 _TOPICS: Final = ("events_topic", "contacts_topic", "facts_topic", "rejected_topic")
 
 
@@ -53,6 +54,8 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
     for role, name in names.items():
         if [*names.values()].count(name) > 1:
             yield role, f"{name} is another setting's topic too; name four different topics"
+    if 0 < settings.contacts_max_age_s < _LEAST_CONTACTS_AGE_S:
+        yield "contacts_max_age_s", f"put {_LEAST_CONTACTS_AGE_S} or more there, or 0 for no limit"
     for name in settings.kafka:
         if problem := property_problem(name):
             yield "kafka", problem

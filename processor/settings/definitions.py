@@ -63,6 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "ignore"
     kafka: Annotated[KafkaProperties, about("JSON table of librdkafka properties for security and tuning")] = {}
     identifier_key: Annotated[str | None, about("secret of the contact index's hashes, 16 characters or more")] = None
+    contacts_max_age_s: Annotated[
+        float, about("`run` and `check` warn of a contact index that is more seconds old than this; 0: never", ge=0)
+    ] = 60.0
     partitions: Annotated[int, about("partitions of topics that `topics create` creates", ge=1, le=10_000)] = 6
     replication_factor: Annotated[
         int, about("copies of topics that `topics create` creates; fewer if the brokers allow no more", ge=1, le=100)

@@ -1,4 +1,4 @@
-"""The contact index as running replicas and operators see it, on real processes: recreated, stale, rebuilt."""
+"""The contact index as running replicas and operators see it, on real processes."""
 
 from tests.support.deployment import await_condition, deployed
 from tests.support.traffic import contacts, created

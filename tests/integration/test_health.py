@@ -203,3 +203,32 @@ def test_log_that_cannot_be_written_stops_nothing(single, port):
     finally:
         replica.send(signal.SIGKILL)
     single.require_right_outputs()
+
+
+def test_an_index_that_nobody_keeps_is_known_everywhere(settings, tmp_path, port):
+    """One warning line, health, the metric and `check` say so while orders go on; a new `contacts index` ends it."""
+    with deployed(settings, tmp_path, partitions=1) as deployment:
+        deployment.send_contacts(contacts())
+        index = deployment.index()
+        replica = deployment.replica("a", http_port=port, contacts_max_age_s=10.0)
+        deployment.send([created("before")])
+        deployment.await_accounted()
+        await_condition(lambda: ask(port, "/readyz") == (200, "ok\n"), lambda: ask(port, "/readyz"))
+        assert "as of" in deployment.command("check").stdout
+        index.signal(signal.SIGKILL)
+        replica.await_line("contacts.stale", max_age_s=10.0)
+        deployment.send([created("meanwhile")])
+        deployment.await_accounted()
+        status, line = ask(port, "/readyz")
+        assert (status, "`order-facts contacts index`" in line) == (503, True)
+        checked = deployment.command("check", check=False, contacts_max_age_s=10.0)
+        assert checked.returncode == 1
+        assert checked.stdout.splitlines()[-1].startswith("problem  the contact index is ")
+        assert counter(ask(port, "/metrics")[1], "order_facts_contacts_age_seconds") > 10
+        deployment.start("contacts", "index", name="index2")
+        replica.await_line("contacts.fresh")
+        await_condition(lambda: ask(port, "/readyz") == (200, "ok\n"), lambda: ask(port, "/readyz"))
+        assert len(replica.lines("contacts.stale")) == 1
+        replica.await_line("service.stats")
+        assert replica.lines("service.stats")[-1]["contacts_age_s"] is not None
+        replica.stop()

@@ -115,6 +115,7 @@ def test_every_setting_is_read_from_every_source(name, config, tmp_path):
         "identifier_key": SECRET,
         "breaker_action": "pause",
         "breaker_max_invalid_ratio": 0.25,
+        "contacts_max_age_s": 12.5,
         "http_host": "127.0.0.1",
         "log_format": "console",
         "log_level": "debug",
@@ -327,3 +328,10 @@ def test_no_refusal_repeats_a_secret(config):
 def test_a_wrong_value_that_is_no_secret_is_shown():
     """The reader sees what was read, which may not be what was meant."""
     assert re.search(r"\(it is 'many'\)", refused({"max_batch": "many"}))
+
+
+@pytest.mark.parametrize("age_s", ["0.1", "9.9"])
+def test_an_age_that_a_healthy_index_reaches_is_refused(age_s):
+    """It would warn of an index that is kept; 0 is no limit."""
+    assert refused(variables=environment(contacts_max_age_s=age_s)).startswith("setting contacts_max_age_s: put 10 or")
+    assert load({}, None, environment(contacts_max_age_s="0")).contacts_max_age_s == 0
