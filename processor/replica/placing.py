@@ -138,7 +138,6 @@ class Placing:
         before = was
         if was is not None and seen.left_out is not None:
             before, why = Watermark(seen.left_out, was.facts), "it was moved forward"
-            seen = replace(seen, left_out=None)
         known = _processed(seen, facts=adopt_unmarked or before is not None, rejected=adopt_unmarked)
         after = _greatest(before, known)
         if seen.strange is None and _is_below(after, _processed(seen, facts=True, rejected=True)):
@@ -188,7 +187,7 @@ class Placing:
             return Stop(self._unmarked(seen, is_our_topic=True))
         if (line := self._not_held(seen, watermark)) is not None:
             return Stop(line)
-        if seen.left_out is not None:
+        if seen.left_out is not None and seen.left_out < watermark.source:
             return Stop(
                 f"{self._place(seen)}: the committed offset {watermark.source} leaves out events from {seen.left_out} "
                 f"on, which have no fact and no rejected record: the group's offsets were moved forward; set it to "

@@ -61,6 +61,16 @@ def test_offsets_spoilt_by_another_tool_are_mended(deployment):
     go_on(deployment)
 
 
+def test_an_offset_moved_forward_by_another_tool_is_set_back(deployment):
+    """Beyond events that wait, without metadata: `state recover` sets what was processed, and nothing is skipped."""
+    before = places(deployment)
+    deployment.send(traffic(seed=73, count=100))
+    set_offset(deployment, before[0] + 5, "")
+    deployment.command("state", "recover")
+    assert places(deployment) == before
+    go_on(deployment)
+
+
 def test_events_lost_to_retention_are_passed_over_only_when_accepted(deployment):
     """Events deleted unprocessed stop the command, which says how many; with the flag the rest goes on."""
     before = places(deployment)

@@ -128,6 +128,14 @@ def test_an_offset_moved_forward_is_refused_and_set_back():
     assert outcome.after == Watermark(11, 21)
 
 
+def test_another_tools_offset_beyond_events_is_set_back():
+    """Moved forward without its metadata: what it leaves out is no reason to refuse the offset that is set instead."""
+    seen = situation("another tool's", "none", "none", "older").leaving_out(2)
+    outcome = PLACING.mend(seen, adopt_unmarked=False, accept_loss=False)
+    assert isinstance(outcome, Mended)
+    assert outcome.after == Watermark(2, 5)
+
+
 @pytest.mark.parametrize(("mark", "expected"), [("older", range(10, 12)), ("equal", range(10, 12)), ("none", range(0))])
 def test_what_lies_between_is_looked_at_only_with_a_mirror(mark, expected):
     """The offsets that neither mirror nor outputs account for; a flushed Redis alone is no reason to suspect any."""
