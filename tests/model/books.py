@@ -33,12 +33,12 @@ class Life:
     accepted: dict = field(default_factory=dict)  # events below it may be missing: the operator accepted their loss
     rejected_gone: set = field(default_factory=set)  # sources of rejected records that retention removed
     rules: set = field(default_factory=set)  # all that were in force
+    begun: set = field(default_factory=set)  # the partitions that have an output
     rejected: set = field(default_factory=set)  # the ids of all rejected topics that it wrote to
 
-    @property
-    def can_be_audited(self):
-        """Whether `verify` can judge it: it knows the present settings and topics only."""
-        return len(self.rules) <= 1 and len(self.rejected) <= 1
+    def can_be_audited(self, rules):
+        """Whether `verify` can judge it: it knows the present rules and topics only."""
+        return self.rules <= {rules} and len(self.rejected) <= 1
 
 
 class Books:
@@ -60,12 +60,15 @@ class Books:
         return fresh
 
     def begin(self):
-        """Note the state before a run; a partition without any output begins where its events begin now."""
+        """Note the state before a run; a partition without an output and an offset begins where its events do now."""
         self.look()
         life, topics = self.life(), self._world.topics()
         if life is not None:
             events = topics["events"]
+            known = life.begun | (self._world.offsets() or {}).keys()
             for partition, start in self._world.cluster.starts(events.name, range(events.partitions)).items():
+                if partition not in known:
+                    life.next[partition] = start
                 life.next.setdefault(partition, start)
 
     def life(self):
@@ -134,6 +137,7 @@ class Books:
         comparison = compare_outputs(expected, *found)
         if not comparison.is_clean:
             raise Violation("wrong outputs", comparison.told())
+        life.begun |= {partition for partition, _ in outputs}
         life.next |= {partition: max(end, life.next.get(partition, 0)) for partition, end in ends.items()}
         self._require_one_life()
 

@@ -12,7 +12,7 @@ from processor.contacts.shards import MARK, POSITION, Mark, Position, lineage_of
 from tests.model.books import Violation
 from tests.model.estate import ROLES, Estate, Skipped
 from tests.model.ways import ways_of
-from tests.support.deployment import await_condition
+from tests.support.deployment import await_condition, rules_of
 from tests.support.refusals import PREFIX
 
 PATIENCE_S = 45.0  # a dead member's transaction is looked for every 10 s, its session lasts 3 s
@@ -70,7 +70,7 @@ class World(Estate):
     def verify(self):
         """Require that the audit agrees, where it can judge."""
         life, facts = self.books.life(), self.topics().get("facts")
-        if life is None or not life.can_be_audited:
+        if life is None or not life.can_be_audited(rules_of(self.settings)):
             return
         if any(self.cluster.starts(facts.name, range(facts.partitions)).values()):
             return  # somebody deleted facts, which it finds
