@@ -79,7 +79,7 @@ class Placed(msgspec.Struct, frozen=True):
 
     watermark: Watermark
     mark: Watermark | None
-    end: int = 0  # the next offset when it was last read to its end: only transactions' markers are below it
+    end: int = -1  # the next offset when it was last read to its end: only transactions' markers are below it
 
 
 class Unread(msgspec.Struct, frozen=True):
@@ -232,8 +232,15 @@ class Partitions:
             self._placed[number] = replace(placed, end=end)
 
     def ends(self) -> dict[int, int]:
-        """Return the next offset of each partition that was read to its end, if that is beyond its watermark."""
-        return {number: placed.end for number, placed in self._placed.items() if placed.end > placed.watermark.source}
+        """Return the next offset of each partition that was read to its end, if that is not committed.
+
+        So an empty partition gets a committed offset too: without one its first events could expire unnoticed.
+        """
+        return {
+            number: placed.end
+            for number, placed in self._placed.items()
+            if placed.end > placed.watermark.source or (placed.mark is None and placed.end == placed.watermark.source)
+        }
 
     def _happens(self, what: Happening, *numbers: int) -> None:
         """Move partitions to the state that the table gives."""

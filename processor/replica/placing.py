@@ -174,9 +174,9 @@ class Placing:
         if known is None:
             return Start(Watermark(seen.events.start, 0), None)
         return Stop(
-            f"the group {self._settings.group_id} has no committed offset for {self._place(seen)}, yet facts or "
-            f"rejected records were written up to source offset {known.source - 1}: the offsets are lost; the offset "
-            f"to restore is {known.source}, which `order-facts state recover` sets"
+            f"the group {self._settings.group_id} has no committed offset for {self._place(seen)}, yet its "
+            f"outputs or its mirror are at source offset {known.source}: the offsets are lost; the offset to restore "
+            f"is {known.source}, which `order-facts state recover` sets"
         )
 
     def _with_offset(self, seen: Situation, watermark: Watermark) -> Decision:

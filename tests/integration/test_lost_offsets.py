@@ -85,6 +85,22 @@ def test_events_lost_to_retention(single):
     replica.stop()
 
 
+def test_events_that_expire_unread_where_there_were_none_before(single):
+    """A group that started on an empty partition, and stopped: the first events expire, and a start says so."""
+    replica = single.replica("a")
+    await_condition(lambda: offsets(single), lambda: replica.tail("nothing is committed"))
+    replica.stop()
+    single.send(facts(3))
+    delete_records(single, single.settings.events_topic, 2)
+    line = refused_run(single)
+    assert "up to 2 events were lost to retention, from offset 0" in line
+    assert line.endswith("order-facts state recover --accept-loss")
+    single.command("state", "recover", "--accept-loss")
+    replica = single.replica("b")
+    single.await_accounted(1)
+    replica.stop()
+
+
 def test_offsets_moved_back(single):
     """Moved back by an operator: both offsets are named, and set again as told the replica goes on."""
     process(single, facts(3))

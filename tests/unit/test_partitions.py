@@ -147,15 +147,21 @@ def test_batch_moves_only_what_is_placed():
 
 
 def test_end_counts_where_it_is_beyond_the_watermark():
-    """An idle partition whose last records are markers is committed behind them, and only while it is placed."""
+    """An idle partition whose last records are markers is committed behind them, and only while it is placed.
+
+    A fresh one that is empty is committed too, once its end is known.
+    """
     partitions = Partitions()
-    partitions.assign([0, 1, 2])
+    partitions.assign([0, 1, 2, 3, 4])
     partitions.place(0, PLACE)
     partitions.place(1, PLACE)
+    partitions.place(3, Placed(Watermark(0, 0), None))
+    partitions.place(4, Placed(Watermark(0, 0), None))
     partitions.ended(0, 9)
     partitions.ended(1, 7)
     partitions.ended(2, 9)
-    assert partitions.ends() == {0: 9}
+    partitions.ended(3, 0)
+    assert partitions.ends() == {0: 9, 3: 0}
 
 
 def test_what_cannot_be_read_is_tried_again_ever_later_until_it_is_read():
