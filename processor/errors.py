@@ -47,6 +47,10 @@ class UnreadableError(RetryError):
         super().__init__(f"{topic}[{partition}]: cannot read offset {offset}: {problem}")
 
 
+class FactsMovedError(RetryError):
+    """As RetryError: another writer's facts may be between ours; the last facts are read before the next start."""
+
+
 class ProducerLostError(OrderFactsError):
     """The producer is fenced, or its commit's outcome is unknown. A new one settles it; then as RetryError."""
 

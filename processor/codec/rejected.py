@@ -52,17 +52,16 @@ class Rejected(msgspec.Struct, frozen=True):
 
 def written(topic: str, lineage: str, record: Record, rejection: Rejection) -> Headers:
     """Return the headers that say why a record of the events topic is rejected, and by which lineage."""
-    texts = {
-        REASON: rejection.reason.value,
-        OUTCOME: rejection.reason.outcome.value,
-        DETAIL: rejection.detail,
-        TOPIC: topic,
-        PARTITION: str(record.partition),
-        OFFSET: str(record.offset),
-        TIMESTAMP: str(record.timestamp_ms),
-        LINEAGE: lineage,
-    }
-    return [(name, text.encode()) for name, text in texts.items()]
+    return [
+        (REASON, rejection.reason.value.encode()),
+        (OUTCOME, rejection.reason.outcome.value.encode()),
+        (DETAIL, rejection.detail.encode()),
+        (TOPIC, topic.encode()),
+        (PARTITION, b"%d" % record.partition),
+        (OFFSET, b"%d" % record.offset),
+        (TIMESTAMP, b"%d" % record.timestamp_ms),
+        (LINEAGE, lineage.encode()),
+    ]
 
 
 def cut(record: Record) -> tuple[bytes | None, bytes | None, Headers]:

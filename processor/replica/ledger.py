@@ -15,7 +15,7 @@ from processor.codec.lineage import LINEAGE
 from processor.domain.batch import Output
 from processor.domain.records import Record
 from processor.domain.rejections import Rejection
-from processor.errors import RetryError, StopError
+from processor.errors import FactsMovedError, RetryError, StopError
 from processor.kafka.bounded import Call
 from processor.kafka.deliveries import Deliveries, patient
 from processor.kafka.messages import produce_facts
@@ -32,6 +32,7 @@ class _Reports(Deliveries):
 
     def __init__(self) -> None:
         super().__init__()
+        self.facts = 0  # how many were produced
         self.facts_due: set[int] = set()  # partitions with facts: each must have a report
         self.facts_offsets: dict[int, int] = {}  # by partition: the offset of the last fact reported
         self.too_large: set[tuple[int, int]] = set()  # partition and offset of refused records that can be cut
@@ -70,6 +71,7 @@ class Ledger:
         self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused uncut
         self._is_queue_small = False  # the setting kafka made the producer's queue too small for a batch
         self._has_failed = False  # since the last commit; then every record reports, to find the reason
+        self._committed: dict[int, Watermark] = {}  # by partition: what this replica last committed, since a failure
 
     def commit(
         self,
@@ -98,11 +100,14 @@ class Ledger:
 
         with self._transactions.writing("writing a batch"):
             reports = self._produce(outputs)
+            committed, self._committed = self._committed, {}
             self._has_failed = True  # until the commit
 
             def flush() -> None:
                 self._flush(reports, lambda: send_offsets(before))  # only where that has to fail, to hear why
                 after.update(_watermarks(reports, before, next_offsets))
+                if all(committed.get(partition) == before[partition] for partition in reports.facts_due):
+                    _require_alone(reports, before)
 
             def add_offsets() -> None:
                 self._offsets_timeout_s = min(timeout_s * 2, OFFSETS_TIMEOUT_S[1])  # for the next batch, if this fails
@@ -117,6 +122,7 @@ class Ledger:
         self._transactions.commit("committing a batch")
         self._too_large.clear()
         self._has_failed = False
+        self._committed = committed | after
         return after
 
     def _produce(self, outputs: Sequence[Output]) -> _Reports:
@@ -127,6 +133,7 @@ class Ledger:
         try:
             with reports.producing():
                 others, reports.facts_due = produce_facts(produce, topic, outputs, headers, reports.fact, each=each)
+                reports.facts = len(outputs) - len(others)
                 for output in others:
                     self._produce_rejected(produce, output.record, cast("Rejection", output.result), reports)
         except BufferError:
@@ -161,6 +168,16 @@ class Ledger:
         reports.require_open(further_call)
         if left:
             raise RetryError(f"Kafka did not take {left} records of a batch within {TRANSACTION_TIMEOUT_S:g} s")
+
+
+def _require_alone(reports: _Reports, before: Mapping[int, Watermark]) -> None:
+    """Raise FactsMovedError if the facts topic used more offsets than this replica's facts and markers.
+
+    `before` is what this replica's last transactions committed, each with a marker in the partitions of its facts.
+    """
+    used = sum(last + 1 - before[partition].facts for partition, last in reports.facts_offsets.items())
+    if used > reports.facts + len(reports.facts_offsets):
+        raise FactsMovedError("another writer used the facts topic between two batches")
 
 
 def _watermarks(

@@ -51,6 +51,7 @@ class Positions:
         self._fence = Fence(settings, found.cluster)
         self._claimed: set[int] = set()
         self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # each partition's last logged place
+        self._is_suspicious = False  # then the last facts are read before the next start, whatever the mirrors hold
         self._not_before = 0.0
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._look_due_s = 0.0
@@ -97,8 +98,12 @@ class Positions:
             if self._found.cluster.partition_count(events.name, _LOOK_WAIT_S) != events.partitions:
                 self._check_topics()
 
-    def drop(self, *, catch_ups: bool = True) -> None:
-        """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed again."""
+    def drop(self, *, catch_ups: bool = True, is_suspicious: bool = False) -> None:
+        """Forget all claims and, unless they had no part in a failure, all catch-ups: everything is placed again.
+
+        `is_suspicious`: another writer's facts may be between ours.
+        """
+        self._is_suspicious |= is_suspicious
         if catch_ups:
             self._catchup.close()
         self._claimed.clear()
@@ -138,9 +143,11 @@ class Positions:
         mirrored = {p: mark.watermark.source for p, mark in marks.items() if mark.watermark}
         # Where the mirror does not have the committed offset, the outputs say how far events were processed.
         asked = [entry.partition for entry in committed if mirrored.get(entry.partition) != entry.offset]
-        if any(entry.offset < 0 for entry in committed):
+        if self._is_suspicious or any(entry.offset < 0 for entry in committed):
             asked = list(range(self._topics.facts.partitions))
-        return look(self._settings, self._found, committed, {p: mark.watermark for p, mark in marks.items()}, asked)
+        found = look(self._settings, self._found, committed, {p: mark.watermark for p, mark in marks.items()}, asked)
+        self._is_suspicious = False
+        return found
 
     def _carry_out(self, entry: TopicPartition, decision: Decision) -> Placed | None:
         """Return where a partition is read from; None if it is to be caught up first."""

@@ -27,7 +27,7 @@ from processor.contacts.lookup import ContactIndex, IndexNotReadyError
 from processor.domain.batch import Folded, OrderKey, Parsed
 from processor.domain.pipeline import fold, needs, read
 from processor.domain.records import Identifier, Order, Record, UndecodableError
-from processor.errors import MirrorMovedError, ProducerLostError, RedisError, RetryError
+from processor.errors import FactsMovedError, MirrorMovedError, ProducerLostError, RedisError, RetryError
 from processor.kafka.clients import transactional_producer
 from processor.kafka.repeats import Repeats
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
@@ -248,7 +248,9 @@ class Service:
         recovery = "producer_lost" if isinstance(error, ProducerLostError) else "retry"
         why, text = error.waiting_for, str(error)
         self._telemetry.aborted(recovery, text, step, len(self._in_hand))
-        self._forget(catch_ups=not isinstance(error, IndexNotReadyError))
+        self._forget(
+            catch_ups=not isinstance(error, IndexNotReadyError), is_suspicious=isinstance(error, FactsMovedError)
+        )
         attempt = self._telemetry.waiting(why, text)
         least, most = BACKOFF_S
         backoff_s = min(most, least * 2 ** min(attempt, 10)) * random.uniform(0.5, 1)  # noqa: S311
@@ -256,12 +258,12 @@ class Service:
         log.warning("service.waiting", waiting_for=why, error=text, attempt=attempt, backoff_ms=backoff_ms)
         self._stay(time.monotonic() + backoff_s, stop)
 
-    def _forget(self, *, catch_ups: bool = True) -> None:
+    def _forget(self, *, catch_ups: bool = True, is_suspicious: bool = False) -> None:
         """Rewind everything: drop all records, owe a place to every partition."""
         with suppress(RedisError):
             self._line.answers()
         self._ahead = None
-        self._positions.drop(catch_ups=catch_ups)
+        self._positions.drop(catch_ups=catch_ups, is_suspicious=is_suspicious)
         self._group.rewind_everything()
         self._probe_due_s = 0.0  # so that a wait ends only when the service it waits for answers
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from processor.state.watermark import ContactsPosition, Watermark, metadata_text
 from tests.support.audits import lineage_of
-from tests.support.deployment import Deployment, deployed
+from tests.support.deployment import Deployment, await_condition, deployed
 from tests.support.refusals import (
     facts,
     forget_mirror,
@@ -76,6 +76,24 @@ def test_a_second_group_on_the_topics_of_another_writes_nothing(single, tmp_path
     with another(single, tmp_path / "own", **own) as second:
         run_until(second, 6)
         assert second.require_right_outputs() == {"fact": 6}
+
+
+def test_two_groups_that_start_at_once_on_the_same_topics(single, tmp_path):
+    """Neither finds an output of the other at its start: the first that finds its facts between its own stops."""
+    with another(single, tmp_path / "second") as second:
+        replicas = [single.replica("a"), second.replica("b")]
+        for replica in replicas:
+            replica.await_line("partition.positioned")
+        single.send(facts(1))
+        for replica in replicas:
+            replica.await_line("batch.committed")
+        single.send(facts(1, first=1))
+        stopped = await_condition(
+            lambda: next((replica for replica in replicas if replica.exit_code() is not None), None), single.tails
+        )
+        assert stopped.exit_code() == 1
+        (line,) = stopped.lines("service.failed")
+        assert f"the facts topic {single.settings.facts_topic} belongs to another group" in line["error"]
 
 
 @pytest.mark.parametrize("how", ["ours", "another's"])
