@@ -189,6 +189,7 @@ def test_catch_up_that_must_wait_takes_no_core(apart):
     assert not replica.lines("mirror.caught_up")
     stranger.abort_transaction(30)
     replica.await_line("mirror.caught_up", partition=0)
+    apart.await_accounted()
     replica.stop()
     apart.require_right_outputs()
 
