@@ -15,7 +15,11 @@ state = click.Group("state", help="Repair the group's committed offsets.")
 
 
 @state.command()
-@click.option("--accept-loss", is_flag=True, help="Skip events that retention removed before they were processed.")
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Continue though retention removed events, or brokers lost them.",
+)
 @click.option(
     "--adopt-unmarked",
     is_flag=True,

@@ -11,7 +11,14 @@ from typing import Any, Final
 
 import msgspec
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
-from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, OffsetSpec, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    ClusterMetadata,
+    ConfigResource,
+    ListOffsetsResultInfo,
+    OffsetSpec,
+    ResourceType,
+)
 
 from processor.errors import OrderFactsError, StopError, UnreachableError
 from processor.kafka.clients import REQUEST_TIMEOUT_S, client_properties, new_client
@@ -147,6 +154,11 @@ class Cluster:
         level = _COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         return self._offsets(f"asking where {topic} ends", topic, partitions, _LATEST, level)
 
+    def leader_epochs(self, topic: str, partitions: Iterable[int]) -> dict[int, int | None]:
+        """Return the epoch of each partition's present leader, None if the brokers do not say."""
+        found = self._offsets_found(f"asking who leads {topic}", topic, partitions, _LATEST, _COMMITTED)
+        return {partition: info.leader_epoch for partition, info in found.items()}
+
     def starts(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the first offset that each partition still holds."""
         return self._offsets(f"asking where {topic} begins", topic, partitions, _EARLIEST)
@@ -164,13 +176,19 @@ class Cluster:
     def _offsets(
         self, doing: str, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel = _COMMITTED
     ) -> dict[int, int]:
+        found = self._offsets_found(doing, topic, partitions, spec, level)
+        return {partition: int(info.offset) for partition, info in found.items()}
+
+    def _offsets_found(
+        self, doing: str, topic: str, partitions: Iterable[int], spec: OffsetSpec, level: IsolationLevel
+    ) -> dict[int, ListOffsetsResultInfo]:
         asked = {TopicPartition(topic, partition): spec for partition in partitions}
         if not asked:
             return {}
         with self.asking(doing):
             futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=_REQUEST_S)
-            found = {key.partition: int(future.result().offset) for key, future in futures.items()}
-            unknown = sorted(partition for partition, offset in found.items() if offset < 0)
+            found: dict[int, ListOffsetsResultInfo] = {key.partition: each.result() for key, each in futures.items()}
+            unknown = sorted(partition for partition, info in found.items() if info.offset < 0)
             if unknown:  # the client's answer for a partition whose leader went away before it answered
                 raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no offset of partitions {unknown}"))
             return found

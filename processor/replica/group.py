@@ -30,6 +30,7 @@ from processor.kafka.messages import fitting, split_messages, take
 from processor.logs import get_logger
 from processor.replica.partitions import Partitions, Placed
 from processor.settings import Settings
+from processor.state.watermark import offset_entry
 
 _UNSTABLE: Final = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT})  # noqa: SLF001
 _BREAK_S: Final = 3.0  # a fenced member asks for the group's members at least every two seconds
@@ -56,7 +57,7 @@ class Group:
         self._is_joining = True  # not answered yet
         self._taken_s: tuple[float, float] | None = None  # when this name was first and last seen in the group
         self._changes = 0  # rebalance callbacks that ran
-        self._emptied = 0
+        self.emptied = 0  # how often `take` took all that the client had fetched
         self._held: list[Record] = []  # handed over, in order, not yet in a batch
 
     def join(self) -> None:
@@ -115,7 +116,7 @@ class Group:
             first = self._consumer.poll(0.0 if self._held else wait_s)
             generation = self._consumer.consumer_group_metadata()
             if first is None and not self._held:
-                self._emptied += 1
+                self.emptied += 1
                 return Intake([], generation)
             most_now = 1 if self._held else most
             there = ([], []) if first is None else take(self._consumer.consume, first, most_now, most_bytes)
@@ -136,7 +137,7 @@ class Group:
             log.info("partition.readable", partition=unread.error.partition, offset=unread.error.offset)
         count = fitting(records, most, most_bytes)
         if is_all and count == len(records):
-            self._emptied += 1
+            self.emptied += 1
         self.give_back(records[count:])
         return Intake(records[:count], generation)
 
@@ -154,19 +155,17 @@ class Group:
         self.rewind(records)
 
     @property
-    def emptied(self) -> int:
-        """How often `take` took all that the client had fetched."""
-        return self._emptied
-
-    @property
     def held(self) -> set[int]:
         """The partitions of records that were handed over and are not in a batch yet."""
         return {record.partition for record in self._held}
 
-    def given(self, partitions: Collection[int]) -> dict[int, int]:
-        """Return the offset after the last record handed over of each placed partition; below 0 if there was none."""
+    def positions(self, partitions: Collection[int]) -> list[TopicPartition]:
+        """Return the offset after the last record handed over of each placed partition, below 0 if there was none.
+
+        Each has the leader epoch of what is before it.
+        """
         with failures("asking for positions", self._failed):
-            return {entry.partition: entry.offset for entry in self._consumer.position(self._entries(partitions))}
+            return self._consumer.position(self._entries(partitions))
 
     def read_again(self, partitions: Collection[int]) -> None:
         """Owe a place to partitions that give nothing, whatever keeps the client from reading them."""
@@ -190,7 +189,8 @@ class Group:
 
     def place(self, places: Mapping[int, Placed]) -> None:
         """Read partitions from their watermarks on, by explicit assignment: a seek can fail for one partition."""
-        starts = [TopicPartition(self._topic, number, placed.watermark.source) for number, placed in places.items()]
+        logs = self._partitions.log
+        starts = [offset_entry(self._topic, p, at.watermark.source, logs(p).epoch) for p, at in places.items()]
         with failures(f"placing partitions {sorted(places)}", self._failed):
             self._consumer.incremental_assign(starts)
         for number, placed in places.items():

@@ -172,7 +172,7 @@ class Lag:
         read = self._partitions.readable - self._group.held
         known = {number: max(placed[number].watermark.source, placed[number].end) for number in read}
         asked = [number for number, offset in known.items() if offset < ends.get(number, 0)]
-        given = self._group.given(asked) if asked else {}
+        given = {entry.partition: entry.offset for entry in self._group.positions(asked)} if asked else {}
         behind = {number: max(known[number], given[number]) for number in asked}
         return {number: offset for number, offset in behind.items() if offset < ends[number]}
 

@@ -21,7 +21,7 @@ from processor.kafka.deliveries import Deliveries, patient
 from processor.kafka.messages import produce_facts
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.settings import Settings
-from processor.state.watermark import ContactsPosition, Lineage, Watermark, metadata_text
+from processor.state.watermark import EventsLog, Lineage, Notes, Watermark, metadata_text, offset_entry
 
 # How long to wait for the call that hangs if a coordinator goes away: at first, and at most if that was too short.
 OFFSETS_TIMEOUT_S: Final = (1.0, TRANSACTION_TIMEOUT_S)
@@ -78,24 +78,21 @@ class Ledger:
         outputs: Sequence[Output],
         before: Mapping[int, Watermark],
         next_offsets: Mapping[int, int],
-        contacts: ContactsPosition | None,
+        notes: Notes,
         group_metadata: Any,
         beside: Callable[[], None] | None = None,
     ) -> dict[int, Watermark]:
         """Commit a batch and return each partition's new watermark; on return the outcome is definite.
 
-        `before` holds each partition's watermark so far, `next_offsets` its next source offset, `contacts` how far
-        the contact index was. `beside` runs while the brokers take the records; if it raises, nothing is committed.
+        `before` holds each partition's watermark so far, `next_offsets` its next source offset. `beside` runs while
+        the brokers take the records; if it raises, nothing is committed.
         Raises RetryError, ProducerLostError or StopError; then abort the transaction.
         """
         after: dict[int, Watermark] = {}
-        topic, timeout_s = self._settings.events_topic, self._offsets_timeout_s
+        timeout_s = self._offsets_timeout_s
 
         def send_offsets(watermarks: Mapping[int, Watermark]) -> None:
-            offsets = [
-                TopicPartition(topic, partition, watermark.source, metadata_text(watermark, self._lineage, contacts))
-                for partition, watermark in watermarks.items()
-            ]
+            offsets = [self._entry(partition, watermark, notes) for partition, watermark in watermarks.items()]
             self._transactions.producer.send_offsets_to_transaction(offsets, group_metadata, timeout_s)
 
         with self._transactions.writing("writing a batch"):
@@ -124,6 +121,11 @@ class Ledger:
         self._has_failed = False
         self._committed = committed | after
         return after
+
+    def _entry(self, partition: int, watermark: Watermark, notes: Notes) -> TopicPartition:
+        log = notes.logs.get(partition, EventsLog())
+        text = metadata_text(watermark, self._lineage, notes.contacts, log.earlier)
+        return offset_entry(self._settings.events_topic, partition, watermark.source, log.epoch, text)
 
     def _produce(self, outputs: Sequence[Output]) -> _Reports:
         reports, producer = _Reports(), self._transactions.producer

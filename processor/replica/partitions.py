@@ -15,11 +15,12 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
+from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
 from processor.domain.records import Record
 from processor.errors import UnreadableError
-from processor.state.watermark import Watermark
+from processor.state.watermark import EventsLog, Watermark
 
 
 class State(StrEnum):
@@ -96,6 +97,7 @@ class Tenure(msgspec.Struct, eq=False):
     state: State
     first_due: int | None = None  # the first dropped record's offset: when the partition is read again, it begins there
     unread: Unread | None = None  # until a record from that offset on was read
+    log: EventsLog = EventsLog()  # as committed when it was last placed
 
 
 class Partitions:
@@ -164,6 +166,22 @@ class Partitions:
         """Note where a partition is read from."""
         self._happens(Happening.PLACED, number)
         self._placed[number] = placed
+
+    def note(self, number: int, log: EventsLog) -> None:
+        """Note what is committed of an owed partition's log."""
+        self._tenures[number].log = log
+
+    def logs(self, positions: Iterable[TopicPartition]) -> dict[int, EventsLog]:
+        """Return what to commit of the logs of partitions that were read up to these positions.
+
+        If more was read than a batch, the leader epoch may be later than its last record's. Whoever cuts the log has a
+        still later one.
+        """
+        return {at.partition: EventsLog(at.leader_epoch, self.log(at.partition).earlier) for at in positions}
+
+    def log(self, number: int) -> EventsLog:
+        """Return what was committed of a partition's log when it was last placed."""
+        return self._tenures[number].log if number in self._tenures else EventsLog()
 
     def stop_reading(self, error: UnreadableError, now_s: float) -> Unread:
         """Note that the client cannot read a placed partition on; return what is to be told about it."""

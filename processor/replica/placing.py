@@ -11,6 +11,8 @@ It compares the committed offset and its metadata, the mirror's mark, the last o
     W                  something goes beyond W            stop: offsets were moved back, restored or lost
     W                  the mirror is older, and events    stop: offsets were moved forward
                        before W have no output
+    W                  anything, and the events topic     stop: the brokers lost events that were processed
+                       ends below W, or holds others
     any                the last fact is of another        stop: the facts topic belongs to another group
                        lineage
     any                outputs that do not say whose      stop: ask
@@ -31,9 +33,11 @@ from processor.settings import Settings
 from processor.state.history import LastOutput, Outputs
 from processor.state.watermark import (
     ContactsPosition,
+    EarlierLog,
     Lineage,
     UnreadableMetadataError,
     Watermark,
+    log_of,
     metadata_text,
     watermark_of,
 )
@@ -45,7 +49,8 @@ class Situation(msgspec.Struct, frozen=True):
     """What is known of a partition; `committed` has a negative offset if there is none.
 
     `outputs` may be empty if the mirror has the committed offset. `strange` is a facts partition whose last fact is of
-    another lineage, if one was seen.
+    another lineage, if one was seen. `cut` is where events begin that are not those that were processed, if that is
+    below the committed offset.
     """
 
     committed: TopicPartition
@@ -54,7 +59,13 @@ class Situation(msgspec.Struct, frozen=True):
     events: range
     facts: range
     strange: int | None = None
+    cut: int | None = None
     left_out: int | None = None
+
+    @property
+    def whole(self) -> int:
+        """Up to where the events topic still is what was processed."""
+        return self.events.stop if self.cut is None else min(self.cut, self.events.stop)
 
     def leaving_out(self, offset: int) -> "Situation":
         """Return it with an event that the committed offset leaves out."""
@@ -91,6 +102,7 @@ class Mended(msgspec.Struct, frozen=True):
     why: str
     is_change: bool = False
     adopted: LastOutput | None = None
+    earlier: EarlierLog | None = None
 
 
 Decision = Start | Behind | Stop
@@ -119,18 +131,20 @@ class Placing:
             watermark = watermark_of(seen.committed, self._lineage)
         except StopError as error:
             return Stop(str(error))
-        return self._with_offset(seen, watermark)
+        return self._with_offset(_of_this_log(seen, log_of(seen.committed).earlier), watermark)
 
     def mend(self, seen: Situation, *, adopt_unmarked: bool, accept_loss: bool) -> Mended | Stop:
         """Return the watermark to commit with which `decide` does not stop, or why there is none.
 
         With `adopt_unmarked` outputs that do not say whose they are count as ours. With `accept_loss` an offset that
-        the events topic no longer holds is moved up to its start.
+        the events topic no longer holds is moved up to its start, or down to where the topic lost its end.
         """
-        was, why = None, "there was no offset"
+        was, why, earlier = None, "there was no offset", None
         if seen.committed.offset >= 0:
             try:
                 was, why = watermark_of(seen.committed, self._lineage), "it was too low"
+                earlier = log_of(seen.committed).earlier
+                seen = _of_this_log(seen, earlier)
             except UnreadableMetadataError:
                 why = f"{seen.committed.offset} was set by another tool"
             except StopError as error:
@@ -151,20 +165,27 @@ class Placing:
         lost = max(0, seen.events.start - after.source) if after else 0
         if after and lost and accept_loss:
             after, why = Watermark(seen.events.start, after.facts), f"{why}; {lost} lost events skipped"
-        return self._accepted(
-            seen, Mended(after, why, after != was, _adopted(seen, before) if adopt_unmarked else None)
-        )
+        if after and accept_loss and after.source > seen.whole:
+            after, why, earlier = _behind_the_cut(seen, after, known)
+        adopted = _adopted(seen, before) if adopt_unmarked else None
+        return self._accepted(seen, Mended(after, why, after != was, adopted, earlier))
 
     def _accepted(self, seen: Situation, mended: Mended) -> Mended | Stop:
         """Return what is to be committed if `decide` does not stop there, else why it does."""
         if mended.after is not None:
-            seen = replace(seen, committed=self.entry(seen.committed.partition, mended.after))
+            seen = replace(seen, committed=self.entry(seen.committed.partition, mended.after, None, mended.earlier))
         decision = self.decide(seen)
         return decision if isinstance(decision, Stop) else mended
 
-    def entry(self, partition: int, watermark: Watermark, contacts: ContactsPosition | None = None) -> TopicPartition:
+    def entry(
+        self,
+        partition: int,
+        watermark: Watermark,
+        contacts: ContactsPosition | None = None,
+        earlier: EarlierLog | None = None,
+    ) -> TopicPartition:
         """Return a committed offset that holds a watermark."""
-        text = metadata_text(watermark, self._lineage, contacts)
+        text = metadata_text(watermark, self._lineage, contacts, earlier)
         return TopicPartition(self._settings.events_topic, partition, watermark.source, text)
 
     def _without_offset(self, seen: Situation) -> Decision:
@@ -211,10 +232,12 @@ class Placing:
                 f"next to process, to {seen.events.start}, where the topic begins; to continue without them: "
                 "order-facts state recover --accept-loss"
             )
-        if source > seen.events.stop:
+        if source > seen.whole:
+            ends = "the topic's end" if seen.whole == seen.events.stop else "the end of what was processed,"
             return (
-                f"{place}: the committed offset {source} is beyond the topic's end {seen.events.stop}: "
-                "records were lost on the brokers, or the offsets are another cluster's"
+                f"{place}: the committed offset {source} is beyond {ends} {seen.whole}: the brokers lost events that "
+                "were processed (an unclean election, a restored disk), and others get their offsets; to continue with "
+                "those: order-facts state recover --accept-loss"
             )
         if watermark.facts > seen.facts.stop:
             return (
@@ -267,6 +290,29 @@ def between(seen: Situation) -> range:
         return range(0)
     known = _processed(seen, facts=True, rejected=True) or seen.mark
     return range(max(known.source, seen.events.start), max(0, seen.committed.offset))
+
+
+def _of_this_log(seen: Situation, earlier: EarlierLog | None) -> Situation:
+    """Leave out what outputs and mirror say of an earlier log, whose end the brokers lost."""
+    offset = seen.committed.offset
+    if earlier is None or offset >= earlier.until:
+        return seen
+    fact, rejected, mark = seen.outputs.fact, seen.outputs.rejected, seen.mark
+    fact = fact if fact and fact.offset >= earlier.facts else None
+    rejected = rejected if rejected and rejected.offset >= earlier.rejected else None
+    is_earlier = mark is not None and mark.source > offset and mark.facts <= earlier.facts
+    return replace(seen, outputs=Outputs(fact, rejected), mark=None if is_earlier else mark)
+
+
+def _behind_the_cut(
+    seen: Situation, after: Watermark, known: Watermark | None
+) -> tuple[Watermark, str, EarlierLog | None]:
+    """Return where to continue if the events topic lost what is below an offset, why, and what the topic was before."""
+    if known is not None and known.source <= seen.whole:
+        return Watermark(known.source, after.facts), "it was beyond the end; just behind the last output", None
+    rejected = seen.outputs.rejected.offset + 1 if seen.outputs.rejected else 0
+    why = f"the brokers lost processed events, from {seen.whole} to {after.source}; those that are there now are new"
+    return Watermark(seen.whole, after.facts), why, EarlierLog(after.source, after.facts, rejected)
 
 
 def _processed(seen: Situation, *, facts: bool, rejected: bool) -> Watermark | None:

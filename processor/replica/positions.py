@@ -26,7 +26,7 @@ from processor.replica.startup import Found
 from processor.settings import Settings
 from processor.state.connection import Line
 from processor.state.mirror import Mark, Mirror
-from processor.state.watermark import Watermark, check_metadata_fits, contacts_of, watermark_of
+from processor.state.watermark import Watermark, check_metadata_fits, contacts_of, log_of, watermark_of
 
 _COMMITTED_WAIT_S: Final = (0.3, 3.0)  # first, and at most: a distant coordinator needs longer
 _PACE_S: Final = 0.3
@@ -153,6 +153,7 @@ class Positions:
         """Return where a partition is read from; None if it is to be caught up first."""
         if entry.offset >= 0 and not isinstance(decision, Stop):
             self._found.index.require(contacts_of(entry))
+            self._partitions.note(entry.partition, log_of(entry))
         match decision:
             case Start(watermark, mark):
                 return Placed(watermark, mark)

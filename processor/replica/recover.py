@@ -77,7 +77,7 @@ class Recovery:
         self.require_fit(plan)
         contacts = self._contacts([step.committed for step in plan])
         entries = [
-            self._placing.entry(step.committed.partition, step.outcome.after, contacts)
+            self._placing.entry(step.committed.partition, step.outcome.after, contacts, step.outcome.earlier)
             for step in plan
             if isinstance(step.outcome, Mended) and step.outcome.is_change and step.outcome.after is not None
         ]

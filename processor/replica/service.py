@@ -46,7 +46,7 @@ from processor.settings import Settings
 from processor.settings.rules import rules_of
 from processor.state import connection
 from processor.state.mirror import Mirror, MirrorWrite
-from processor.state.watermark import ContactsPosition, Watermark
+from processor.state.watermark import ContactsPosition, Notes, Watermark
 
 POLL_S: Final = 0.1
 PROBE_EVERY_S: Final = 5.0
@@ -194,11 +194,11 @@ class Service:
     ) -> dict[int, Watermark]:
         """Step 5. On return the batch is committed. `beside` runs meanwhile; its time counts for the next batch."""
         self._positions.look_at_partition_count()
-        next_offsets = folded.next_offsets | {
-            partition: max(end, folded.next_offsets.get(partition, 0)) for partition, end in self._group.ends().items()
-        }
+        read, ends = folded.next_offsets, self._group.ends()
+        next_offsets = read | {partition: max(end, read.get(partition, 0)) for partition, end in ends.items()}
         before = {partition: self._partitions.placed[partition].watermark for partition in next_offsets}
-        after = self._ledger.commit(folded.outputs, before, next_offsets, known.index, batch.generation, beside)
+        notes = Notes(known.index, self._partitions.logs(self._group.positions(next_offsets)))
+        after = self._ledger.commit(folded.outputs, before, next_offsets, notes, batch.generation, beside)
         self._partitions.advance(after)
         return after
 
@@ -301,17 +301,15 @@ class Service:
             self._telemetry.resumed()
         unread = {number: unread.error for number, unread in self._partitions.unread.items()}
         counts = len(self._partitions.readable), len(catching_up), len(owed - catching_up)
-        stalled = len(self._lag.stalled)
-        self._telemetry.turned(*counts, unread, stalled=stalled, has_joined=self._group.has_joined)
+        self._telemetry.turned(*counts, unread, stalled=len(self._lag.stalled), has_joined=self._group.has_joined)
         if self._telemetry.is_due():
             self._telemetry.log_totals(self._lag.records(), sorted(self._partitions.assigned))
 
     def _probe(self, nothing: Batch) -> None:
         """While no events come, check every few seconds that Redis and Kafka answer, and commit idle ends."""
-        now_s = time.monotonic()
-        if now_s < self._probe_due_s:
+        if time.monotonic() < self._probe_due_s:
             return
-        self._probe_due_s = now_s + PROBE_EVERY_S
+        self._probe_due_s = time.monotonic() + PROBE_EVERY_S
         known = self.look_up([])
         self._group.ping(PROBE_TIMEOUT_S)
         self._positions.look_at_partition_count()

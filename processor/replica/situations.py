@@ -6,6 +6,7 @@ from typing import cast
 from confluent_kafka import TopicPartition
 
 from processor.kafka.clients import reader
+from processor.kafka.log_cuts import log_cuts
 from processor.kafka.ranges import read_range
 from processor.replica.placing import Placing, Situation, between
 from processor.replica.startup import Found
@@ -26,6 +27,7 @@ def look(
     outputs = last_outputs(settings, cluster, found.lineage, asked)
     strange = Placing(settings, found.lineage).strange(outputs)
     events, facts = cluster.ranges(settings.events_topic, numbers), cluster.ranges(settings.facts_topic, numbers)
+    cuts = log_cuts(settings, cluster, committed)
     seen = {
         entry.partition: Situation(
             entry,
@@ -34,6 +36,7 @@ def look(
             events[entry.partition],
             facts[entry.partition],
             strange,
+            cuts.get(entry.partition),
         )
         for entry in committed
     }

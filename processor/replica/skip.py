@@ -23,7 +23,7 @@ from processor.replica.ledger import Ledger
 from processor.replica.recover import committed_offsets, require_quiet
 from processor.settings import Settings
 from processor.state.history import Outputs, last_outputs
-from processor.state.watermark import ContactsPosition, Watermark, contacts_of, watermark_of
+from processor.state.watermark import EventsLog, Notes, Watermark, contacts_of, log_of, watermark_of
 
 _CHUNK: Final = 10_000  # stand-ins of one transaction
 _NO_TIMESTAMP: Final = -1
@@ -50,7 +50,7 @@ class Skipper:
         require_quiet(settings, found)
         if partition not in range(found.topics.events.partitions):
             raise UsageError(f"--partition: {settings.events_topic} has {found.topics.events.partitions} partitions")
-        self._before, self._contacts = self._committed(partition)
+        self._before, self._notes = self._committed(partition)
         start = found.cluster.starts(settings.events_topic, [partition])[partition]
         place = f"{settings.events_topic}[{partition}]"
         if self._before.source < start:
@@ -73,7 +73,7 @@ class Skipper:
                 outputs = [stand_in(skip.partition, offset, skip.problem) for offset in offsets]
                 at = {skip.partition: before}, {skip.partition: offsets.stop}
                 try:
-                    after = ledger.commit(outputs, *at, self._contacts, member.consumer_group_metadata())
+                    after = ledger.commit(outputs, *at, self._notes, member.consumer_group_metadata())
                 except OrderFactsError as error:
                     if not isinstance(error, ProducerLostError):
                         transactions.abort("aborting the skip")
@@ -82,15 +82,16 @@ class Skipper:
                 yield before.source
         transactions.forget()
 
-    def _committed(self, partition: int) -> tuple[Watermark, ContactsPosition | None]:
-        """Return the partition's committed place; the topic's start if nothing was ever processed."""
+    def _committed(self, partition: int) -> tuple[Watermark, Notes]:
+        """Return the committed place and what is beside it; the topic's start if nothing was ever processed."""
         entry = committed_offsets(self._settings, self._found).get(partition)
         if entry is not None:
-            return watermark_of(entry, self._found.lineage), contacts_of(entry)
+            watermark, log = watermark_of(entry, self._found.lineage), EventsLog(earlier=log_of(entry).earlier)
+            return watermark, Notes(contacts_of(entry), {partition: log})
         outputs = last_outputs(self._settings, self._found.cluster, self._found.lineage, [partition])
         if outputs[partition] != Outputs():
             raise StopError("the group's offsets are lost, set them first: order-facts state recover")
-        return Watermark(self._found.cluster.starts(self._settings.events_topic, [partition])[partition], 0), None
+        return Watermark(self._found.cluster.starts(self._settings.events_topic, [partition])[partition], 0), Notes()
 
     def _checked(self, consumer: Consumer, place: str, partition: int, offset: int, to_offset: int | None) -> Skip:
         found = first_unreadable(consumer, self._settings.events_topic, partition, self._before.source)

@@ -5,6 +5,7 @@ decided with.
 """
 
 import hashlib
+from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Final
 
@@ -15,6 +16,7 @@ from processor.errors import StopError
 from processor.kafka.topics import repartitioned
 
 MAX_METADATA_BYTES: Final = 4096  # the broker's default, offset.metadata.max.bytes
+_NO_EPOCH: Final = -1  # what the client takes for "no leader epoch is known"
 _METADATA_VERSION: Final = 2
 _READABLE_VERSIONS: Final = frozenset({1, _METADATA_VERSION})
 
@@ -44,6 +46,32 @@ class ContactsPosition(msgspec.Struct, frozen=True):
         return self.joined(other).offsets == self.offsets
 
 
+class EarlierLog(msgspec.Struct, frozen=True):
+    """An events log whose end the brokers lost after it was processed, so that its offsets are used a second time.
+
+    Up to source offset `until`, what was written below these offsets of the facts and the rejected topic, or is in a
+    mirror of those facts, says nothing of the events that are there now.
+    """
+
+    until: int
+    facts: int
+    rejected: int
+
+
+class EventsLog(msgspec.Struct, frozen=True):
+    """What is committed of the events log besides the next offset: the leader epoch that it was read in."""
+
+    epoch: int | None = None
+    earlier: EarlierLog | None = None
+
+
+class Notes(msgspec.Struct, frozen=True):
+    """What is committed beside the watermarks: how far the contact index was, and each partition's events log."""
+
+    contacts: ContactsPosition | None = None
+    logs: Mapping[int, EventsLog] = {}
+
+
 class _Version(msgspec.Struct, frozen=True):
     """The part of the metadata that every version has."""
 
@@ -60,6 +88,7 @@ class _Metadata(_Version, frozen=True, omit_defaults=True):
     topics: tuple[str, str]  # the ids of the events and the facts topic
     contacts: ContactsPosition | None = None  # the greatest one used so far
     partitions: int | None = None  # of the events topic
+    earlier: EarlierLog | None = None
 
 
 class Lineage(msgspec.Struct, frozen=True):
@@ -83,17 +112,30 @@ class UnreadableMetadataError(StopError):
     """A committed offset whose metadata this program did not write."""
 
 
-def metadata_text(watermark: Watermark, lineage: Lineage, contacts: ContactsPosition | None = None) -> str:
+def metadata_text(
+    watermark: Watermark,
+    lineage: Lineage,
+    contacts: ContactsPosition | None = None,
+    earlier: EarlierLog | None = None,
+) -> str:
     """Return the metadata to commit with `watermark.source`."""
+    if earlier is not None and watermark.source >= earlier.until:
+        earlier = None
     topics = (lineage.events_topic_id, lineage.facts_topic_id)
-    metadata = _Metadata(_METADATA_VERSION, watermark.facts, topics, contacts, lineage.partitions)
+    metadata = _Metadata(_METADATA_VERSION, watermark.facts, topics, contacts, lineage.partitions, earlier)
     return msgspec.json.encode(metadata).decode()
+
+
+def offset_entry(topic: str, partition: int, offset: int, epoch: int | None, metadata: str = "") -> TopicPartition:
+    """Return an offset with its leader epoch, as the client takes it."""
+    return TopicPartition(topic, partition, offset, metadata, _NO_EPOCH if epoch is None else epoch)
 
 
 def check_metadata_fits(lineage: Lineage, contacts_partitions: int) -> None:
     """Refuse a contacts topic with too many partitions: its position must fit into an offset's metadata."""
     largest = ContactsPosition("x" * 22, (10**14,) * contacts_partitions)
-    if len(metadata_text(Watermark(10**14, 10**14), lineage, largest)) > MAX_METADATA_BYTES:
+    earlier = EarlierLog(10**15, 10**14, 10**14)
+    if len(metadata_text(Watermark(10**14, 10**14), lineage, largest, earlier)) > MAX_METADATA_BYTES:
         raise StopError(
             f"the contacts topic has {contacts_partitions} partitions: its position does not fit into the "
             f"{MAX_METADATA_BYTES} bytes of a committed offset's metadata; use a contacts topic with fewer partitions"
@@ -112,6 +154,12 @@ def is_own_metadata(committed: TopicPartition) -> bool:
 def contacts_of(committed: TopicPartition) -> ContactsPosition | None:
     """Return how far the contact index was, for an offset whose metadata `watermark_of` could read."""
     return msgspec.json.decode(committed.metadata or "", type=_Metadata).contacts
+
+
+def log_of(committed: TopicPartition) -> EventsLog:
+    """Return what a committed offset says of the events log, of an offset whose metadata `watermark_of` could read."""
+    metadata = msgspec.json.decode(committed.metadata or "", type=_Metadata)
+    return EventsLog(committed.leader_epoch, metadata.earlier)
 
 
 def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:

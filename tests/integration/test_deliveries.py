@@ -16,7 +16,7 @@ from processor.kafka.deliveries import Deliveries
 from processor.kafka.ranges import read_range
 from processor.kafka.transactions import Transactions
 from processor.replica.ledger import Ledger
-from processor.state.watermark import Watermark
+from processor.state.watermark import Notes, Watermark
 from tests.support.audits import lineage_of
 from tests.support.deployment import committed_offsets
 
@@ -129,7 +129,7 @@ def commit(settings, create_topic):
         ledger = Ledger(own, lineage_of(own), transactions)
         group_metadata = reader(own).consumer_group_metadata()
         try:
-            return ledger.commit(FACTS, {0: watermark}, {0: 3}, None, group_metadata)
+            return ledger.commit(FACTS, {0: watermark}, {0: 3}, Notes(), group_metadata)
         finally:
             transactions.abort("aborting")
 

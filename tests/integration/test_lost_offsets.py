@@ -129,10 +129,16 @@ def test_offsets_moved_forward_over_events(single):
 
 
 def test_offsets_moved_forward_beyond_the_end(single):
-    """Records that a broker lost, or another cluster's offsets: the committed offset and the end are named."""
+    """Moved beyond the end by an operator: both are named, and the way on skips nothing and doubles nothing."""
     process(single, facts(3))
     set_offset(single, 7, offsets(single)[0][1])
-    assert "the committed offset 7 is beyond the topic's end 3" in refused_run(single)
+    single.send(facts(2, first=3))
+    line = refused_run(single)
+    assert "the committed offset 7 is beyond the topic's end 5" in line
+    assert line.endswith("order-facts state recover --accept-loss")
+    assert "7 -> 3: " in single.command("state", "recover", "--accept-loss").stdout
+    process(single, facts(3, first=5))
+    assert single.require_right_outputs() == {"fact": 8}
 
 
 def test_offsets_with_unreadable_metadata(single):

@@ -183,6 +183,10 @@ class Deployment:
         process.await_line("contacts.ready")
         return process
 
+    def renew_producer(self):
+        """Send by another producer from now on: brokers that lost records refuse the one that sent them."""
+        self._producer = plain_producer(self.settings)
+
     def send(self, records):
         """Send records to the events topic; those the reference must not decode carry a mark."""
         for record in records:

@@ -4,11 +4,12 @@ import itertools
 
 import pytest
 from confluent_kafka import TopicPartition
+from msgspec.structs import replace
 
 from processor.replica.placing import Behind, Mended, Placing, Situation, Start, Stop, between
 from processor.settings import Settings
 from processor.state.history import LastOutput, Outputs
-from processor.state.watermark import Lineage, Watermark, metadata_text
+from processor.state.watermark import EarlierLog, Lineage, Watermark, log_of, metadata_text
 
 LINEAGE = Lineage("cluster", "group", "events", "facts", 1)
 ANOTHER = Lineage("cluster", "group", "events", "recreated facts", 1)
@@ -152,3 +153,43 @@ def test_lost_events_are_skipped_only_when_accepted():
     outcome = PLACING.mend(seen, adopt_unmarked=False, accept_loss=True)
     assert isinstance(outcome, Mended)
     assert outcome.after == Watermark(6, 8)
+
+
+@pytest.mark.parametrize("cut", [None, 8], ids=["ends there", "holds others"])
+def test_a_topic_that_lost_its_end_is_continued_only_when_accepted(cut):
+    """What outputs and mirror say of the lost events counts no more, until as many new ones were processed."""
+    seen = situation("as the outputs", "ours", "ours", "equal", events=range(20 if cut else 8))
+    seen = replace(seen, cut=cut)
+    refused = PLACING.mend(seen, adopt_unmarked=False, accept_loss=False)
+    assert refused == PLACING.decide(seen)
+    assert isinstance(refused, Stop)
+    assert "the committed offset 10 is beyond the " in refused.line
+    assert " 8: the brokers lost events that were processed " in refused.line
+    assert refused.line.endswith("order-facts state recover --accept-loss")
+    outcome = PLACING.mend(seen, adopt_unmarked=False, accept_loss=True)
+    assert isinstance(outcome, Mended)
+    assert (outcome.after, outcome.earlier) == (Watermark(8, 21), EarlierLog(10, 21, 3))
+    for source, is_over in ((8, False), (9, False), (10, True)):
+        entry = PLACING.entry(0, Watermark(source, 21), None, outcome.earlier)
+        assert (log_of(entry).earlier is None) == is_over
+        decision = PLACING.decide(replace(seen, committed=entry, cut=None, events=range(20)))
+        mark = Watermark(10, 21)
+        assert decision == (Start(mark, mark) if is_over else Behind(Watermark(source, 21), None))
+
+
+def test_an_offset_beyond_the_end_that_nothing_was_processed_up_to_goes_back_to_the_outputs():
+    """Set by hand, and not the brokers' doing: nothing is skipped, and no event is taken for another."""
+    seen = situation("beyond the outputs", "ours", "none", "none", events=range(9))
+    outcome = PLACING.mend(seen, adopt_unmarked=False, accept_loss=True)
+    assert isinstance(outcome, Mended)
+    assert (outcome.after, outcome.earlier) == (Watermark(8, 21), None)
+
+
+def test_outputs_of_the_new_log_count():
+    """Offsets moved back after the loss are noticed as ever."""
+    earlier = EarlierLog(10, 15, 0)
+    seen = situation("low", "ours", "none", "none")
+    seen = replace(seen, committed=PLACING.entry(0, Watermark(5, 15), None, earlier))
+    decision = PLACING.decide(seen)
+    assert isinstance(decision, Stop)
+    assert "the committed offset 5 is below 8" in decision.line
