@@ -36,9 +36,9 @@ class Life:
     begun: set = field(default_factory=set)  # the partitions that have an output
     rejected: set = field(default_factory=set)  # the ids of all rejected topics that it wrote to
 
-    def can_be_audited(self, rules):
-        """Whether `verify` can judge it: it knows the present rules and topics only."""
-        return self.rules <= {rules} and len(self.rejected) <= 1
+    def can_be_audited(self, rules, rejected):
+        """Whether `verify` can judge it: it knows the present rules, and the present rejected topic's records, only."""
+        return self.rules <= {rules} and self.rejected <= {rejected}
 
 
 class Books:

@@ -69,9 +69,10 @@ class World(Estate):
 
     def verify(self):
         """Require that the audit agrees, where it can judge."""
-        life, facts = self.books.life(), self.topics().get("facts")
-        if life is None or not life.can_be_audited(rules_of(self.settings)):
+        life, topics = self.books.life(), self.topics()
+        if life is None or not life.can_be_audited(rules_of(self.settings), topics["rejected"].topic_id):
             return
+        facts = topics["facts"]
         if any(self.cluster.starts(facts.name, range(facts.partitions)).values()):
             return  # somebody deleted facts, which it finds
         done = self.command("verify", check=False)
