@@ -80,7 +80,7 @@ _PUBLISHED: Final = {
         "partition from_facts_offset to_facts_offset missing",
     ),
     "mirror.damaged": (
-        "a mirror cannot be read: it is removed and rebuilt from the facts",
+        "a mirror cannot be read, or its mark cannot be true: it is removed and rebuilt from the facts",
         "partition problem",
     ),
     "mirror.progress": ("every 2 s: how far a catch-up is", "partition facts_offset to_facts_offset facts_read"),

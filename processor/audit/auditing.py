@@ -22,7 +22,7 @@ from processor.kafka.topics import describe_topics
 from processor.settings import Settings
 from processor.settings.rules import rules_of
 from processor.state import connection as redis
-from processor.state.history import Outputs, last_outputs
+from processor.state.history import last_outputs
 from processor.state.mirror import Mirror
 from processor.state.watermark import Lineage, Watermark
 
@@ -129,7 +129,7 @@ class Audit:
         """Require that a partition without a committed offset has no output."""
         mark = self._mirror.marks([partition])[partition].watermark
         last = last_outputs(self._settings, self._cluster, self._lineage, [partition])[partition]
-        if (last != Outputs() or mark is not None) and self._reading.committed(partition) is None:
+        if (not last.is_empty or mark is not None) and self._reading.committed(partition) is None:
             text = f"{self._settings.events_topic}[{partition}] has outputs, and the group has no committed offset"
             self._findings.add(Kind.WATERMARK, text)
 

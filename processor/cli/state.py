@@ -30,8 +30,9 @@ state = click.Group("state", help="Repair the group's committed offsets.")
 def recover(settings: Settings, *, accept_loss: bool, adopt_unmarked: bool, is_dry: bool) -> None:
     """Set the group's offsets that are lost, too low or unreadable.
 
-    Each is set to one above the highest source offset in the group's facts, its rejected records and the mirror, so
-    that no event is skipped and none is processed twice; where nothing was ever processed, to the earliest event.
+    Each is set to one above the highest source offset in the group's facts and rejected records, so that no event is
+    skipped and none is processed twice; where nothing was ever processed, to the earliest event. The mirror counts
+    where the outputs do not contradict it.
     Prints the plan first, a line for each partition: the offset before, the offset after, and why. Then sets all
     offsets at once, or none if one partition does not fit (--dry-run shows each). `run` starts afterwards.
 

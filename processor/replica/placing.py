@@ -37,6 +37,8 @@ from processor.state.watermark import (
     Lineage,
     UnreadableMetadataError,
     Watermark,
+    greatest,
+    is_below,
     log_of,
     metadata_text,
     watermark_of,
@@ -50,7 +52,8 @@ class Situation(msgspec.Struct, frozen=True):
 
     `outputs` may be empty if the mirror has the committed offset. `strange` is a facts partition whose last fact is of
     another lineage, if one was seen. `cut` is where events begin that are not those that were processed, if that is
-    below the committed offset.
+    below the committed offset. `left_out` is an event without an output before the committed offset. `doubt` says why
+    a mark was there that cannot be true; `mark` is None then.
     """
 
     committed: TopicPartition
@@ -61,6 +64,7 @@ class Situation(msgspec.Struct, frozen=True):
     strange: int | None = None
     cut: int | None = None
     left_out: int | None = None
+    doubt: str | None = None
 
     @property
     def whole(self) -> int:
@@ -153,15 +157,15 @@ class Placing:
         if was is not None and seen.left_out is not None:
             before, why = Watermark(seen.left_out, was.facts), "it was moved forward"
         known = _processed(seen, facts=adopt_unmarked or before is not None, rejected=adopt_unmarked)
-        after = _greatest(before, known)
-        if seen.strange is None and _is_below(after, _processed(seen, facts=True, rejected=True)):
+        after = greatest(before, known)
+        if seen.strange is None and is_below(after, _processed(seen, facts=True, rejected=True)):
             return Stop(self._unmarked(seen, is_our_topic=before is not None))
         if after is None and seen.committed.offset >= 0:
             after, why = Watermark(seen.events.start, 0), f"{why}, and nothing was ever processed: the earliest event"
         elif after is None:
             why = "nothing was ever processed: it starts at the earliest event"
         else:
-            why = "as it was" if after == was else f"{why}; one above the last event with an output"
+            why = "as it was" if after == was else f"{why}; {_by_what(seen, before, after)}"
         lost = max(0, seen.events.start - after.source) if after else 0
         if after and lost and accept_loss:
             after, why = Watermark(seen.events.start, after.facts), f"{why}; {lost} lost events skipped"
@@ -190,7 +194,7 @@ class Placing:
 
     def _without_offset(self, seen: Situation) -> Decision:
         known = _processed(seen, facts=False, rejected=False)
-        if _is_below(known, _processed(seen, facts=True, rejected=True)):
+        if is_below(known, _processed(seen, facts=True, rejected=True)):
             return Stop(self._unmarked(seen, is_our_topic=False))
         if known is None:
             return Start(Watermark(seen.events.start, 0), None)
@@ -202,9 +206,9 @@ class Placing:
 
     def _with_offset(self, seen: Situation, watermark: Watermark) -> Decision:
         known = _processed(seen, facts=True, rejected=False)
-        if known is not None and _is_below(watermark, known):
+        if known is not None and is_below(watermark, known):
             return Stop(self._moved_back(seen, watermark, known))
-        if _is_below(watermark, _processed(seen, facts=True, rejected=True)):
+        if is_below(watermark, _processed(seen, facts=True, rejected=True)):
             return Stop(self._unmarked(seen, is_our_topic=True))
         if (line := self._not_held(seen, watermark)) is not None:
             return Stop(line)
@@ -320,12 +324,14 @@ def _processed(seen: Situation, *, facts: bool, rejected: bool) -> Watermark | N
 
     `facts` and `rejected` say whether unmarked ones count.
     """
-    found = seen.mark
-    if seen.outputs.fact is not None and (facts or seen.outputs.fact.lineage is not None):
-        found = _greatest(found, Watermark(seen.outputs.fact.source_offset + 1, seen.outputs.fact.offset + 1))
-    if seen.outputs.rejected is not None and (rejected or seen.outputs.rejected.lineage is not None):
-        found = _greatest(found, Watermark(seen.outputs.rejected.source_offset + 1, 0))
-    return found
+    return greatest(seen.mark, seen.outputs.processed(facts=facts, rejected=rejected))
+
+
+def _by_what(seen: Situation, before: Watermark | None, after: Watermark) -> str:
+    """Say what an offset was set by."""
+    is_by_outputs = greatest(before, seen.outputs.processed()) == after
+    by = "one above the last event with an output" if is_by_outputs else "by the mirror, since outputs were removed"
+    return by if seen.doubt is None else f"{by}; the mirror is not believed: {seen.doubt}"
 
 
 def _adopted(seen: Situation, before: Watermark | None) -> LastOutput | None:
@@ -333,15 +339,3 @@ def _adopted(seen: Situation, before: Watermark | None) -> LastOutput | None:
     outputs = [seen.outputs.rejected, None if before else seen.outputs.fact]
     unmarked = [output for output in outputs if output is not None and output.lineage is None]
     return max(unmarked, key=lambda output: output.source_offset, default=None)
-
-
-def _greatest(one: Watermark | None, other: Watermark | None) -> Watermark | None:
-    """Return the greater of each of the two numbers."""
-    if one is None or other is None:
-        return one or other
-    return Watermark(max(one.source, other.source), max(one.facts, other.facts))
-
-
-def _is_below(one: Watermark | None, other: Watermark | None) -> bool:
-    """Return whether the other goes beyond this one in either number."""
-    return _greatest(one, other) != one

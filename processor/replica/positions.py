@@ -139,14 +139,12 @@ class Positions:
         self._put(places, "equal")
 
     def _situations(self, committed: list[TopicPartition], marks: dict[int, Mark]) -> dict[int, Situation]:
-        """Return what is known of each partition. Without a committed offset, this looks at all facts partitions."""
-        mirrored = {p: mark.watermark.source for p, mark in marks.items() if mark.watermark}
-        # Where the mirror does not have the committed offset, the outputs say how far events were processed.
-        asked = [entry.partition for entry in committed if mirrored.get(entry.partition) != entry.offset]
-        if self._is_suspicious or any(entry.offset < 0 for entry in committed):
-            asked = list(range(self._topics.facts.partitions))
-        found = look(self._settings, self._found, committed, {p: mark.watermark for p, mark in marks.items()}, asked)
+        """Return what is known of each partition, and remove a mirror whose mark cannot be true."""
+        found = look(self._settings, self._found, committed, marks, all_outputs=self._is_suspicious)
         self._is_suspicious = False
+        for partition, seen in found.items():
+            if seen.doubt is not None:
+                self._mirror.remove_damaged(partition, seen.doubt)
         return found
 
     def _carry_out(self, entry: TopicPartition, decision: Decision) -> Placed | None:

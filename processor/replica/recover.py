@@ -48,9 +48,8 @@ class Recovery:
     def plan(self, *, adopt_unmarked: bool, accept_loss: bool) -> list[Step]:
         """Return what is to become of each partition; the flags are those of `Placing.mend`."""
         marks = Mirror(self._found.redis, self._found.lineage, codec()).marks(self._partitions)
-        watermarks = {partition: mark.watermark for partition, mark in marks.items()}
-        entries = _committed(self._settings, self._found)
-        situations = look(self._settings, self._found, entries, watermarks, self._partitions)
+        committed = _committed(self._settings, self._found)
+        situations = look(self._settings, self._found, committed, marks, all_outputs=True)
         steps = []
         for p, seen in situations.items():
             outcome = self._placing.mend(seen, adopt_unmarked=adopt_unmarked, accept_loss=accept_loss)

@@ -22,7 +22,7 @@ from processor.replica import startup
 from processor.replica.ledger import Ledger
 from processor.replica.recover import committed_offsets, require_quiet
 from processor.settings import Settings
-from processor.state.history import Outputs, last_outputs
+from processor.state.history import last_outputs
 from processor.state.watermark import EventsLog, Notes, Watermark, contacts_of, log_of, watermark_of
 
 _CHUNK: Final = 10_000  # stand-ins of one transaction
@@ -89,7 +89,7 @@ class Skipper:
             watermark, log = watermark_of(entry, self._found.lineage), EventsLog(earlier=log_of(entry).earlier)
             return watermark, Notes(contacts_of(entry), {partition: log})
         outputs = last_outputs(self._settings, self._found.cluster, self._found.lineage, [partition])
-        if outputs[partition] != Outputs():
+        if not outputs[partition].is_empty:
             raise StopError("the group's offsets are lost, set them first: order-facts state recover")
         return Watermark(self._found.cluster.starts(self._settings.events_topic, [partition])[partition], 0), Notes()
 

@@ -3,7 +3,8 @@
 Only outputs that can be this lineage's are taken: others may write to the same rejected topic.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import reduce
 from typing import Final, cast
 
 import msgspec
@@ -19,7 +20,7 @@ from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
 from processor.settings import Settings
-from processor.state.watermark import Lineage
+from processor.state.watermark import Lineage, Watermark, greatest
 
 _FIRST_STEP: Final = 16
 
@@ -38,10 +39,31 @@ class LastOutput(msgspec.Struct, frozen=True):
 
 
 class Outputs(msgspec.Struct, frozen=True):
-    """A partition's last fact, whoever wrote it, and its last rejected record that can be this lineage's."""
+    """A partition's last fact, whoever wrote it, and its last rejected record that can be this lineage's.
+
+    `are_all` says that no later one can be missing: an open transaction holds none back, and retention took none.
+    """
 
     fact: LastOutput | None = None
     rejected: LastOutput | None = None
+    are_all: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither."""
+        return self.fact is None and self.rejected is None
+
+    def processed(self, *, facts: bool = True, rejected: bool = True) -> Watermark | None:
+        """Return how far events were processed, by these outputs; None if they say nothing.
+
+        `facts` and `rejected` say whether those count that do not say whose they are.
+        """
+        found: list[Watermark | None] = []
+        if self.fact is not None and (facts or self.fact.lineage is not None):
+            found.append(Watermark(self.fact.source_offset + 1, self.fact.offset + 1))
+        if self.rejected is not None and (rejected or self.rejected.lineage is not None):
+            found.append(Watermark(self.rejected.source_offset + 1, 0))
+        return reduce(greatest, found, None)
 
 
 def last_outputs(
@@ -58,15 +80,22 @@ def last_outputs(
         is_of_here = said.topic == settings.events_topic and said.partition == record.partition
         return is_of_here and said.offset is not None and said.lineage in {own, None}
 
-    facts = _last_records(settings, cluster, settings.facts_topic, partitions, lambda _: True)
-    rejections = _last_records(settings, cluster, settings.rejected_topic, partitions, can_be_own)
-    return {
-        partition: Outputs(
-            _of_fact(settings, facts[partition]) if partition in facts else None,
-            _of_rejected(rejections[partition]) if partition in rejections else None,
+    facts_held, rejected_held = (_held(cluster, t, partitions) for t in (settings.facts_topic, settings.rejected_topic))
+    facts = _last_records(settings, settings.facts_topic, facts_held, lambda _: True)
+    rejections = _last_records(settings, settings.rejected_topic, rejected_held, can_be_own)
+    facts_ends, rejected_ends = (
+        cluster.ends(topic, partitions, committed=False) for topic in (settings.facts_topic, settings.rejected_topic)
+    )
+    found = {}
+    for p in partitions:
+        fact = _of_fact(settings, facts[p]) if p in facts else None
+        rejection = _of_rejected(rejections[p]) if p in rejections else None
+        are_kept = (fact or facts_held[p].start == 0) and (
+            rejected_held[p].start == 0 or (rejection is not None and rejection.lineage == own)
         )
-        for partition in partitions
-    }
+        are_readable = facts_ends[p] == facts_held[p].stop and rejected_ends[p] == rejected_held[p].stop
+        found[p] = Outputs(fact, rejection, bool(are_kept) and are_readable)
+    return found
 
 
 def is_same_events_topic(settings: Settings, cluster: Cluster, partition: int, last: LastOutput) -> bool:
@@ -86,12 +115,19 @@ def is_same_events_topic(settings: Settings, cluster: Cluster, partition: int, l
     return keys == [last.key]
 
 
+def _held(cluster: Cluster, topic: str, partitions: Collection[int]) -> dict[int, range]:
+    """Return the offsets that each partition holds, as far as committed records can be read."""
+    begins, ends = cluster.starts(topic, partitions), cluster.ends(topic, partitions)
+    return {partition: range(begins[partition], ends[partition]) for partition in partitions}
+
+
 def _last_records(
-    settings: Settings, cluster: Cluster, topic: str, partitions: Collection[int], counts: Callable[[Record], bool]
+    settings: Settings, topic: str, held: Mapping[int, range], counts: Callable[[Record], bool]
 ) -> dict[int, Record]:
     """Return the last record of each partition that counts, if any, reading backwards in growing steps."""
-    begins, tops = cluster.starts(topic, partitions), cluster.ends(topic, partitions)
-    left = {partition for partition in partitions if begins[partition] < tops[partition]}
+    begins = {partition: offsets.start for partition, offsets in held.items()}
+    tops = {partition: offsets.stop for partition, offsets in held.items()}
+    left = {partition for partition in held if begins[partition] < tops[partition]}
     records: dict[int, Record] = {}
     if not left:
         return records

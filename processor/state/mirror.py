@@ -116,7 +116,7 @@ class Mirror:
         marks = self.marks(partitions)
         for partition, mark in marks.items():
             if mark.damage is not None:
-                self._remove_damaged(partition, mark.damage)
+                self.remove_damaged(partition, mark.damage)
                 marks[partition] = Mark(None, None)
         return marks
 
@@ -198,6 +198,11 @@ class Mirror:
         with failures(self._client):
             self._client.unlink(self.key(partition))
 
+    def remove_damaged(self, partition: int, problem: str) -> None:
+        """Remove a mirror that cannot be read, or not be true, and log why."""
+        self.remove(partition)
+        log.warning("mirror.damaged", partition=partition, problem=problem)
+
     def _order(self, partition: int, value: bytes) -> Order:
         try:
             return order_of(value)
@@ -245,12 +250,8 @@ class Mirror:
 
     def _damage(self, partition: int, problem: str) -> OrderFactsError:
         """Remove a mirror that cannot be read; return what that asks for."""
-        self._remove_damaged(partition, problem)
+        self.remove_damaged(partition, problem)
         return DamagedMirrorError(f"the mirror of partition {partition} is damaged ({problem}) and was removed")
-
-    def _remove_damaged(self, partition: int, problem: str) -> None:
-        self.remove(partition)
-        log.warning("mirror.damaged", partition=partition, problem=problem)
 
 
 def _log_refused(writes: Sequence[MirrorWrite], answers: Sequence[Any]) -> None:

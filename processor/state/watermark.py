@@ -28,6 +28,18 @@ class Watermark(msgspec.Struct, frozen=True, order=True):
     facts: int
 
 
+def greatest(one: Watermark | None, other: Watermark | None) -> Watermark | None:
+    """Return the greater of each of the two numbers."""
+    if one is None or other is None:
+        return one or other
+    return Watermark(max(one.source, other.source), max(one.facts, other.facts))
+
+
+def is_below(one: Watermark | None, other: Watermark | None) -> bool:
+    """Return whether the other goes beyond this one in either number."""
+    return greatest(one, other) != one
+
+
 class ContactsPosition(msgspec.Struct, frozen=True):
     """How far the contact index was that events were decided with: the contacts topic's id, next offsets."""
 
