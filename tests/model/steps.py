@@ -166,6 +166,9 @@ def recreate(world, role):
     if role == "contacts" and not world.is_quiet:
         raise Skipped("a crashed run may have used the contacts as they are")
     world.books.look()
+    if role == "rejected":
+        for partition in range(world.topic(role).partitions):
+            world.books.expire_rejected(partition, float("inf"))
     world.recreate(role)
     if role == "contacts":
         world.produce_contacts(contacts()[:BUYERS])
