@@ -14,6 +14,7 @@ from typing import Final, Literal, get_args, get_origin, get_type_hints
 import click
 import msgspec
 
+from deploy.build.stops import ROWS
 from processor.cli import cli
 from processor.domain.rejections import Reason
 from processor.logs import EVENTS, MEANINGS
@@ -96,8 +97,15 @@ def partitions() -> Rows:
         yield _code(state.value), *(_code(found.value) if found else "" for found in after)
 
 
+def stops() -> Rows:
+    """Yield what stops the program: words of its line, the cause, and how to go on."""
+    yield "the line says", "cause", "how to go on"
+    for row in ROWS:
+        yield _code(row.says), row.cause, row.go_on
+
+
 TABLES: Final[dict[str, Callable[[], Rows]]] = {
-    made.__name__: made for made in (settings, commands, logs, metrics, reasons, allowed, reserved, partitions)
+    made.__name__: made for made in (settings, commands, logs, metrics, reasons, allowed, reserved, partitions, stops)
 }
 
 

@@ -85,7 +85,10 @@ def sweeps_of(committed: TopicPartition, topic: Topic) -> Sweeps:
     try:
         metadata = msgspec.json.decode(committed.metadata, type=_Metadata)
     except msgspec.MsgspecError as error:
-        raise StopError(f"{place} was not written by this program: its metadata is unreadable") from error
+        raise StopError(
+            f"{place} was not written by this program: its metadata is unreadable; set it again with Kafka's "
+            "kafka-consumer-groups, which leaves no metadata: records below it count as replayed, the rest does not"
+        ) from error
     if metadata.v != _VERSION:
         raise StopError(f"{place} was written by another version of this program (format {metadata.v}); run that one")
     if metadata.topic != topic.topic_id:

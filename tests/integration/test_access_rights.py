@@ -233,6 +233,7 @@ def test_no_right_that_the_readme_lists_can_be_left_out(kafka, admin, deployment
     deployment.require_right_outputs()
 
 
+@pytest.mark.follows("kafka refuses")
 @pytest.mark.usefixtures("admin")
 def test_a_wrong_password_of_kafka_is_named(kafka, deployment):
     """It is no outage to wait for: two commands end at once, and say what to check; with the right one it runs."""

@@ -194,6 +194,7 @@ def test_c4_the_time_of_completeness_moves_while_nothing_happens(shop):
     assert len(shop.logged("contacts.build_started")) == 1
 
 
+@pytest.mark.follows("contacts recreated")
 def test_c4_a_topic_made_anew_is_refused_until_it_is_accepted(shop, admin):
     """Another topic of the same name is noticed while the writer runs and at its start, and by the processor."""
     shop.send("c1", phone="1")
@@ -221,6 +222,7 @@ def test_c4_a_topic_made_anew_is_refused_until_it_is_accepted(shop, admin):
         shop.await_logged("contacts.resumed")
 
 
+@pytest.mark.follows("two indexes")
 def test_c4_a_second_writer_takes_over_and_the_first_stops(shop):
     """The newer one goes on from where the index stands; the older one says why it ends."""
     shop.send("c1", phone="1")

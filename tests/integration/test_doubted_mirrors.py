@@ -93,6 +93,7 @@ def test_recover_does_not_follow_a_mark_that_is_too_high(raised):
     assert reasons == {"fact": 6 * len(RAISED), "contact_not_found": len(RAISED)}
 
 
+@pytest.mark.follows("offsets moved back")
 def test_a_mark_above_outputs_that_were_removed_is_believed(single):
     """Where retention took the rejected records, only the mirror knows of them: they are not written again."""
     process(single, [*facts(2), *rejections(3)])

@@ -10,6 +10,7 @@ from processor.kafka.clients import transactional_producer
 from processor.kafka.transactions import Transactions
 
 
+@pytest.mark.follows("hanging calls")
 def test_producers_that_hang_are_replaced_a_few_times_then_the_program_stops(settings):
     """Each takes its connections and threads along; once the calls have ended, the count begins anew."""
     comes_back = threading.Event()

@@ -93,6 +93,7 @@ def ids(count, first=0):
     return [f"f{number}" for number in range(first, first + count)]
 
 
+@pytest.mark.follows("log end")
 def test_an_events_topic_that_lost_its_end(kafka, shops, tmp_path):
     """Shorter under a replica at work, or filled again beyond the committed offset: a stop, and a way on."""
     for shop in shops.values():

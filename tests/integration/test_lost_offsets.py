@@ -114,6 +114,7 @@ def test_offsets_moved_back(single):
     assert single.require_right_outputs() == {"fact": 5}
 
 
+@pytest.mark.follows("offsets moved forward")
 def test_offsets_moved_forward_over_events(single):
     """Moved forward with its metadata, as a tool can: the first event left out is named, and nothing is skipped."""
     process(single, facts(3))

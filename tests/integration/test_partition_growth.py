@@ -5,6 +5,7 @@ And that the offsets' metadata, which remembers the number of partitions, is rea
 
 import json
 
+import pytest
 from confluent_kafka.admin import NewPartitions
 from msgspec.structs import replace
 
@@ -45,6 +46,7 @@ def copy_events(deployment, copy):
     assert producer.flush(REQUEST_S) == 0
 
 
+@pytest.mark.follows("partitions added")
 def test_partitions_added_while_nothing_runs(deployment, tmp_path):
     """Known orders are elsewhere: a start refuses, so does `state recover`; a copy of the events is gone on with."""
     deployment.send(traffic(seed=90, count=200))

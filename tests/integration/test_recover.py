@@ -35,6 +35,7 @@ def places(deployment):
     return {partition: offset for partition, (offset, _) in offsets(deployment).items()}
 
 
+@pytest.mark.follows("offsets lost")
 def test_lost_offsets_are_set_again_exactly(deployment):
     """The group was forgotten: a start refuses and names the command, which sets what stood there, to the offset."""
     before = places(deployment)
@@ -71,6 +72,7 @@ def test_an_offset_moved_forward_by_another_tool_is_set_back(deployment):
     go_on(deployment)
 
 
+@pytest.mark.follows("retention")
 def test_events_lost_to_retention_are_passed_over_only_when_accepted(deployment):
     """Events deleted unprocessed stop the command, which says how many; with the flag the rest goes on."""
     before = places(deployment)

@@ -51,6 +51,7 @@ def problem(done, code):
     return line.strip()
 
 
+@pytest.mark.follows("redis replica")
 def test_replica_of_redis_is_refused(idle, tmp_path):
     """Without a primary behind the address, `check`, `run` and `contacts index` say so; with one, they start."""
     for role in ("events", "contacts", "facts", "rejected"):

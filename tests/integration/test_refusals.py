@@ -224,6 +224,7 @@ def test_facts_topic_that_takes_too_little(idle):
 # --- instances -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.follows("two instances")
 @pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
 def test_two_replicas_with_one_instance_id(single, soon_gone, is_busy):
     """The earlier of two replicas under one name is fenced and stops, naming the setting; the later does the work."""

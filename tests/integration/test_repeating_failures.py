@@ -1,5 +1,7 @@
 """Proves that no batch fails for ever: what cannot pass by itself stops with its record, and can be gone on from."""
 
+import pytest
+
 from tests.integration.test_refusals import failure
 from tests.support.refusals import facts, rejections, set_policy
 from tests.support.traffic import Sent, created
@@ -13,6 +15,7 @@ def go_on(deployment):
     deployment.require_right_outputs()
 
 
+@pytest.mark.follows("repeats")
 def test_record_that_the_brokers_refuse_stops_with_its_place(single):
     """A rejected topic that is compacted while a replica runs refuses an event without a key: once for all.
 

@@ -224,6 +224,7 @@ def test_cut_and_foreign_records_are_reported_and_left(deployment):
 # --- kills, and two at once ----------------------------------------------------------------------------
 
 
+@pytest.mark.follows("replay running")
 @pytest.mark.parametrize("moment", ["before note", "after note", "after write", "after end"])
 def test_killed_replay_goes_on_where_it_was(deployment, moment):
     """Killed at any moment of its second transaction and run again, it has replayed each record once, in order."""
@@ -253,6 +254,7 @@ def test_second_replay_is_refused_while_the_first_has_a_transaction_open(deploym
     assert deployment.numbers() == expected_numbers(range(35))
 
 
+@pytest.mark.follows("replay overtaken")
 def test_second_replay_between_two_transactions_takes_over(deployment):
     """A run that stood still is fenced by the next one, which replays the rest; then the first can write nothing."""
     deployment.reject([(FOUND, {})] * 35)
@@ -315,6 +317,7 @@ def test_record_too_large_for_the_events_topic_is_refused(deployment, create_top
     )
 
 
+@pytest.mark.follows("replay forgotten")
 def test_what_kafka_may_have_forgotten_is_not_replayed_again(deployment):
     """Records older than Kafka keeps a group's offsets: refused without --since, left for good with it."""
     now_ms = int(time.time() * 1000)

@@ -58,6 +58,7 @@ def test_a_new_group_with_the_old_rejected_topic_processes_everything(single, tm
         assert new.command("verify").stdout.endswith("ok\n")
 
 
+@pytest.mark.follows("another group's facts")
 def test_a_second_group_on_the_topics_of_another_writes_nothing(single, tmp_path):
     """Neither command takes the facts of another group for its own: no event is processed a second time."""
     process(single, facts(4))
@@ -96,6 +97,7 @@ def test_two_groups_that_start_at_once_on_the_same_topics(single, tmp_path):
         assert f"the facts topic {single.settings.facts_topic} belongs to another group" in line["error"]
 
 
+@pytest.mark.follows("unmarked outputs")
 @pytest.mark.parametrize("how", ["ours", "another's"])
 def test_rejected_records_that_do_not_say_whose_they_are(single, tmp_path, how):
     """An older version wrote them: a group without offsets stops and asks, and goes on as the line says, either way."""
@@ -141,6 +143,7 @@ def test_two_shops_with_one_rejected_topic_survive_a_flush(single, tmp_path):
         assert shop.command("verify").stdout.endswith("ok\n")
 
 
+@pytest.mark.follows("offsets of a tool")
 def test_an_offset_of_another_tool_where_nothing_was_processed(single):
     """It is set to the earliest event, and the plan says so: nothing is skipped, and the next start goes on."""
     single.send(facts(3))
