@@ -18,8 +18,8 @@ SESSION_TIMEOUT_MS: Final = 6_000  # the least that a broker accepts by default:
 TRANSACTION_TIMEOUT_MS: Final = 10_000  # how long a crashed replica can hold readers back
 REQUEST_TIMEOUT_S: Final = 10.0
 # One response may expand to many times its size, and the client expands it as a whole: so it asks for little at once.
-_FETCH_BYTES: Final = 128 << 10  # of one response, compressed
-_PARTITION_FETCH_BYTES: Final = 32 << 10  # of it, of one partition; a larger batch comes whole, and alone
+_FETCH_BYTES: Final = 256 << 10  # of one response, compressed
+_PARTITION_FETCH_BYTES: Final = 64 << 10  # of it, of one partition; a larger batch comes whole, and alone
 # The most that one zstd batch may expand to. The client triples its guess of the size from twice the compressed size
 # on, so that a third of this can be read for certain (`rejected.COPY_BYTES` is less).
 _RECEIVE_BYTES: Final = 220_000_000

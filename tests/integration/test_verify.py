@@ -202,7 +202,7 @@ def test_the_broker_compacts_and_nothing_differs(copy, admin, services):
     copy.facts = [record for record in every if record is not last[record.partition]]
     copy.write(min_compaction_lag_ms=0, min_cleanable_dirty_ratio=0.01, segment_ms=100)
     now_ms = time.time_ns() // 1_000_000  # a later record begins a new segment, and lets the former be compacted
-    produce(copy.settings, copy.settings.facts_topic, [replace(r, timestamp_ms=now_ms) for r in last.values()])
+    copy.produce(copy.settings.facts_topic, [replace(r, timestamp_ms=now_ms) for r in last.values()])
     copy.commit()
     await_condition(lambda: len(copy.read(copy.settings.facts_topic)) < len(every), "no compaction", 90)
     _, lines = verified(copy, 0)

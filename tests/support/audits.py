@@ -42,10 +42,14 @@ class Copy(Deployment):
         config = {"cleanup_policy": "compact", "min_compaction_lag_ms": 7 * 24 * 3600 * 1000} | facts_config
         self._create_topic(self.settings.facts_topic, self.partitions, **config)
         self._create_topic(self.settings.rejected_topic, self.partitions)
-        own = lineage_of(self.settings).digest()
-        for topic, records in ((self.settings.facts_topic, self.facts), (self.settings.rejected_topic, self.rejected)):
-            produce(self.settings, topic, [with_headers(record, lineage=own.encode()) for record in records])
+        self.produce(self.settings.facts_topic, self.facts)
+        self.produce(self.settings.rejected_topic, self.rejected)
         self.commit()
+
+    def produce(self, topic, records):
+        """Write outputs as the copy's own."""
+        own = lineage_of(self.settings).digest().encode()
+        produce(self.settings, topic, [with_headers(record, lineage=own) for record in records])
 
     def commit(self):
         """Commit the original's source offsets with the ends of the facts, and have the mirror say the same."""

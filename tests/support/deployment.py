@@ -19,6 +19,7 @@ from processor.codec.order_state import order_of
 from processor.codec.packed_items import unpacked
 from processor.kafka.clients import plain_producer, reader
 from processor.kafka.cluster import Cluster
+from processor.kafka.failures import is_end
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
 from processor.replica import startup
@@ -34,7 +35,7 @@ PATIENCE_S = 60.0
 POLL_S = 0.02
 REQUEST_S = 30.0
 UNDECODABLE = "test.undecodable"
-SOON_OVER = {"transaction.timeout.ms": 3_000}  # Kafka properties of one who dies with a transaction open
+SOON_OVER = {"transaction.timeout.ms": 5_000}  # Kafka properties of one who dies with a transaction open
 EVENT = raw_schema("order-event")
 CONTACT = raw_schema("contact")
 
@@ -231,7 +232,7 @@ class Deployment:
 
         def counted():
             nonlocal seen
-            seen += sum(message.error() is None for message in consumer.consume(5_000, 0.1))
+            seen += sum(not is_end(message, "counting outputs") for message in consumer.consume(5_000, 0.1))
             return seen >= expected
 
         await_condition(counted, lambda: f"{seen} of {expected} accounted for\n{self.tails()}", patience_s)
