@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from deploy.local.servers import GuardedProcess
 from processor.codec.avro import codec
@@ -319,7 +319,7 @@ def _answer(consumer, asked):
 
 
 def _all_partitions(topic, count):
-    return [TopicPartition(topic, partition, 0) for partition in range(count)]
+    return [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(count)]
 
 
 def input_of(record):
