@@ -222,12 +222,9 @@ class Deployment:
         """Wait until facts and rejected records together are as many as the events sent."""
         expected, seen = count or self.sent, 0
         consumer = reader(self.settings)
-        topics = (self.settings.facts_topic, self.settings.rejected_topic)
-        partitions = [
-            entry
-            for name, topic in self.cluster.topics(topics).items()
-            for entry in _all_partitions(name, topic.partitions)
-        ]
+        names = (self.settings.facts_topic, self.settings.rejected_topic)
+        topics = await_condition(lambda: _all_of(names, self.cluster), "the brokers know the outputs", patience_s)
+        partitions = [entry for name, topic in topics.items() for entry in _all_partitions(name, topic.partitions)]
         consumer.assign(partitions)
 
         def counted():
@@ -316,6 +313,12 @@ def _answer(consumer, asked):
         if error.args[0].code() not in {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}:
             raise
         return None
+
+
+def _all_of(names, cluster):
+    """Give the topics, None while a broker does not know all of them: a busy one learns late of what was created."""
+    found = cluster.topics(names)
+    return found if len(found) == len(names) else None
 
 
 def _all_partitions(topic, count):
