@@ -105,6 +105,11 @@ class Cluster:
         found = self._described(names)
         return {name: min(len(entry.replicas) for entry in topic.partitions) for name, topic in found.items()}
 
+    def led_partitions(self, name: str) -> int:
+        """Return how many partitions of a topic have a leader, 0 if the brokers do not know the topic."""
+        found = self._described([name])
+        return sum(entry.leader is not None for topic in found.values() for entry in topic.partitions)
+
     def _described(self, names: Iterable[str]) -> dict[str, Any]:
         asked, found = list(names), {}
         with self.asking(f"describing the topics {', '.join(asked)}"):

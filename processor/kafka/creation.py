@@ -1,6 +1,7 @@
 """Creates the topics that are missing, each as safe and as large as the brokers allow."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -8,6 +9,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic
 
+from processor.errors import UnreachableError
 from processor.kafka.clients import REQUEST_TIMEOUT_S
 from processor.kafka.cluster import Cluster
 from processor.kafka.failures import classify
@@ -20,6 +22,7 @@ _SAFE_FACTOR: Final = 3  # with three copies, two must have a record before it c
 MESSAGE_BYTES: Final = (104_857_600 - (64 << 10), 20 << 20, 8 << 20, None)
 _REFUSED: Final = frozenset({KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG})
 _COPIES: Final = frozenset({KafkaError.INVALID_REPLICATION_FACTOR})
+_PAUSE_S: Final = 0.02
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -32,7 +35,10 @@ class Created(msgspec.Struct, frozen=True):
 
 
 def create_missing(settings: Settings, cluster: Cluster) -> Iterator[Created]:
-    """Create what is missing, topic by topic. Raises StopError or RetryError if the brokers refuse one."""
+    """Create what is missing, topic by topic; each can be used when it is yielded.
+
+    Raises StopError or RetryError if the brokers refuse one, UnreachableError if they do not know it in time.
+    """
     names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
     existing = cluster.topics(names)
     events = existing.get(settings.events_topic)
@@ -50,7 +56,9 @@ def create_missing(settings: Settings, cluster: Cluster) -> Iterator[Created]:
             yield Created(name, existing[name].partitions)
         else:
             sizes = MESSAGE_BYTES if name == settings.rejected_topic else (None,)
-            yield _create(cluster, NewTopic(name, partitions, most_copies, config=config), sizes)
+            created = _create(cluster, NewTopic(name, partitions, most_copies, config=config), sizes)
+            _await_known(cluster, created, settings.startup_timeout_s)
+            yield created
 
 
 def _create(cluster: Cluster, topic: NewTopic, sizes: tuple[int | None, ...]) -> Created:
@@ -85,3 +93,15 @@ def _refusal(cluster: Cluster, topic: NewTopic) -> KafkaError | None:
         found: KafkaError = error.args[0]
         return found
     return None
+
+
+def _await_known(cluster: Cluster, created: Created, timeout_s: float) -> None:
+    """Wait until a topic has a leader for each partition: the controller answers before the brokers know the topic."""
+    deadline = time.monotonic() + timeout_s
+    while cluster.led_partitions(created.name) < created.partitions:
+        if time.monotonic() >= deadline:
+            raise UnreachableError(
+                f"the topic {created.name} was created, but after {timeout_s:g} s not all of its {created.partitions} "
+                "partitions have a leader; look at the brokers, then run this again"
+            )
+        time.sleep(_PAUSE_S)

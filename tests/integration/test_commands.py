@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 from confluent_kafka.admin import NewPartitions
@@ -16,6 +17,7 @@ from processor.kafka import creation
 from tests.support.commands import NOWHERE
 from tests.support.refusals import REQUEST_S
 
+TOPICS = ("events", "contacts", "facts", "rejected")
 COMMANDS = {
     "run": "Process order events until SIGTERM or SIGINT",
     "contacts index": "Keep the contact index in Redis up to date",
@@ -133,6 +135,17 @@ def test_topics_create_takes_what_the_brokers_take(idle, monkeypatch):
     assert "max.message.bytes=2147483648: " in created[settings.rejected_topic].refused
     assert {topic.factor for topic in created.values()} == {1}, "there is one broker"
     assert created[settings.facts_topic].refused == ""
+
+
+def test_topics_that_were_created_are_there_at_once(idle):
+    """Creating ends when the brokers know the topics: the controller answers before they do."""
+    for attempt in range(3):
+        names = {f"{name}_topic": f"{name}-{attempt}-{idle.settings.group_id}" for name in TOPICS}
+        settings = msgspec.structs.replace(idle.settings, partitions=50, **names)
+        for topic in creation.create_missing(settings, idle.cluster):
+            assert topic.partitions == 50
+            assert idle.cluster.required([topic.name])[topic.name].partitions == 50
+            assert "cleanup.policy" in idle.cluster.topic_settings(topic.name)
 
 
 def test_check_of_a_good_deployment(indexed):
