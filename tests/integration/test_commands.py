@@ -13,9 +13,11 @@ from confluent_kafka.admin import NewPartitions
 
 from processor import __version__
 from processor.cli import cli
+from processor.errors import UnreachableError
 from processor.kafka import creation
 from tests.support.commands import NOWHERE
 from tests.support.refusals import REQUEST_S
+from tests.support.ways import require_row
 
 TOPICS = ("events", "contacts", "facts", "rejected")
 COMMANDS = {
@@ -146,6 +148,21 @@ def test_topics_that_were_created_are_there_at_once(idle):
             assert topic.partitions == 50
             assert idle.cluster.required([topic.name])[topic.name].partitions == 50
             assert "cleanup.policy" in idle.cluster.topic_settings(topic.name)
+
+
+@pytest.mark.follows("no leaders")
+def test_topics_that_get_no_leaders_are_named(idle, monkeypatch):
+    """The first one is, and it is there when the command is run again."""
+    slow = msgspec.structs.replace(idle.settings, startup_timeout_s=0.1)
+    monkeypatch.setattr(idle.cluster, "led_partitions", lambda _: 5)
+    with pytest.raises(UnreachableError) as caught:
+        list(creation.create_missing(slow, idle.cluster))
+    require_row(str(caught.value), "no leaders")
+    assert str(caught.value).startswith(f"the topic {idle.settings.events_topic} was created, but after 0.1 s not all")
+    monkeypatch.undo()
+    factors = {topic.name: topic.factor for topic in creation.create_missing(slow, idle.cluster)}
+    assert factors.pop(idle.settings.events_topic) is None, "it exists"
+    assert list(factors.values()) == [1, 1, 1]
 
 
 def test_check_of_a_good_deployment(indexed):
