@@ -29,6 +29,7 @@ from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
 from processor.errors import StopError
+from processor.replica.known import Situation, of_this_log, processed
 from processor.settings import Settings
 from processor.state.history import LastOutput, Outputs
 from processor.state.watermark import (
@@ -45,35 +46,6 @@ from processor.state.watermark import (
 )
 
 _START_ANEW: Final = "take a new group_id with a new facts_topic and rejected_topic"
-
-
-class Situation(msgspec.Struct, frozen=True):
-    """What is known of a partition; `committed` has a negative offset if there is none.
-
-    `outputs` may be empty if the mirror has the committed offset. `strange` is a facts partition whose last fact is of
-    another lineage, if one was seen. `cut` is where events begin that are not those that were processed, if that is
-    below the committed offset. `left_out` is an event without an output before the committed offset. `doubt` says why
-    a mark was there that cannot be true; `mark` is None then.
-    """
-
-    committed: TopicPartition
-    mark: Watermark | None
-    outputs: Outputs
-    events: range
-    facts: range
-    strange: int | None = None
-    cut: int | None = None
-    left_out: int | None = None
-    doubt: str | None = None
-
-    @property
-    def whole(self) -> int:
-        """Up to where the events topic still is what was processed."""
-        return self.events.stop if self.cut is None else min(self.cut, self.events.stop)
-
-    def leaving_out(self, offset: int) -> "Situation":
-        """Return it with an event that the committed offset leaves out."""
-        return replace(self, left_out=offset)
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -135,7 +107,7 @@ class Placing:
             watermark = watermark_of(seen.committed, self._lineage)
         except StopError as error:
             return Stop(str(error))
-        return self._with_offset(_of_this_log(seen, log_of(seen.committed).earlier), watermark)
+        return self._with_offset(of_this_log(seen, log_of(seen.committed).earlier), watermark)
 
     def mend(self, seen: Situation, *, adopt_unmarked: bool, accept_loss: bool) -> Mended | Stop:
         """Return the watermark to commit with which `decide` does not stop, or why there is none.
@@ -148,7 +120,7 @@ class Placing:
             try:
                 was, why = watermark_of(seen.committed, self._lineage), "it was too low"
                 earlier = log_of(seen.committed).earlier
-                seen = _of_this_log(seen, earlier)
+                seen = of_this_log(seen, earlier)
             except UnreadableMetadataError:
                 why = f"{seen.committed.offset} was set by another tool"
             except StopError as error:
@@ -156,9 +128,9 @@ class Placing:
         before = was
         if was is not None and seen.left_out is not None:
             before, why = Watermark(seen.left_out, was.facts), "it was moved forward"
-        known = _processed(seen, facts=adopt_unmarked or before is not None, rejected=adopt_unmarked)
+        known = processed(seen, facts=adopt_unmarked or before is not None, rejected=adopt_unmarked)
         after = greatest(before, known)
-        if seen.strange is None and is_below(after, _processed(seen, facts=True, rejected=True)):
+        if seen.strange is None and is_below(after, processed(seen, facts=True, rejected=True)):
             return Stop(self._unmarked(seen, is_our_topic=before is not None))
         if after is None and seen.committed.offset >= 0:
             after, why = Watermark(seen.events.start, 0), f"{why}, and nothing was ever processed: the earliest event"
@@ -193,8 +165,8 @@ class Placing:
         return TopicPartition(self._settings.events_topic, partition, watermark.source, text)
 
     def _without_offset(self, seen: Situation) -> Decision:
-        known = _processed(seen, facts=False, rejected=False)
-        if is_below(known, _processed(seen, facts=True, rejected=True)):
+        known = processed(seen, facts=False, rejected=False)
+        if is_below(known, processed(seen, facts=True, rejected=True)):
             return Stop(self._unmarked(seen, is_our_topic=False))
         if known is None:
             return Start(Watermark(seen.events.start, 0), None)
@@ -205,10 +177,10 @@ class Placing:
         )
 
     def _with_offset(self, seen: Situation, watermark: Watermark) -> Decision:
-        known = _processed(seen, facts=True, rejected=False)
+        known = processed(seen, facts=True, rejected=False)
         if known is not None and is_below(watermark, known):
             return Stop(self._moved_back(seen, watermark, known))
-        if is_below(watermark, _processed(seen, facts=True, rejected=True)):
+        if is_below(watermark, processed(seen, facts=True, rejected=True)):
             return Stop(self._unmarked(seen, is_our_topic=True))
         if (line := self._not_held(seen, watermark)) is not None:
             return Stop(line)
@@ -285,29 +257,6 @@ class Placing:
         )
 
 
-def between(seen: Situation) -> range:
-    """Return the offsets before the committed one that neither mirror nor outputs account for; empty without a mirror.
-
-    Usually they hold markers of transactions, or nothing. An event among them would be skipped.
-    """
-    if seen.mark is None:  # then the outputs alone tell, and a rejected_topic that was changed would look like events
-        return range(0)
-    known = _processed(seen, facts=True, rejected=True) or seen.mark
-    return range(max(known.source, seen.events.start), max(0, seen.committed.offset))
-
-
-def _of_this_log(seen: Situation, earlier: EarlierLog | None) -> Situation:
-    """Leave out what outputs and mirror say of an earlier log, whose end the brokers lost."""
-    offset = seen.committed.offset
-    if earlier is None or offset >= earlier.until:
-        return seen
-    fact, rejected, mark = seen.outputs.fact, seen.outputs.rejected, seen.mark
-    fact = fact if fact and fact.offset >= earlier.facts else None
-    rejected = rejected if rejected and rejected.offset >= earlier.rejected else None
-    is_earlier = mark is not None and mark.source > offset and mark.facts <= earlier.facts
-    return replace(seen, outputs=Outputs(fact, rejected), mark=None if is_earlier else mark)
-
-
 def _behind_the_cut(
     seen: Situation, after: Watermark, known: Watermark | None
 ) -> tuple[Watermark, str, EarlierLog | None]:
@@ -317,14 +266,6 @@ def _behind_the_cut(
     rejected = seen.outputs.rejected.offset + 1 if seen.outputs.rejected else 0
     why = f"the brokers lost processed events, from {seen.whole} to {after.source}; those that are there now are new"
     return Watermark(seen.whole, after.facts), why, EarlierLog(after.source, after.facts, rejected)
-
-
-def _processed(seen: Situation, *, facts: bool, rejected: bool) -> Watermark | None:
-    """Return how far events were processed by what mirror and outputs say; None if they say nothing.
-
-    `facts` and `rejected` say whether unmarked ones count.
-    """
-    return greatest(seen.mark, seen.outputs.processed(facts=facts, rejected=rejected))
 
 
 def _by_what(seen: Situation, before: Watermark | None, after: Watermark) -> str:

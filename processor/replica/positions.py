@@ -19,8 +19,9 @@ from processor.logs import get_logger
 from processor.replica.catchup import CatchUp
 from processor.replica.fencing import Fence
 from processor.replica.group import Group
+from processor.replica.known import Situation
 from processor.replica.partitions import Partitions, Placed, Tenure
-from processor.replica.placing import Behind, Decision, Placing, Situation, Start, Stop
+from processor.replica.placing import Behind, Decision, Placing, Start, Stop
 from processor.replica.situations import look
 from processor.replica.startup import Found
 from processor.settings import Settings

@@ -15,7 +15,8 @@ from processor.errors import StopError, UnreadableError
 from processor.kafka.clients import reader
 from processor.kafka.log_cuts import log_cuts
 from processor.kafka.ranges import read_range
-from processor.replica.placing import Placing, Situation, between
+from processor.replica.known import Situation, between
+from processor.replica.placing import Placing
 from processor.replica.startup import Found
 from processor.settings import Settings
 from processor.state.history import Outputs, last_outputs

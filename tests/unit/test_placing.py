@@ -6,7 +6,8 @@ import pytest
 from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
-from processor.replica.placing import Behind, Mended, Placing, Situation, Start, Stop, between
+from processor.replica.known import Situation, between
+from processor.replica.placing import Behind, Mended, Placing, Start, Stop
 from processor.settings import Settings
 from processor.state.history import LastOutput, Outputs
 from processor.state.watermark import EarlierLog, Lineage, Watermark, log_of, metadata_text
