@@ -63,6 +63,7 @@ ROWS: Final = (
     Row("offsets of a tool", "set it again with `order-facts state recover`, or take", "Another tool set an offset.", _RECOVER),
     Row("retention", "where the topic begins; to continue without them", "Retention removed events that were not processed.", _ACCEPT_LOSS),
     Row("log end", "to continue with those: order-facts state recover --accept-loss", "The brokers lost events that were processed.", _ACCEPT_LOSS),
+    Row("another rejected topic", "the rejected records so far are in another topic", "The rejected topic was recreated, or `rejected_topic` was changed.", "Set `rejected_topic` back. Or, without those records: " + _ACCEPT_LOSS[0].lower() + _ACCEPT_LOSS[1:]),
     Row("unmarked outputs", "order-facts state recover --adopt-unmarked; if not, take a new", "An older version wrote the outputs, or another group.", "If this group wrote them: stop all replicas; `order-facts state recover --adopt-unmarked`; start them. If not: new topics, as the line says."),
     Row("changed meanwhile", "were changed while they were set", "Something else sets offsets of the group.", "Stop it; `order-facts state recover` again."),
     Row("replicas run", "stop them first", "`state recover` or `state skip` while replicas run.", "Stop all replicas; run the command again."),

@@ -56,8 +56,7 @@ class Audit:
         client = redis.connect(settings)
         redis.wait(client, settings)
         topics = describe_topics(settings, self._cluster)
-        events, facts = topics.events, topics.facts
-        self._lineage = Lineage(cluster_id, settings.group_id, events.topic_id, facts.topic_id, events.partitions)
+        self._lineage = Lineage.of(cluster_id, settings.group_id, topics.events, topics.facts, topics.rejected)
         self._reading = Reading(settings, self._lineage)
         self._mirror = Mirror(client, self._lineage, codec())
         self._orders = Orders()

@@ -18,7 +18,7 @@ state = click.Group("state", help="Repair the group's committed offsets.")
 @click.option(
     "--accept-loss",
     is_flag=True,
-    help="Continue though retention removed events, or brokers lost them.",
+    help="Continue though retention removed events, brokers lost them, or the rejected records are in another topic.",
 )
 @click.option(
     "--adopt-unmarked",

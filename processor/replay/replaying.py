@@ -49,9 +49,7 @@ class Replay:
         names = (settings.events_topic, settings.rejected_topic, settings.facts_topic)
         topics = self._cluster.required(names)
         self._events, self._rejected, facts = (topics[name] for name in names)
-        events = self._events
-        lineage = Lineage(cluster_id, settings.group_id, events.topic_id, facts.topic_id, events.partitions)
-        self._lineage = lineage.digest()
+        self._lineage = Lineage.of(cluster_id, settings.group_id, self._events, facts, self._rejected).digest()
         self._ledger = ReplayLedger(settings, self._cluster, self._rejected)
         self.summary = Summary()
 

@@ -11,6 +11,8 @@ It compares the committed offset and its metadata, the mirror's mark, the last o
     W                  something goes beyond W            stop: offsets were moved back, restored or lost
     W                  the mirror is older, and events    stop: offsets were moved forward
                        before W have no output
+    W                  anything, and its rejected         stop: they are not in this rejected topic
+                       records went to another topic
     W                  anything, and the events topic     stop: the brokers lost events that were processed
                        ends below W, or holds others
     any                the last fact is of another        stop: the facts topic belongs to another group
@@ -39,6 +41,7 @@ from processor.state.watermark import (
     UnreadableMetadataError,
     Watermark,
     greatest,
+    has_other_rejected,
     is_below,
     log_of,
     metadata_text,
@@ -81,6 +84,15 @@ class Mended(msgspec.Struct, frozen=True):
     earlier: EarlierLog | None = None
 
 
+class _Held(msgspec.Struct, frozen=True):
+    """What a committed offset holds, and why another may be set."""
+
+    why: str
+    watermark: Watermark | None = None
+    earlier: EarlierLog | None = None
+    has_other_rejected: bool = False
+
+
 Decision = Start | Behind | Stop
 
 
@@ -107,24 +119,24 @@ class Placing:
             watermark = watermark_of(seen.committed, self._lineage)
         except StopError as error:
             return Stop(str(error))
+        if has_other_rejected(seen.committed, self._lineage):
+            return Stop(self._other_rejected(seen))
         return self._with_offset(of_this_log(seen, log_of(seen.committed).earlier), watermark)
 
     def mend(self, seen: Situation, *, adopt_unmarked: bool, accept_loss: bool) -> Mended | Stop:
         """Return the watermark to commit with which `decide` does not stop, or why there is none.
 
         With `adopt_unmarked` outputs that do not say whose they are count as ours. With `accept_loss` an offset that
-        the events topic no longer holds is moved up to its start, or down to where the topic lost its end.
+        the events topic no longer holds is moved up to its start, or down to where the topic lost its end; and another
+        rejected topic than so far is taken.
         """
-        was, why, earlier = None, "there was no offset", None
-        if seen.committed.offset >= 0:
-            try:
-                was, why = watermark_of(seen.committed, self._lineage), "it was too low"
-                earlier = log_of(seen.committed).earlier
-                seen = of_this_log(seen, earlier)
-            except UnreadableMetadataError:
-                why = f"{seen.committed.offset} was set by another tool"
-            except StopError as error:
-                return Stop(str(error))
+        held = self._held(seen)
+        if isinstance(held, Stop):
+            return held
+        if held.has_other_rejected and not accept_loss:
+            return Stop(self._other_rejected(seen))
+        was, why, earlier = held.watermark, held.why, held.earlier
+        seen = of_this_log(seen, earlier)
         before = was
         if was is not None and seen.left_out is not None:
             before, why = Watermark(seen.left_out, was.facts), "it was moved forward"
@@ -143,8 +155,25 @@ class Placing:
             after, why = Watermark(seen.events.start, after.facts), f"{why}; {lost} lost events skipped"
         if after and accept_loss and after.source > seen.whole:
             after, why, earlier = _behind_the_cut(seen, after, known)
+        if held.has_other_rejected:
+            why = f"{why}; the rejected records so far are left out"
         adopted = _adopted(seen, before) if adopt_unmarked else None
-        return self._accepted(seen, Mended(after, why, after != was, adopted, earlier))
+        return self._accepted(seen, Mended(after, why, after != was or held.has_other_rejected, adopted, earlier))
+
+    def _held(self, seen: Situation) -> _Held | Stop:
+        """Return what the committed offset holds; one of another tool holds nothing."""
+        if seen.committed.offset < 0:
+            return _Held("there was no offset")
+        try:
+            watermark = watermark_of(seen.committed, self._lineage)
+        except UnreadableMetadataError:
+            return _Held(f"{seen.committed.offset} was set by another tool")
+        except StopError as error:
+            return Stop(str(error))
+        earlier, is_other = log_of(seen.committed).earlier, has_other_rejected(seen.committed, self._lineage)
+        if earlier is not None and is_other:
+            earlier = replace(earlier, rejected=0)
+        return _Held("it was too low", watermark, earlier, is_other)
 
     def _accepted(self, seen: Situation, mended: Mended) -> Mended | Stop:
         """Return what is to be committed if `decide` does not stop there, else why it does."""
@@ -222,6 +251,13 @@ class Placing:
                 f"{_START_ANEW} to write all facts again"
             )
         return None
+
+    def _other_rejected(self, seen: Situation) -> str:
+        return (
+            f"{self._place(seen)}: the rejected records so far are in another topic than "
+            f"{self._settings.rejected_topic} (it was deleted and recreated, or the setting rejected_topic was "
+            "changed); to continue without them: order-facts state recover --accept-loss"
+        )
 
     def _place(self, seen: Situation) -> str:
         return f"{self._settings.events_topic}[{seen.committed.partition}]"

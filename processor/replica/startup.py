@@ -51,8 +51,7 @@ def check(settings: Settings) -> Found:
         try:
             found = topics.describe_topics(settings, cluster)
             batch_bytes = topics.check_settings(settings, cluster)
-            events, facts = found.events, found.facts
-            lineage = Lineage(cluster_id, settings.group_id, events.topic_id, facts.topic_id, events.partitions)
+            lineage = Lineage.of(cluster_id, settings.group_id, found.events, found.facts, found.rejected)
             check_metadata_fits(lineage, found.contacts.partitions)
             index = ContactIndex(client, settings, lineage_of(cluster_id, settings), found.contacts)
             return Found(cluster, client, found, lineage, index, batch_bytes)

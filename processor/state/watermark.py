@@ -7,12 +7,13 @@ decided with.
 import hashlib
 from collections.abc import Mapping
 from itertools import zip_longest
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 from confluent_kafka import TopicPartition
 
 from processor.errors import StopError
+from processor.kafka.cluster import Topic
 from processor.kafka.topics import repartitioned
 
 MAX_METADATA_BYTES: Final = 4096  # the broker's default, offset.metadata.max.bytes
@@ -101,16 +102,26 @@ class _Metadata(_Version, frozen=True, omit_defaults=True):
     contacts: ContactsPosition | None = None  # the greatest one used so far
     partitions: int | None = None  # of the events topic
     earlier: EarlierLog | None = None
+    rejected: str | None = None  # the id of the rejected topic; None: written by a version that did not say
 
 
 class Lineage(msgspec.Struct, frozen=True):
-    """What makes one deployment's state its own: cluster, group, the ids of its topics, their number of partitions."""
+    """What makes one deployment's state its own: cluster, group, the ids of its topics, their number of partitions.
+
+    The rejected topic is no part of its digest: its records say whose they are, and no state is made from them.
+    """
 
     cluster_id: str
     group_id: str
     events_topic_id: str
     facts_topic_id: str
+    rejected_topic_id: str
     partitions: int
+
+    @classmethod
+    def of(cls, cluster_id: str, group_id: str, events: Topic, facts: Topic, rejected: Topic) -> Self:
+        """Return the lineage of a group with these topics."""
+        return cls(cluster_id, group_id, events.topic_id, facts.topic_id, rejected.topic_id, events.partitions)
 
     def digest(self, form: bytes = b"") -> str:
         """Return a short hash of the lineage, and of the form of what belongs to it."""
@@ -134,7 +145,8 @@ def metadata_text(
     if earlier is not None and watermark.source >= earlier.until:
         earlier = None
     topics = (lineage.events_topic_id, lineage.facts_topic_id)
-    metadata = _Metadata(_METADATA_VERSION, watermark.facts, topics, contacts, lineage.partitions, earlier)
+    about = (topics, contacts, lineage.partitions, earlier, lineage.rejected_topic_id)
+    metadata = _Metadata(_METADATA_VERSION, watermark.facts, *about)
     return msgspec.json.encode(metadata).decode()
 
 
@@ -172,6 +184,12 @@ def log_of(committed: TopicPartition) -> EventsLog:
     """Return what a committed offset says of the events log, of an offset whose metadata `watermark_of` could read."""
     metadata = msgspec.json.decode(committed.metadata or "", type=_Metadata)
     return EventsLog(committed.leader_epoch, metadata.earlier)
+
+
+def has_other_rejected(committed: TopicPartition, lineage: Lineage) -> bool:
+    """Return whether rejected records went to another topic, for an offset whose metadata `watermark_of` could read."""
+    said = msgspec.json.decode(committed.metadata or "", type=_Metadata).rejected
+    return said not in {None, lineage.rejected_topic_id}
 
 
 def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:

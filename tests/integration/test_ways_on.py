@@ -127,7 +127,7 @@ def _delete_topic(deployment, name):
 
 @pytest.mark.follows("recreated running")
 def test_a_topic_that_is_recreated_under_a_replica(single, create_topic):
-    """It is noticed when a partition is placed again; started again the program goes on with the new one."""
+    """It is noticed when a partition is placed again; the start says what is lost, and goes on without it."""
     replica = single.replica("a")
     single.send(facts(2))
     single.await_accounted()
@@ -136,8 +136,24 @@ def test_a_topic_that_is_recreated_under_a_replica(single, create_topic):
     forget_mirror(single)
     single.send([*facts(2, first=2), *rejections(1)])
     require_row(failure(replica), "recreated running")
+    stopped(single, "another rejected topic")
+    single.command("state", "recover", "--accept-loss")
     go_on(single)
     assert single.require_right_outputs() == {"fact": 4, "contact_not_found": 1}
+
+
+@pytest.mark.follows("another rejected topic")
+def test_another_rejected_topic(single, events, create_topic):
+    """Named at the start, before anything is written to it; with the old one it goes on."""
+    process(single, events)
+    create_topic("another-rejected", 1)
+    single.send(facts(2, first=3))
+    line = stopped(single, "another rejected topic", rejected_topic="another-rejected")
+    assert "in another topic than another-rejected (" in line
+    assert single.read("another-rejected") == []
+    stopped(single, "another rejected topic", "state", "recover", rejected_topic="another-rejected")
+    go_on(single)
+    assert single.require_right_outputs() == {"fact": 5, "contact_not_found": 2}
 
 
 @pytest.mark.follows("limit lowered")

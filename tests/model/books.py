@@ -79,9 +79,12 @@ class Books:
         return self.lives[self._world.settings.group_id, topics["events"].topic_id, topics["facts"].topic_id]
 
     def accept_loss(self):
-        """Note that the operator accepts the loss of what is not in the events topic any more."""
-        events, life = self._world.topics()["events"], self.life()
+        """Note that the operator accepts the loss of what is not in the events and the rejected topic any more."""
+        topics, life = self._world.topics(), self.life()
+        events = topics["events"]
         life.accepted = self._world.cluster.starts(events.name, range(events.partitions))
+        for topic_id in life.rejected - {topics["rejected"].topic_id}:
+            life.rejected_gone.update(source_of_rejection(record) for record in self.records[topic_id].values())
 
     def expire_rejected(self, partition, before):
         """Note that retention removes rejected records; `recover` may have them written again, as documented."""

@@ -9,6 +9,7 @@ from processor.audit.auditing import Audit
 from processor.codec.avro import codec
 from processor.kafka.clients import plain_producer
 from processor.kafka.cluster import Cluster
+from processor.kafka.topics import describe_topics
 from processor.state.connection import connect
 from processor.state.mirror import Mirror
 from processor.state.watermark import Lineage, Watermark, metadata_text
@@ -97,9 +98,8 @@ def verified(deployment, code, **changes):
 def lineage_of(settings):
     """Give what makes a deployment's state its own."""
     cluster = Cluster(settings)
-    topics = cluster.topics([settings.events_topic, settings.facts_topic])
-    events, facts = topics[settings.events_topic], topics[settings.facts_topic]
-    return Lineage(cluster.wait(), settings.group_id, events.topic_id, facts.topic_id, events.partitions)
+    found = describe_topics(settings, cluster)
+    return Lineage.of(cluster.wait(), settings.group_id, found.events, found.facts, found.rejected)
 
 
 def produce(settings, topic, records):

@@ -12,8 +12,8 @@ from processor.settings import Settings
 from processor.state.history import LastOutput, Outputs
 from processor.state.watermark import EarlierLog, Lineage, Watermark, log_of, metadata_text
 
-LINEAGE = Lineage("cluster", "group", "events", "facts", 1)
-ANOTHER = Lineage("cluster", "group", "events", "recreated facts", 1)
+LINEAGE = Lineage("cluster", "group", "events", "facts", "rejected", 1)
+ANOTHER = Lineage("cluster", "group", "events", "recreated facts", "rejected", 1)
 PLACING = Placing(Settings(instance_id="a"), LINEAGE)
 OWN, OTHER, UNMARKED = LINEAGE.digest(), ANOTHER.digest(), None
 TOOLS = 5
@@ -184,6 +184,38 @@ def test_an_offset_beyond_the_end_that_nothing_was_processed_up_to_goes_back_to_
     outcome = PLACING.mend(seen, adopt_unmarked=False, accept_loss=True)
     assert isinstance(outcome, Mended)
     assert (outcome.after, outcome.earlier) == (Watermark(8, 21), None)
+
+
+@pytest.mark.parametrize("earlier", [None, EarlierLog(12, 15, 40)])
+def test_another_rejected_topic_is_taken_only_when_accepted(earlier):
+    """It has none of the records that were rejected so far; nothing else is lost with it."""
+    elsewhere = Placing(Settings(instance_id="a"), replace(LINEAGE, rejected_topic_id="deleted"))
+    seen = situation("as the outputs", "ours", "none", "equal")
+    before = replace(seen, committed=elsewhere.entry(0, Watermark(10, 21), None, earlier))
+    refused = PLACING.mend(before, adopt_unmarked=False, accept_loss=False)
+    assert refused == PLACING.decide(before)
+    assert isinstance(refused, Stop)
+    assert "order-events[0]: the rejected records so far are in another topic than order-events-rej" in refused.line
+    assert refused.line.endswith("order-facts state recover --accept-loss")
+    outcome = PLACING.mend(before, adopt_unmarked=False, accept_loss=True)
+    assert isinstance(outcome, Mended)
+    assert outcome.is_change
+    watermark = Watermark(10, 21)
+    assert (outcome.after, outcome.earlier) == (watermark, earlier and replace(earlier, rejected=0))
+    after = replace(before, committed=PLACING.entry(0, watermark, None, outcome.earlier))
+    assert PLACING.decide(after) == Start(watermark, watermark)
+
+
+def test_an_offset_that_does_not_say_where_rejected_records_are_is_taken():
+    """A version before that wrote it; the next commit says it."""
+    number, metadata = OFFSETS["as the outputs"]
+    silent = metadata.replace(',"rejected":"rejected"', "")
+    assert silent != metadata
+    seen = replace(
+        situation("as the outputs", "ours", "ours", "equal"),
+        committed=TopicPartition("order-events", 0, number, silent),
+    )
+    assert PLACING.decide(seen) == Start(Watermark(10, 21), Watermark(10, 21))
 
 
 def test_outputs_of_the_new_log_count():
