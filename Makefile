@@ -74,7 +74,7 @@ compile: install ## compile the hot modules into a copy of the program (optional
 lock: ## resolve requirements.txt again from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	@command -v uv >/dev/null || { echo "missing: uv. Anywhere: python3 -m pip install --user uv;" \
 		"macOS: brew install uv" >&2; exit 2; }
-	@exec uv --quiet pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	@exec uv --quiet pip compile pyproject.toml --extra phones --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command 'make lock' $${UPGRADE:+--upgrade} --output-file requirements.txt >/dev/null
 

@@ -19,6 +19,7 @@ from processor.settings import Settings
 from processor.settings.rules import identification_of
 
 contacts = click.Group("contacts", help="Import contacts, keep their index, find a contact.")
+_IDENTIFYING: Final = ("identification", "phone_matching", "phone_region")
 _TEXTS: Final = ("externalCustomerId", "email", "phone", "contactKey")
 
 
@@ -46,7 +47,7 @@ _COLUMNS: Final = {*_Contact.__struct_encode_fields__} - {"fields"}
     multiple=True,
     help="Step over this place, which the log line names, if it cannot be read. Its contacts must be sent again.",
 )
-@with_settings("contacts_topic", "identification", "instance_id", *CONNECTION, *REDIS)
+@with_settings("contacts_topic", *_IDENTIFYING, "instance_id", *CONNECTION, *REDIS)
 def index(settings: Settings, *, accept_new_topic: bool, skips: tuple[str, ...]) -> None:
     """Keep the contact index in Redis up to date until SIGTERM or SIGINT. Run only one.
 
@@ -83,7 +84,7 @@ def import_(settings: Settings, file: str) -> None:
 
 @contacts.command()
 @click.argument("identifier", metavar="NAME=VALUE")
-@with_settings("contacts_topic", "identification", *CONNECTION, *REDIS)
+@with_settings("contacts_topic", *_IDENTIFYING, *CONNECTION, *REDIS)
 def find(settings: Settings, identifier: str) -> None:
     """Find the contact that an event's parameter NAME with VALUE identifies, as the processor would.
 

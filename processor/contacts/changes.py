@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from processor.codec.avro import UndecodableError, codec
 from processor.domain.claims import ContactChange, identifiers_of
-from processor.domain.records import Record
+from processor.domain.records import Identification, Record
 from processor.errors import UnreadableError
 from processor.kafka.cluster import Topic
 from processor.kafka.failures import failure_of
@@ -40,7 +40,7 @@ class Batch(msgspec.Struct):
 class ContactReader:
     """Reads all partitions from given offsets on; `offsets` has each partition's next offset.
 
-    `custom_fields` are the further contact fields that identify, besides the built-in ones (D14). `skips` are places
+    `rules` say which of a contact's fields identify it. `skips` are places
     (partition, offset) to step over if they cannot be read; `prober` returns another consumer, to find their ends.
     """
 
@@ -49,13 +49,13 @@ class ContactReader:
         consumer: Consumer,
         topic: Topic,
         offsets: Sequence[int],
-        custom_fields: Collection[str],
+        rules: Identification,
         skips: Collection[tuple[int, int]],
         prober: Callable[[], Consumer],
     ) -> None:
         self._consumer = consumer
         self._topic = topic
-        self._custom_fields = custom_fields
+        self._rules = rules
         self._skips = skips
         self._prober = prober
         self._unread: set[int] = set()  # partitions that wait, unassigned
@@ -86,7 +86,7 @@ class ContactReader:
                 continue  # the client may have gone on behind what it could not read
             batch.records += 1
             try:
-                change = change_of(record, self._custom_fields)
+                change = change_of(record, self._rules)
             except UndecodableError as problem:
                 batch.skipped += 1
                 first = first or {"partition": partition, "offset": offset, "problem": str(problem)}
@@ -140,7 +140,7 @@ class ContactReader:
         self._consumer.assign([place for place in places if place.partition not in self._unread])
 
 
-def change_of(record: Record, custom_fields: Collection[str]) -> ContactChange:
+def change_of(record: Record, rules: Identification) -> ContactChange:
     """Return what a record changes.
 
     Raises UndecodableError if the record must be skipped: what was known of the contact stays (C1).
@@ -156,5 +156,5 @@ def change_of(record: Record, custom_fields: Collection[str]) -> ContactChange:
         raise UndecodableError("the key is not UTF-8") from error
     identifiers = None
     if value is not None:
-        identifiers = identifiers_of(contact_id, codec().decode_contact(value), custom_fields)
+        identifiers = identifiers_of(contact_id, codec().decode_contact(value), rules)
     return ContactChange(key, record.partition, record.offset, record.timestamp_ms, identifiers)

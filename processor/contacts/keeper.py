@@ -124,6 +124,7 @@ class IndexKeeper:
                 f"the topic {topic.name} was recreated since its contacts were indexed; once it holds them all, "
                 "build the index from it with: order-facts contacts index --accept-new-topic"
             )
+        rules = identification_of(self._settings)
         now_ms, partitions = int(time.time() * 1000), range(topic.partitions)
         offsets = self._cluster.ranges(topic.name, partitions)
         held = [(offsets[partition].start, offsets[partition].stop) for partition in partitions]
@@ -134,6 +135,7 @@ class IndexKeeper:
             topic_id=topic.topic_id,
             ends=tuple(ends[partition] for partition in partitions),
             is_ready=False,
+            phones=rules.phones.name,
         )
         cause = why_build(writer.shards, wanted, held, int(now_ms - max_age_ms))
         if cause is None:
@@ -145,7 +147,7 @@ class IndexKeeper:
             log.info("contacts.build_started", cause=cause, build=mark.build, to_offsets=mark.ends)
             writer.build(mark, position)
         self._accept_new_topic = False
-        return Opened(topic, identification_of(self._settings).custom_fields, max_age_ms, mark, position)
+        return Opened(topic, rules, max_age_ms, mark, position)
 
     def _wait(self, error: OrderFactsError) -> None:
         """Log the error, and wait, longer each time. Raises StopError if a lasting one repeats."""

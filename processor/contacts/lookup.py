@@ -27,6 +27,7 @@ from processor.domain.records import Identifier
 from processor.errors import RetryError
 from processor.kafka.cluster import Topic
 from processor.settings import Settings
+from processor.settings.rules import identification_of
 from processor.state.connection import Client, execute_readable, readable
 from processor.state.watermark import ContactsPosition
 
@@ -69,6 +70,7 @@ class ContactIndex:
         self._topic = topic
         self._keys = shards.shard_keys(lineage)
         self._hashes = Hashes(settings)
+        self._phones = identification_of(settings).phones.name
         self._good_mark: bytes | None = None  # the last good mark: a batch compares it and decodes nothing
         self._positions: dict[bytes | None, Position] = {}
         self._used: ContactsPosition | None = None  # the greatest position of any index used so far (C4)
@@ -177,6 +179,11 @@ class ContactIndex:
             return (
                 f"was built from another topic {self._topic.name} than the present one; once that holds all contacts, "
                 "build it with: order-facts contacts index --accept-new-topic"
+            )
+        if mark.phones != self._phones:
+            return (
+                f"was built with {mark.phones}, these settings say {self._phones}: phone numbers would not be found; "
+                "give `order-facts contacts index` the same settings and start it again: it rebuilds the index"
             )
         return None if mark.is_ready else "is being built"
 

@@ -1,7 +1,7 @@
 """Step 4 of a session of the contact index's keeper (see `contacts.keeper`): reads on, and writes batch after batch."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -10,6 +10,7 @@ from confluent_kafka import Consumer
 from processor.contacts.changes import Batch, ContactReader
 from processor.contacts.shards import Mark, Position
 from processor.contacts.writer import IndexWriter
+from processor.domain.records import Identification
 from processor.errors import RetryError
 from processor.kafka.cluster import Cluster, Topic
 from processor.logs import get_logger
@@ -32,7 +33,7 @@ class Opened(msgspec.Struct, frozen=True):
     """The index at the start of a session: resumed, or just begun."""
 
     topic: Topic
-    custom_fields: Collection[str]
+    rules: Identification
     max_age_ms: float
     mark: Mark
     position: Position
@@ -55,7 +56,7 @@ class Session:
             source.consumer,
             opened.topic,
             opened.position.offsets,
-            opened.custom_fields,
+            opened.rules,
             source.skips,
             source.prober,
         )

@@ -34,7 +34,7 @@ from processor.settings.rules import identification_of
 from processor.state.connection import Client, failures
 
 SHARDS: Final = 16
-FORMAT: Final = 2  # of everything described above; part of the keys, so that versions do not meet
+FORMAT: Final = 3  # of everything described above; part of the keys, so that versions do not meet
 HASH_BYTES: Final = 16
 MARK: Final = b"mark"
 POSITION: Final = b"position"
@@ -51,14 +51,15 @@ _CONTACT_KIND: Final = b"\0"  # an identifier's kind is a digit or a built-in's 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
     """What a shard was made for. All shards of one build have the same mark; `is_ready` is set last.
 
-    `ends` are the partitions' ends when the build began.
+    `ends` are the partitions' ends when the build began; `phones` names how phone numbers are compared (D12).
     """
 
-    format: Literal[2]  # FORMAT
+    format: Literal[3]  # FORMAT
     build: str
     topic_id: str
     ends: tuple[int, ...]
     is_ready: bool
+    phones: str
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):

@@ -79,6 +79,7 @@ def why_build(
     at = zip(position.offsets, held, strict=False)  # of different lengths if partitions were added
     differences = {
         "another topic": mark.topic_id != wanted.topic_id,
+        "phone numbers are compared in another way": mark.phones != wanted.phones,
         "another number of partitions": len(mark.ends) != len(wanted.ends),
         "the topic lost its offsets": not all(start <= offset <= end for offset, (start, end) in at),
         "too old": position.complete_at_ms < oldest_ms,

@@ -3,13 +3,13 @@
 Takes contacts as the contacts topic has them; gives values. The contact index keeps the claims.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from processor.domain.identifiers import BUILT_IN_FIELDS, CONTACT_ID, PUSH_TOKEN, comparable
-from processor.domain.records import Identifier
+from processor.domain.records import Identification, Identifier
 
 _SINGLE_FIELDS: Final = tuple(field for field in BUILT_IN_FIELDS if field not in {CONTACT_ID, PUSH_TOKEN})
 
@@ -45,14 +45,12 @@ class ContactChange(msgspec.Struct, frozen=True):
     identifiers: tuple[Identifier, ...] | None
 
 
-def identifiers_of(
-    contact_id: str, contact: Mapping[str, Any], custom_fields: Collection[str]
-) -> tuple[Identifier, ...]:
+def identifiers_of(contact_id: str, contact: Mapping[str, Any], rules: Identification) -> tuple[Identifier, ...]:
     """Return what finds a contact, each identifier once (C2).
 
     `contact_id` is the record's key, whatever the contact says (C1); `contact` has the fields of the Avro
-    Contact; `custom_fields` are the names in its `fields` that are indexed (D14). A contact with a blank id,
-    or one over 300 characters, is found by its other identifiers only.
+    Contact; of its `fields`, those that `rules` names are indexed (D14). A contact with a blank id, or one over 300
+    characters, is found by its other identifiers only.
     """
     fields = contact["fields"]
     values = (
@@ -60,7 +58,7 @@ def identifiers_of(
         *((field, contact[field]) for field in _SINGLE_FIELDS),
         *((PUSH_TOKEN, token) for token in contact["pushTokens"]),
         # D12: a custom field named like a built-in one is never reached
-        *((field, fields[field]) for field in custom_fields if field in fields and field not in BUILT_IN_FIELDS),
+        *((field, fields[field]) for field in rules.custom_fields if field in fields),
     )
-    found = (comparable(field, value) for field, value in values)
+    found = (comparable(field, value, rules.phones) for field, value in values)
     return tuple(dict.fromkeys(identifier for identifier in found if identifier is not None))

@@ -98,7 +98,7 @@ def _tried(params: dict[str, Any], parsing: Parsing) -> tuple[Candidate, ...]:
         ranks = (roles.get(name) or _role(name, parsing)).ranks
         if ranks and is_filled(value):
             found.append((ranks, value))
-    return in_order(found)
+    return in_order(found, parsing.identification.phones)
 
 
 def _read(params: dict[str, Any], parsing: Parsing) -> tuple[dict[str, Any], dict[str, Scalar], tuple[Candidate, ...]]:
@@ -135,7 +135,7 @@ def _read(params: dict[str, Any], parsing: Parsing) -> tuple[dict[str, Any], dic
     if "items" in changes:
         # Kept at once, while they are in the core's caches: a batch is larger than those.
         changes["items"] = parsing.keep_items(parse_items(changes["items"], lenient=parsing.lenient_items))
-    return changes, custom, in_order(found)
+    return changes, custom, in_order(found, parsing.identification.phones)
 
 
 def _role(name: str, parsing: Parsing) -> Role:

@@ -7,10 +7,13 @@ form (C2), so only `comparable` decides what equals what.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from processor.domain.records import Candidate, Identification, Identifier, Owner, Ranks
+from processor.domain.phones import DIGITS
+from processor.domain.records import Candidate, Identification, Identifier, Owner, PhoneRule, Ranks
+from processor.domain.values import whole_text
 
 CONTACT_ID: Final = "contactId"
 EMAIL: Final = "email"
+PHONE: Final = "phone"
 PUSH_TOKEN: Final = "pushToken"  # noqa: S105 - the name of a field
 
 # D12: a contact's fields, each with the parameters that mean it, in the order in which they are tried.
@@ -18,7 +21,7 @@ _PARAMETERS: Final = {
     CONTACT_ID: ("ContactId", "Contact_id"),
     "externalCustomerId": ("externalCustomerId",),
     EMAIL: ("Email", "EmailAddress", "UserEmail", "ContactEmail"),
-    "phone": ("Phone", "SMS", "PhoneNumber"),
+    PHONE: ("Phone", "SMS", "PhoneNumber"),
     PUSH_TOKEN: ("PushToken",),
     "contactKey": ("ContactKey", "Contact_key"),
 }
@@ -27,7 +30,7 @@ _DEFAULT_RULES: Final = tuple((parameter, field) for field, names in _PARAMETERS
 MAX_IDENTIFIER_CHARACTERS: Final = 300
 
 
-def identification(configured: Iterable[tuple[str, str]] = ()) -> Identification:
+def identification(configured: Iterable[tuple[str, str]] = (), phones: PhoneRule = DIGITS) -> Identification:
     """Compile the configured rules, (event parameter, contact field) pairs, or the defaults if there are none (D14)."""
     rules = tuple(configured)
     ranks: dict[str, Ranks] = {}
@@ -38,24 +41,27 @@ def identification(configured: Iterable[tuple[str, str]] = ()) -> Identification
         ranks=ranks,
         names=frozenset(parameter.lower() for parameter, _ in (*_DEFAULT_RULES, *rules)),
         custom_fields=frozenset(field for _, field in rules) - frozenset(BUILT_IN_FIELDS),
+        phones=phones,
     )
 
 
-def comparable(field: str, value: object) -> Identifier | None:
+def comparable(field: str, value: object, phones: PhoneRule) -> Identifier | None:
     """Return the form in which a value is compared, or None if it can match nothing (D12, C2).
 
-    Trimmed; an e-mail address in lower case; an integer as its digits. Blank values, those over 300
-    characters after trimming, booleans, doubles and arrays match nothing.
+    Trimmed; an e-mail address in lower case, a phone number as `phones` says; an integer as its digits, and so a
+    double that is a whole number (D5). Blank values, those over 300 characters after trimming, booleans, other doubles,
+    decimals, arrays and objects match nothing.
     """
-    if isinstance(value, str):
-        text = value.strip()
-    elif isinstance(value, int) and not isinstance(value, bool):
-        text = str(value)
-    else:
-        return None
+    text = value.strip() if isinstance(value, str) else whole_text(value)
     if not text or len(text) > MAX_IDENTIFIER_CHARACTERS:
         return None
-    return Identifier(field, text.lower() if field == EMAIL else text)
+    if field == EMAIL:
+        text = text.lower()
+    elif field == PHONE:
+        text = phones.form(text)
+        if not text:
+            return None
+    return Identifier(field, text)
 
 
 def candidates(filled: Iterable[tuple[str, object]], rules: Identification) -> tuple[Candidate, ...]:
@@ -64,19 +70,19 @@ def candidates(filled: Iterable[tuple[str, object]], rules: Identification) -> t
     They are in the rule's order, then the event's (D12). An empty tuple: no identifier.
     """
     ranks = rules.ranks
-    return in_order([(ranks[lower], value) for name, value in filled if (lower := name.lower()) in ranks])
+    return in_order([(ranks[lower], value) for name, value in filled if (lower := name.lower()) in ranks], rules.phones)
 
 
-def in_order(found: Sequence[tuple[Ranks, object]]) -> tuple[Candidate, ...]:
+def in_order(found: Sequence[tuple[Ranks, object]], phones: PhoneRule) -> tuple[Candidate, ...]:
     """Return the candidates of identifying parameters, each with its ranks, in the event's order."""
     if not found:
         return ()
     if len(found) == 1 and len(found[0][0]) == 1:
         ((((_, field),), value),) = found
-        return (Candidate(field, comparable(field, value)),)
+        return (Candidate(field, comparable(field, value, phones)),)
     tried = [(rank, position, field, value) for position, (ranks, value) in enumerate(found) for rank, field in ranks]
     tried.sort(key=lambda entry: entry[:2])
-    return tuple([Candidate(field, comparable(field, value)) for _, _, field, value in tried])
+    return tuple([Candidate(field, comparable(field, value, phones)) for _, _, field, value in tried])
 
 
 def find_owner(tried: Iterable[Candidate], contacts: Mapping[Identifier, str]) -> Owner | None:

@@ -142,8 +142,18 @@ class Owner(msgspec.Struct, frozen=True, gc=False):
 Ranks = tuple[tuple[int, str], ...]
 
 
+class PhoneRule(msgspec.Struct, frozen=True):
+    """How phone numbers are compared (D12): `form` gives the text to compare, empty if it matches nothing.
+
+    Two rules with the same `name` give the same forms: the contact index keeps the name of its rule.
+    """
+
+    name: str
+    form: Callable[[str], str]
+
+
 class Identification(msgspec.Struct, frozen=True):
-    """Which parameters identify a contact.
+    """Which parameters identify a contact, and how phone numbers are compared.
 
     `ranks` maps a lower-cased parameter name to its (rank, contact field) pairs; the lowest rank is tried
     first. `names` are all lower-cased names that only identify and are not copied into a fact (D11).
@@ -153,6 +163,7 @@ class Identification(msgspec.Struct, frozen=True):
     ranks: Mapping[str, Ranks]
     names: frozenset[str]
     custom_fields: frozenset[str]
+    phones: PhoneRule
 
 
 class Role(NamedTuple):

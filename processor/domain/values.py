@@ -20,6 +20,7 @@ _UNITS: Final = 10**MONEY_PLACES
 _EXACT_BELOW: Final = 10.0**11  # 15 digits with four places
 _MOST_DIGITS: Final = 4_300  # that int() takes
 _SHORT: Final = 14  # characters: below the limit, whatever they are
+_WHOLE_BELOW: Final = 2.0**53  # a double distinguishes all whole numbers below
 _PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _FOUR_PLACES = Decimal("0.0001")
 _ROUNDING = Context(prec=40, rounding=ROUND_HALF_EVEN)
@@ -43,6 +44,13 @@ def is_filled(value: object) -> bool:
 def is_plain_number(text: str) -> bool:
     """Return whether a string is ASCII digits with at most one point between digits (D6)."""
     return _PLAIN_NUMBER.fullmatch(text) is not None
+
+
+def whole_text(value: object) -> str | None:
+    """Return the digits of an integer, or of a double that is a whole number below 2^53 in size; else None (D5)."""
+    if isinstance(value, float):
+        return str(int(value)) if -_WHOLE_BELOW < value < _WHOLE_BELOW and value.is_integer() else None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def money(value: Any) -> int:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from processor.errors import UsageError
 from processor.settings.definitions import REPLAY, Settings
 from processor.settings.kafka_properties import property_problem
+from processor.settings.phones import region_problem
 
 _REDIS_OPTIONS: Final = frozenset(
     {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
@@ -54,6 +55,10 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
     for role, name in names.items():
         if [*names.values()].count(name) > 1:
             yield role, f"{name} is another setting's topic too; name four different topics"
+    if settings.phone_region is not None and (problem := region_problem(settings.phone_region)):
+        yield "phone_region", problem
+    if settings.phone_region is not None and settings.phone_matching == "exact":
+        yield "phone_region", "phone_matching=exact compares phone numbers as text; remove one of the two"
     if 0 < settings.contacts_max_age_s < _LEAST_CONTACTS_AGE_S:
         yield "contacts_max_age_s", f"put {_LEAST_CONTACTS_AGE_S} or more there, or 0 for no limit"
     for name in settings.kafka:

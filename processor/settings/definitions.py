@@ -55,6 +55,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     identification: Annotated[
         tuple[IdentificationRule, ...], about('JSON list of {"parameter", "field"}: replaces the default identifiers')
     ] = ()
+    phone_matching: Annotated[
+        Literal["digits", "exact"], about("how phone numbers are compared: by their digits, or as text")
+    ] = "digits"
+    phone_region: Annotated[
+        str | None,
+        about("country, such as UA, whose numbers may be written without its code; needs order-facts[phones]"),
+    ] = None
     on_owner_conflict: Annotated[
         Literal["reject", "reassign"], about("what an event does that finds another contact than the order's")
     ] = "reject"

@@ -4,13 +4,22 @@ from zoneinfo import ZoneInfo
 
 from processor.domain.batch import Rules
 from processor.domain.identifiers import identification
-from processor.domain.records import Identification, Parsing, Policy
+from processor.domain.phones import DIGITS, EXACT
+from processor.domain.records import Identification, Parsing, PhoneRule, Policy
 from processor.settings import Settings
+from processor.settings.phones import numbers_of_region
 
 
 def identification_of(settings: Settings) -> Identification:
-    """Return which parameters identify a contact, as configured (D14)."""
-    return identification((rule.parameter, rule.field) for rule in settings.identification)
+    """Return which parameters identify a contact (D14), and how phone numbers are compared (D12), as configured."""
+    rules = ((rule.parameter, rule.field) for rule in settings.identification)
+    return identification(rules, _phones_of(settings))
+
+
+def _phones_of(settings: Settings) -> PhoneRule:
+    if settings.phone_region is not None:
+        return numbers_of_region(settings.phone_region)
+    return EXACT if settings.phone_matching == "exact" else DIGITS
 
 
 def rules_of(settings: Settings) -> Rules:

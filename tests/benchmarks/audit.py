@@ -12,7 +12,7 @@ import msgspec
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
 from tests.benchmarks.stage import PARTITIONS
-from tests.reference import ContactRecord, Fact, Input, Rules, contact_lookup, fold
+from tests.reference import ContactRecord, Contacts, Fact, Input, Rules, fold
 from tests.support.deployment import CONTACT, EVENT, UNDECODABLE
 from tests.support.facts import fact_of, read_raw
 
@@ -27,7 +27,7 @@ class Expected:
     """What must become of an input; kept as bytes, since there are many."""
 
     def __init__(self, stage, settings, partitions=range(PARTITIONS)):
-        found = contact_lookup([_contact_of(record) for record in _records(stage, settings, "contacts")], ())
+        found = Contacts([_contact_of(record) for record in _records(stage, settings, "contacts")], Rules())
         self._facts, self._reasons = {}, {}
         for partition in partitions:
             inputs = [_input_of(record) for record in _records(stage, settings, "events", [partition])]

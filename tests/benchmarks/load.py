@@ -44,7 +44,7 @@ def identifiers(contact):
         f"contactId:{contact['contactId']}",
         f"externalCustomerId:{contact['externalCustomerId']}",
         f"email:{contact['email'].lower()}",
-        f"phone:{contact['phone']}",
+        f"phone:{contact['phone'].removeprefix('+')}",
         *(f"pushToken:{token}" for token in contact["pushTokens"]),
     ]
 

@@ -25,11 +25,12 @@ from processor.domain.records import MAX_ELEMENTS, Order, PlainItems, Undecodabl
 from processor.domain.rejections import Reason, Rejection
 from processor.settings.rules import rules_of
 from tests.fuzz.case import HEADER, NEWEST, OLDER, OLDER_HEADER, OLDER_SCHEMA
-from tests.reference import Input, Rejected, contact_lookup
+from tests.reference import Contacts, Input, Rejected
 from tests.reference import fold as reference_fold
 from tests.support import strict_avro
 from tests.support.events import exact
 from tests.support.facts import fact_of, without_logical_types
+from tests.support.owners import owners_of
 from tests.support.schemas import copy_schemas
 from tests.unit.test_properties import assert_names_are_told, encoded_size
 from tests.unit.test_rules import settings_of
@@ -82,10 +83,10 @@ class Checker:
     def check(self, case):
         """Check one case, told by its name where a record is slow; give each record's reason, or `fact`."""
         rules = with_packed_items(rules_of(settings_of(case.rules)))
-        find = contact_lookup(case.contacts, case.rules.identification)
+        owners = owners_of(case.contacts, rules.parsing.identification)
         orders, outputs, too_slow_ms = dict[OrderKey, Order](), [], 0.0
         for record in case.records:
-            output, changed, cpu_ms = self._timed(case, record, orders, find, rules)
+            output, changed, cpu_ms = self._timed(case, record, orders, owners, rules)
             self._require_one_result(record, output, changed)
             self._note(case, output, cpu_ms)
             if cpu_ms > self.limit_ms:
@@ -93,18 +94,18 @@ class Checker:
             orders |= {(record.partition, name): order for name, order in changed.items()}
             outputs.append(output)
         if case.size <= COMPARED_BYTES:
-            self._require_as_the_reference(case, outputs, find)
+            self._require_as_the_reference(case, outputs)
         if too_slow_ms:
             raise SlowError(case.name, too_slow_ms)
         return [outcome_of(output) for output in outputs]
 
-    def _timed(self, case, record, orders, find, rules):
+    def _timed(self, case, record, orders, owners, rules):
         """Process one record, up to three times if it takes long, and give the least time."""
         best_ms = float("inf")
         for attempt in range(3):
             try:
                 with _no_hang():
-                    output, changed, cpu_ms = _process(record, orders, find, rules)
+                    output, changed, cpu_ms = _process(record, orders, owners, rules)
             except HangError:
                 seconds = f"more than {HANG_CPU_S:.0f} s of CPU time"
                 raise BrokenError(f"hang: {case.name}", f"{record.size_bytes} bytes took {seconds}") from None
@@ -135,9 +136,9 @@ class Checker:
             "a fact does not read back as its order",
         )
 
-    def _require_as_the_reference(self, case, outputs, find):
+    def _require_as_the_reference(self, case, outputs):
         inputs = [_input_of(record) for record in case.records]
-        expected = reference_fold(inputs, find, case.rules, encoded_size)
+        expected = reference_fold(inputs, Contacts(case.contacts, case.rules), case.rules, encoded_size)
         self.compared += len(expected)
         for wanted, output in zip(expected, outputs, strict=True):
             if isinstance(wanted, Rejected):
@@ -151,7 +152,7 @@ class Checker:
                 _require(same, "another fact than the reference's")
 
 
-def _process(record, orders, find, rules):
+def _process(record, orders, owners, rules):
     """Send one record through steps 2 to 4; give its output, the changed orders, and the CPU time in ms."""
     begun = time.thread_time()
     parsed = read([record], decoder(record).read_event, rules)
@@ -159,7 +160,7 @@ def _process(record, orders, find, rules):
     read_s = time.thread_time() - begun
     places = [(partition, name) for partition, names in needed.order_ids.items() for name in names]
     known = {place: orders[place] for place in places if place in orders}
-    contacts = {one: found for one in needed.identifiers if (found := find(*one)) is not None}
+    contacts = {one: owners[one] for one in needed.identifiers & owners.keys()}
     begun = time.thread_time()
     folded = fold(parsed, known, contacts, codec().encode_fact, rules)
     cpu_ms = (read_s + time.thread_time() - begun) * 1_000

@@ -1,5 +1,7 @@
 """The contact index as running replicas and operators see it, on real processes."""
 
+from msgspec.structs import replace
+
 from tests.support.deployment import await_condition, deployed
 from tests.support.traffic import contacts, created
 
@@ -33,3 +35,22 @@ def test_running_replicas_go_on_with_an_accepted_topic(settings, tmp_path):
         replica.await_line("batch.committed", facts=1, count=2)
         replica.stop()
         assert not deployment.command("check").stdout.count("problem")
+
+
+def test_orders_wait_for_an_index_that_compares_phones_as_they_do(settings, tmp_path):
+    """After a change of the setting no order is refused: a replica waits and says why until the index is rebuilt."""
+    with deployed(settings, tmp_path) as deployment:
+        deployment.send_contacts([*contacts(), {"contactId": "near", "phone": "(067) 765 43 21"}])
+        first = deployment.index()
+        deployment.settings = replace(settings, phone_region="UA")
+        replica = deployment.replica("a")
+        deployment.send([created("there", phone="+380 67 765-43-21"), created("here", phone="0677654321")])
+        line = replica.await_line("service.waiting", waiting_for="contact_index")[0]
+        assert "was built with phone_matching=digits, these settings say phone_region=UA, phonenumbers" in line["error"]
+        index = deployment.start("contacts", "index", name="index2")
+        assert first.await_end() == 1, "the later one took over"
+        deployment.await_accounted()
+        replica.stop()
+        index.stop()
+        assert deployment.require_right_outputs() == {"fact": 2}
+        assert index.lines("contacts.build_started", cause="phone numbers are compared in another way")

@@ -73,6 +73,26 @@ def test_c4_groups_with_other_settings_have_an_index_each(shop, changes):
     shop.client.delete(*shard_keys(lineage_of(shop.cluster_id, other)))
 
 
+def test_c4_an_index_with_phones_compared_otherwise_is_not_ready_and_is_rebuilt(shop):
+    """A reader with another setting waits and says why; the writer with that setting builds the index again."""
+    shop.send("c1", phone="+1 (2)")
+    with shop.writer():
+        shop.await_found("phone", "12", "c1")
+    exact = functools.partial(shop.index, phone_matching="exact")
+    told = "was built with phone_matching=digits, these settings say phone_matching=exact: .* start it again"
+    with pytest.raises(IndexNotReadyError, match=told):
+        exact().find(Identifier("phone", "+1 (2)"))
+    before, shop.settings = shop.settings, msgspec.structs.replace(shop.settings, phone_matching="exact")
+    with shop.writer():
+        shop.await_found("phone", "+1 (2)", "c1")
+        assert shop.find("phone", "12") is None
+    causes = [line["cause"] for line in shop.logged("contacts.build_started")]
+    assert causes == ["phone numbers are compared in another way"]
+    shop.settings = before
+    with pytest.raises(IndexNotReadyError, match="was built with phone_matching=exact"):
+        shop.index().find(Identifier("phone", "12"))
+
+
 def test_c4_a_wiped_index_is_built_anew_while_the_writer_runs(shop):
     """The next write finds nothing where the shards were."""
     shop.send("c1", phone="1")
@@ -291,11 +311,11 @@ def test_a_missing_topic_is_said_at_the_start(settings):
 def test_what_is_logged_is_published_and_names_no_person(shop):
     """Every line has just the fields that EVENTS lists, and no identifier's value."""
     with shop.writer():
-        shop.send("contact-of-the-test", phone="phone-of-the-test")
-        shop.await_found("phone", "phone-of-the-test", "contact-of-the-test")
+        shop.send("contact-of-the-test", contactKey="key-of-the-test")
+        shop.await_found("contactKey", "key-of-the-test", "contact-of-the-test")
         shop.client.delete(*shop.keys)
-        shop.send("contact-of-the-test", phone="another-of-the-test")
-        shop.await_found("phone", "another-of-the-test", "contact-of-the-test")
+        shop.send("contact-of-the-test", contactKey="another-of-the-test")
+        shop.await_found("contactKey", "another-of-the-test", "contact-of-the-test")
         shop.send_raw(b"contact-of-the-test", b"value-of-the-test")
         shop.await_logged("contacts.skipped")
     for line in shop.lines:

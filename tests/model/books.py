@@ -8,7 +8,7 @@ another one, and what retention deletes stays on the books.
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.reference import contact_lookup, fold
+from tests.reference import Contacts, fold
 from tests.support.comparison import compare_outputs, source_of_fact, source_of_rejection
 from tests.support.deployment import contact_of, input_of, rules_of
 from tests.support.facts import fact_of
@@ -174,7 +174,7 @@ class Books:
     def _lookup(self, rules):
         topic = self._world.topics().get("contacts")
         records = self.records[topic.topic_id] if topic else {}
-        return contact_lookup([contact_of(record) for _, record in sorted(records.items())], rules.identification)
+        return Contacts([contact_of(record) for _, record in sorted(records.items())], rules)
 
     def _require_one_life(self):
         """Require of every order in the present facts topic one partition, and revisions 1, 2, 3, ..."""

@@ -156,7 +156,7 @@ class World(Estate):
         return None
 
     def _needs_other_index(self):
-        names = ("contacts_topic", "identifier_key", "identification", "kafka")
+        names = ("contacts_topic", "identifier_key", "identification", "phone_matching", "phone_region", "kafka")
         return any(getattr(self.settings, name) != getattr(self._index_settings, name) for name in names)
 
     def _has_all_contacts(self, keys, topic_id, ends):

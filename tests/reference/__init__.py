@@ -4,12 +4,11 @@ It shares no code with the processor and knows no Kafka, Redis or Avro. It takes
 decoded records and gives the whole list of facts and rejections; whoever reads it beside the rules should
 find each of their sentences again. Where speed and clarity differ, clarity is chosen.
 
-    find_contact = contact_lookup(contact_records, rules.identification)
-    outputs = fold(inputs, find_contact, rules)
+    outputs = fold(inputs, Contacts(contact_records, rules), rules)
 """
 
-from tests.reference.contacts import contact_lookup
+from tests.reference.contacts import Contacts, in_force
 from tests.reference.folding import fold
 from tests.reference.model import ContactRecord, Fact, Input, Rejected, Rules
 
-__all__ = ["ContactRecord", "Fact", "Input", "Rejected", "Rules", "contact_lookup", "fold"]
+__all__ = ["ContactRecord", "Contacts", "Fact", "Input", "Rejected", "Rules", "fold", "in_force"]

@@ -1,5 +1,7 @@
 """Who is meant: the identifiers of an event (D12 to D14) and the contacts that have them (C1 to C3)."""
 
+import phonenumbers
+
 from tests.reference.values import is_filled, is_integer
 
 MAX_IDENTIFIER_LENGTH = 300
@@ -34,55 +36,92 @@ def candidates(params, identification):
     return [(field, value) for parameter, field in wanted for name, value in filled if name == parameter]
 
 
-def first_found(identifiers, find_contact):
+def first_found(identifiers, contacts):
     """D13: the first candidate that finds a contact, as (contact id, contact field), or None."""
     for field, value in identifiers:
-        searched = _searchable(value)
-        contact_id = None if searched is None else find_contact(field, searched)
+        contact_id = contacts.find(field, value)
         if contact_id is not None:
             return contact_id, field
     return None
 
 
-def _searchable(value):
+class Contacts:
+    """C1 to C3: who has an identifier, and who exists, over all records of contacts."""
+
+    def __init__(self, records, rules):
+        self._rules = rules
+        self._in_force = in_force(records)
+        self._winners = {}
+        # C3: written in this order, the last claimant left is the winner.
+        for record in sorted(self._in_force.values(), key=lambda record: (record.timestamp_ms, record.contact_id)):
+            if record.contact is not None:
+                for field, value in identifiers_of(record, rules.identification):
+                    compared = compared_form(field, value, rules)
+                    if compared is not None:
+                        self._winners[field, compared] = record.contact_id
+
+    def find(self, field, value):
+        """Give the id of the contact that has this value of a contact field, or None."""
+        compared = compared_form(field, value, self._rules)
+        return None if compared is None else self._winners.get((field, compared))
+
+    def exists(self, contact_id):
+        """D15: whether the record in force for exactly this key is no deletion."""
+        record = self._in_force.get(contact_id)
+        return record is not None and record.contact is not None
+
+
+def in_force(records):
+    """C1: each contact's record in force, a deletion too, by the contact's id."""
+    latest, found = {}, {}
+    for record in sorted(records, key=lambda record: record.offset):
+        # in its partition the newer record replaces the older one altogether
+        latest[record.contact_id, record.partition] = record
+    for record in sorted(latest.values(), key=lambda record: (record.timestamp_ms, record.offset, record.partition)):
+        found[record.contact_id] = record  # of several partitions the latest timestamp counts
+    return found
+
+
+def compared_form(field, value, rules):
     """D12, C2: the text to compare, or None where the value matches nothing."""
+    text = _searchable(value)
+    if text is None or field not in ("email", "phone"):
+        return text
+    if field == "email":
+        return text.lower()
+    return _phone_form(text, rules)
+
+
+def _searchable(value):
     if is_integer(value):
         return str(value)
+    if isinstance(value, float) and value == value // 1 and abs(value) < 9_007_199_254_740_992:  # D5
+        return str(int(value))
     trimmed = value.strip() if isinstance(value, str) else ""
     return trimmed if 1 <= len(trimmed) <= MAX_IDENTIFIER_LENGTH else None
 
 
-def _compared(field, trimmed):
-    return trimmed.lower() if field == "email" else trimmed
+def _phone_form(text, rules):
+    if rules.phone_matching == "exact":
+        return text
+    digits = "".join(str(int(character)) for character in text if character.isdecimal())
+    if digits == "":
+        return None
+    if digits.startswith("00"):
+        return digits[2:] or None
+    if rules.phone_region is not None and not text.startswith("+"):
+        try:
+            number = phonenumbers.parse(text, rules.phone_region)
+        except phonenumbers.NumberParseException:
+            return digits
+        written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+        return "".join(str(int(character)) for character in written if character.isdecimal())
+    return digits
 
 
-def contact_lookup(records, identification):
-    """C1 to C3: a function (contact field, value) -> contact id or None, over all records of contacts."""
-    latest, in_force = {}, {}
-    for record in sorted(records, key=lambda record: record.offset):
-        # C1: in its partition the newer record replaces the older one altogether
-        latest[record.contact_id, record.partition] = record
-    for record in sorted(latest.values(), key=lambda record: (record.timestamp_ms, record.offset, record.partition)):
-        in_force[record.contact_id] = record  # C1: of several partitions the latest timestamp counts
-    winners = {}
-    # C3: written in this order, the last claimant left is the winner.
-    for record in sorted(in_force.values(), key=lambda record: (record.timestamp_ms, record.contact_id)):
-        if record.contact is not None:
-            for field, value in _identifiers_of(record, identification):
-                searched = _searchable(value)
-                if searched is not None:
-                    winners[field, _compared(field, searched)] = record.contact_id
-
-    def find_contact(field, value):
-        searched = _searchable(value)
-        return None if searched is None else winners.get((field, _compared(field, searched)))
-
-    return find_contact
-
-
-def _identifiers_of(record, identification):
+def identifiers_of(record, identification):
     """C2: what of a contact is indexed, as (contact field, value)."""
-    contact = record.contact
+    contact = record.contact or {}
     yield "contactId", record.contact_id  # C1: the key is the id, whatever the value says
     for field in ("externalCustomerId", "email", "phone", "contactKey"):
         yield field, contact.get(field)

@@ -39,7 +39,7 @@ ORDER_FIELDS = (
 )
 
 
-def fold(inputs, find_contact, rules, encoded_size=None, orders=None):
+def fold(inputs, contacts, rules, encoded_size=None, orders=None):
     """Give one Fact or Rejected for each input, in the inputs' order (D24).
 
     An order is known by its externalOrderId within its partition. encoded_size(fact) gives the bytes of
@@ -50,7 +50,7 @@ def fold(inputs, find_contact, rules, encoded_size=None, orders=None):
     outputs: list[Fact | Rejected] = []
     for record in inputs:
         try:
-            fact = _new_fact(record, orders, find_contact, rules)
+            fact = _new_fact(record, orders, contacts, rules)
             _check_size(fact, encoded_size, rules)
         except RefusedError as refused:
             outcome = "ignored" if refused.reason in IGNORED else "invalid"
@@ -61,7 +61,7 @@ def fold(inputs, find_contact, rules, encoded_size=None, orders=None):
     return outputs
 
 
-def _new_fact(record, orders, find_contact, rules):
+def _new_fact(record, orders, contacts, rules):
     """Read the checks from top to bottom: this is the order of the reasons."""
     if record.size > rules.max_event_bytes:
         raise RefusedError("oversized")
@@ -84,11 +84,11 @@ def _new_fact(record, orders, find_contact, rules):
     if order is None:
         if event_type in FINAL_STATUS:
             raise RefusedError("order_unknown")  # D21
-        fact = _create(order_id, params, changes, find_contact, rules)
+        fact = _create(order_id, params, changes, contacts, rules)
     else:
         if event_type == "orderCreated" and rules.on_duplicate_create != "update":
             raise RefusedError("order_exists")  # D17
-        fact = _change(order, params, changes, find_contact, rules)
+        fact = _change(order, params, changes, contacts, rules)
     return _stamp(fact, order, record)
 
 
@@ -165,7 +165,7 @@ def _read_column(name, value, rules):
     return text(value)
 
 
-def _create(order_id, params, changes, find_contact, rules):
+def _create(order_id, params, changes, contacts, rules):
     """D16, D19."""
     missing = [name for name in REQUIRED_TO_CREATE if name not in params]
     if missing:
@@ -173,7 +173,7 @@ def _create(order_id, params, changes, find_contact, rules):
     identifiers = candidates(params, rules.identification)
     if not identifiers:
         raise RefusedError("no_identifier")
-    found = first_found(identifiers, find_contact)
+    found = first_found(identifiers, contacts)
     if found is None:
         raise RefusedError("contact_not_found")
     contact_id, identified_by = found
@@ -182,12 +182,12 @@ def _create(order_id, params, changes, find_contact, rules):
     return {**owner, **empty, **changes}
 
 
-def _change(order, params, changes, find_contact, rules):
+def _change(order, params, changes, contacts, rules):
     """D15, D18, D20, D22."""
     owner = {}
     identifiers = candidates(params, rules.identification)
     if identifiers:
-        found = first_found(identifiers, find_contact)
+        found = first_found(identifiers, contacts)
         if found is None:
             raise RefusedError("contact_not_found")
         contact_id, identified_by = found

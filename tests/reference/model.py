@@ -13,6 +13,8 @@ class Rules:
     default_currency: str | None = None
     item_profile: str = "strict"  # or lenient
     identification: tuple[tuple[str, str], ...] = ()  # (event parameter, contact field), in the order tried
+    phone_matching: str = "digits"  # or exact
+    phone_region: str | None = None
     on_owner_conflict: str = "reject"  # or reassign
     on_duplicate_create: str = "ignore"  # or update
 

@@ -3,6 +3,7 @@
 import zlib
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
 from redis import RedisError
 
 from processor.contacts.shards import (
@@ -18,6 +19,7 @@ from processor.contacts.shards import (
 from processor.contacts.writer import IndexWriter, standing, why_build
 from processor.domain.claims import Claim, ContactChange, Standing
 from processor.domain.identifiers import CONTACT_ID
+from processor.domain.phones import DIGITS
 from processor.domain.records import Identifier
 from processor.errors import RetryError
 from processor.state.connection import classify
@@ -89,7 +91,7 @@ class FaultyWriter(IndexWriter):
 
 def mark_of(topic, *, topic_id="topic", build="build"):
     """Give the mark of a build that begins now."""
-    return Mark(FORMAT, build, topic_id, tuple(topic.ends), is_ready=False)
+    return Mark(FORMAT, build, topic_id, tuple(topic.ends), is_ready=False, phones=DIGITS.name)
 
 
 def session(writer, topic, mark, *, batch, last_id=b""):
@@ -116,7 +118,7 @@ def session(writer, topic, mark, *, batch, last_id=b""):
 def ready_at(mark, offsets):
     """Give the mark as it is once the index has come so far."""
     is_ready = mark.is_ready or all(offset >= end for offset, end in zip(offsets, mark.ends, strict=True))
-    return Mark(mark.format, mark.build, mark.topic_id, mark.ends, is_ready)
+    return replace(mark, is_ready=is_ready)
 
 
 def settle(make_writer, topic, mark, *, batch):

@@ -25,7 +25,7 @@ from processor.kafka.ranges import read_range
 from processor.replica import startup
 from processor.settings import Settings
 from processor.state.mirror import Mirror
-from tests.reference import ContactRecord, Input, Rules, contact_lookup, fold
+from tests.reference import ContactRecord, Contacts, Input, Rules, fold
 from tests.support.comparison import compare_mirror, compare_outputs
 from tests.support.facts import raw_schema, read_raw
 
@@ -255,7 +255,7 @@ class Deployment:
         inputs = [input_of(record) for record in self.read(self.settings.events_topic)]
         contacts = [contact_of(record) for record in self.read(self.settings.contacts_topic)]
         rules = rules_of(self.settings)
-        expected = fold(inputs, contact_lookup(contacts, rules.identification), rules)
+        expected = fold(inputs, Contacts(contacts, rules), rules)
         facts = self.read(self.settings.facts_topic)
         comparison = compare_outputs(expected, facts, self.read(self.settings.rejected_topic))
         comparison.mismatches += self.mirror_differences(facts)
@@ -349,6 +349,8 @@ def rules_of(settings):
         default_currency=settings.default_currency,
         item_profile=settings.item_profile,
         identification=tuple((rule.parameter, rule.field) for rule in settings.identification),
+        phone_matching=settings.phone_matching,
+        phone_region=settings.phone_region,
         on_owner_conflict=settings.on_owner_conflict,
         on_duplicate_create=settings.on_duplicate_create,
     )

@@ -63,7 +63,12 @@ _IDENTIFIERS_BY_NAME = {
         ("Email", "EmailAddress", "UserEmail", "ContactEmail", "email"),
         st.sampled_from([f"{MARK}.ann@example.com", f"{MARK}.ANN@Example.com\t", f"{MARK}.bob@example.com"]),
     ),
-    **dict.fromkeys(("Phone", "phone", "SMS", "PhoneNumber"), st.just(f"{MARK}-380501234567")),
+    **dict.fromkeys(
+        ("Phone", "phone", "SMS", "PhoneNumber"),
+        st.sampled_from(
+            [f"{MARK}-380501234567", f"{MARK} 00380 (50) 1234567", f"050 123 45 67 {MARK}", 380501234567.0]
+        ),
+    ),
     "externalCustomerId": st.just(f"{MARK}-77"),
     "PushToken": st.just(f"{MARK}-push"),
     **dict.fromkeys(("ContactKey", "Contact_key"), st.just(f"{MARK}-key")),
@@ -248,8 +253,10 @@ def topics(draw, max_records=9):
     ]
 
 
+PHONES = st.sampled_from([("digits", None), ("digits", None), ("exact", None), ("digits", "UA")])
 RULES = st.builds(
-    Rules,
+    lambda phones, **others: Rules(phone_matching=phones[0], phone_region=phones[1], **others),
+    phones=PHONES,
     max_event_bytes=mostly(st.just(1_048_576), st.sampled_from([150, 250, 400]), 12),
     max_fact_bytes=mostly(st.just(900_000), st.sampled_from([150, 250, 400]), 6),
     time_zone=st.sampled_from(ZONES),

@@ -11,9 +11,10 @@ from processor.codec.avro import codec
 from processor.contacts.keeper import IndexKeeper
 from processor.contacts.lookup import ContactIndex, IndexNotReadyError
 from processor.contacts.shards import lineage_of, shard_keys
-from processor.domain.records import Identifier
+from processor.domain.identifiers import comparable
 from processor.errors import RetryError
 from processor.kafka.cluster import Cluster
+from processor.settings.rules import identification_of
 from processor.state.connection import connect
 from tests.support.deployment import await_condition
 
@@ -91,7 +92,7 @@ class Shop:
     def find(self, field, value, index=None):
         """Look an identifier up; False while the index is not ready. `index` gives another reader than the shop's."""
         try:
-            return (index or self.index)().find(Identifier(field, value))
+            return (index or self.index)().find(comparable(field, value, identification_of(self.settings).phones))
         except RetryError:
             return False
 

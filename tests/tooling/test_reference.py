@@ -7,7 +7,7 @@ processor with the fold compares it with the rules.
 from collections import Counter
 from dataclasses import replace
 
-from tests.reference import Fact, Rejected, Rules, contact_lookup, fold
+from tests.reference import Contacts, Fact, Rejected, Rules, fold
 from tests.reference.model import Input
 from tests.support.cases import fact_differences, load_cases, noted
 
@@ -29,7 +29,7 @@ def test_fold_gives_what_every_case_expects():
 
 def differences(case):
     """Say, event by event, where the fold does not give what a case expects; an empty list: it does."""
-    outputs = fold(case.inputs, contact_lookup(case.contacts, case.rules.identification), case.rules, case.encoded_size)
+    outputs = fold(case.inputs, Contacts(case.contacts, case.rules), case.rules, case.encoded_size)
     if not len(outputs) == len(case.inputs) == len(case.expect):
         return [f"{len(outputs)} outputs, {len(case.inputs)} events, {len(case.expect)} expected"]
     return [
@@ -61,11 +61,11 @@ def test_corpus_names_each_case_once_and_covers_every_rule():
     assert wanted - {case.rule for case in CASES} == set()
 
 
-def test_contact_lookup_does_not_depend_on_the_order_of_reading():
+def test_contacts_do_not_depend_on_the_order_of_reading():
     """C3: partitions read in any order give the same contact, for every case with contacts."""
     for case in CASES:
-        forwards = contact_lookup(case.contacts, case.rules.identification)
-        backwards = contact_lookup(case.contacts[::-1], case.rules.identification)
+        forwards = Contacts(case.contacts, case.rules)
+        backwards = Contacts(case.contacts[::-1], case.rules)
         one, other = fold(case.inputs, forwards, case.rules), fold(case.inputs, backwards, case.rules)
         assert one == other, case.id
 
@@ -74,14 +74,15 @@ def test_an_event_without_identifier_asks_for_no_contact():
     """D15: the order's contact is inherited without a look-up, so also when that contact is gone since."""
     asked = []
 
-    def find_contact(field, value):
-        asked.append((field, value))
-        return "c-1" if len(asked) == 1 else None
+    class Once(Contacts):
+        def find(self, field, value):
+            asked.append((field, value))
+            return "c-1" if len(asked) == 1 else None
 
     created = _synthetic_input(0)
     params = [{"name": "externalOrderId", "value": "order-0"}, {"name": "storeId", "value": "s-1"}]
     updated = replace(created, offset=1, event={**created.event, "params": params})
-    outputs = fold([created, updated], find_contact, Rules())
+    outputs = fold([created, updated], Once((), Rules()), Rules())
     assert asked == [("email", "ann@example.com")]
     assert [output.fact["contactId"] for output in outputs] == ["c-1", "c-1"]
 

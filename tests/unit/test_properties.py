@@ -16,16 +16,17 @@ from processor.codec.avro import codec
 from processor.codec.order_state import order_of, state_of
 from processor.codec.packed_items import pack, unpacked, with_packed_items
 from processor.domain.batch import OrderKey, Rules
-from processor.domain.claims import Claim, identifiers_of
 from processor.domain.events import parse
+from processor.domain.identifiers import comparable
 from processor.domain.orders import STATUSES
 from processor.domain.pipeline import fold, needs, read
-from processor.domain.records import Create, Identifier, Item, Order, PlainItems, SetStatus, Update
+from processor.domain.records import Create, Item, Order, PlainItems, SetStatus, Update
 from processor.domain.rejections import Outcome, Reason, Rejection
 from processor.settings.rules import rules_of
-from tests.reference import ContactRecord, Rejected, contact_lookup
+from tests.reference import ContactRecord, Contacts, Rejected
 from tests.reference import Rules as ReferenceRules
 from tests.reference import fold as reference_fold
+from tests.reference.contacts import identifiers_of
 from tests.support.cases import EMPTY_CONTACT
 from tests.support.events import (
     RIGHT,
@@ -53,6 +54,7 @@ from tests.support.hostile import (
     examples,
     object_text,
 )
+from tests.support.owners import claims_of, owners_of
 from tests.unit.test_rules import settings_of
 
 DETAIL_CHARACTERS = 400
@@ -63,15 +65,13 @@ NOT_COMPARED = {*IDENTITY, "sourceOffset", "eventTypeKey", "identifiedBy"}  # D2
 def run(sent, contacts, reference_rules, batch=10**9, budget_bytes=1 << 62):
     """Send records through steps 2 to 4 in batches; give the outputs and the orders as they then are."""
     rules = with_packed_items(rules_of(settings_of(reference_rules)))
-    index = claims_of(contacts, rules.parsing.identification.custom_fields)
+    index = owners_of(contacts, rules.parsing.identification)
     waiting, outputs = [s.record for s in sent], []
     orders: dict[OrderKey, Order] = {}
     while waiting:
         parsed = read(waiting[:batch], codec().read_event, rules)
         needed = needs(parsed)
-        found = {
-            identifier: max(index[identifier]).contact_id for identifier in needed.identifiers if identifier in index
-        }
+        found = {identifier: index[identifier] for identifier in needed.identifiers & index.keys()}
         known = {(p, n): orders[p, n] for p, ids in needed.order_ids.items() for n in ids if (p, n) in orders}
         folded = fold(parsed, known, found, codec().encode_fact, rules, budget_bytes)
         assert_counts_add_up(waiting, folded)
@@ -85,16 +85,6 @@ def run(sent, contacts, reference_rules, batch=10**9, budget_bytes=1 << 62):
 def kept(order):
     """Give an order as the mirror may have it: packed, or as it is read from its fact, after the mirror was lost."""
     return order if order.revision % 2 else unpacked(order)
-
-
-def claims_of(contacts, custom_fields):
-    """Give every identifier's claims, by the contacts' records in force (C1, C2)."""
-    claims: dict[Identifier, list[Claim]] = {}
-    for record in {record.contact_id: record for record in contacts}.values():
-        if record.contact is not None:
-            for identifier in identifiers_of(record.contact_id, record.contact, custom_fields):
-                claims.setdefault(identifier, []).append(Claim(record.timestamp_ms, record.contact_id))
-    return claims
 
 
 def assert_counts_add_up(waiting, folded):
@@ -234,13 +224,13 @@ def test_an_orders_state_is_the_fact_of_its_latest_change(sent, contacts, refere
 @given(records=contact_records(), reference_rules=RULES, shuffled=st.permutations(range(3)))
 def test_the_claims_of_contacts_decide_as_the_reference_does(records, reference_rules, shuffled):
     """Each identifier of any contact finds the reference's winner, in whatever order claims were made (C1 to C3)."""
-    fields = rules_of(settings_of(reference_rules)).parsing.identification.custom_fields
-    find_contact = contact_lookup(records, reference_rules.identification)
-    index = claims_of(records, fields)
+    rules = rules_of(settings_of(reference_rules)).parsing.identification
+    contacts, index = Contacts(records, reference_rules), claims_of(records, rules)
     for record in records:
-        for identifier in identifiers_of(record.contact_id, record.contact or EMPTY_CONTACT, fields):
-            claims = index.get(identifier, [])
-            expected = find_contact(*identifier)
+        for field, value in identifiers_of(record, reference_rules.identification):
+            identifier = comparable(field, value, rules.phones)
+            claims = index.get(identifier, []) if identifier is not None else []
+            expected = contacts.find(field, value)
             assert (max(claims).contact_id if claims else None) == expected
             if claims:
                 assert max(claims[place] for place in shuffled if place < len(claims)).contact_id == expected
@@ -398,8 +388,9 @@ def test_what_python_takes_for_equal_is_told_apart_as_the_reference_does(sent):
 
 def assert_as_the_reference(sent, contacts, reference_rules):
     """Compare what the program makes of records with what the reference fold makes of them."""
-    find_contact = contact_lookup(contacts, reference_rules.identification)
-    expected = reference_fold([s.read for s in sent], find_contact, reference_rules, encoded_size)
+    expected = reference_fold(
+        [s.read for s in sent], Contacts(contacts, reference_rules), reference_rules, encoded_size
+    )
     outputs, _ = run(sent, contacts, reference_rules)
     for wanted, output in zip(expected, outputs, strict=True):
         assert (wanted.source_partition, wanted.source_offset) == (output.record.partition, output.record.offset)

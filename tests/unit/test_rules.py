@@ -10,9 +10,9 @@ from processor.domain.records import Event, Order, Record, UndecodableError
 from processor.domain.rejections import Rejection
 from processor.settings import IdentificationRule, Settings
 from processor.settings.rules import rules_of
-from tests.reference import contact_lookup
 from tests.support.cases import fact_differences, load_cases, noted
 from tests.support.facts import fact_of
+from tests.support.owners import owners_of
 
 CASES = load_cases()
 BATCHES = (1, 7, 5000)
@@ -46,6 +46,8 @@ def settings_of(rules):
         default_currency=rules.default_currency,
         item_profile=rules.item_profile,
         identification=tuple(IdentificationRule(*rule) for rule in rules.identification),
+        phone_matching=rules.phone_matching,
+        phone_region=rules.phone_region,
         on_owner_conflict=rules.on_owner_conflict,
         on_duplicate_create=rules.on_duplicate_create,
     )
@@ -70,12 +72,12 @@ def test_event_becomes_the_fact_or_reason_of_its_case(case):
 def require_what_the_case_expects(case, batch):
     """Send a case's events through steps 2 to 4 in batches of this size, and compare what comes out."""
     rules = with_packed_items(rules_of(settings_of(case.rules)))
-    find_contact = contact_lookup(case.contacts, case.rules.identification)
+    owners = owners_of(case.contacts, rules.parsing.identification)
     events, outputs = Events(case), []
     orders: dict[OrderKey, Order] = {}
     for start in range(0, len(case.inputs), batch):
         parsed = read(events.records[start : start + batch], events.decode, rules)
-        contacts = {i: found for i in needs(parsed).identifiers if (found := find_contact(*i)) is not None}
+        contacts = {identifier: owners[identifier] for identifier in needs(parsed).identifiers & owners.keys()}
         folded = fold(parsed, orders, contacts, encoder(case), rules)
         for partition, changed in folded.changed.items():
             orders |= {(partition, order_id): order for order_id, order in changed.items()}

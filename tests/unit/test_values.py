@@ -1,6 +1,7 @@
 """Single values where the corpus of cases has no example: texts of any length, clocks, what readers are shown."""
 
 import sys
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ import pytest
 from processor.domain.identifiers import candidates, comparable, find_owner, identification
 from processor.domain.instants import instant_text, parse_date
 from processor.domain.items import InvalidItems, parse_items
+from processor.domain.phones import DIGITS
 from processor.domain.records import MAX_ELEMENTS, Candidate, Digits, Identifier, Owner
 from processor.domain.rejections import Outcome, Reason, shown
 from processor.domain.values import InvalidValue, json_text, money, money_text, parse_json
@@ -17,7 +19,7 @@ from tests.reference.model import RefusedError
 from tests.reference.values import date_ms
 from tests.reference.values import money as reference_money
 
-NO_IDENTIFIERS: tuple[Any, ...] = ("", " \u2003", "x" * 301, True, 1.0, [], None)
+NO_IDENTIFIERS: tuple[Any, ...] = ("", " \u2003", "x" * 301, True, 1.5, 2.0**53, float("inf"), Decimal(1), {}, [], None)
 MILLION = 1_100_000  # digits: more than a decimal context's default exponents
 
 
@@ -186,15 +188,17 @@ def test_a_reason_has_one_outcome():
         ("email", " Ann@Example.COM\u2003", "ann@example.com"),
         ("email", "\u0130@x", "i\u0307@x"),  # lower(), which may be longer than what was trimmed
         ("email", "\u0130" * 300, "i\u0307" * 300),
-        ("phone", "\x1c+1\x1f", "+1"),
+        ("phone", "\x1c+1\x1f", "1"),
         ("contactId", (1 << 63) - 1, "9223372036854775807"),
         ("loyaltyToken", "ABC", "ABC"),
+        ("contactKey", 5.0, "5"),
+        ("contactKey", -(2.0**53 - 1), "-9007199254740991"),
         *(("phone", value, None) for value in NO_IDENTIFIERS),
     ],
 )
 def test_an_identifier_is_compared_in_one_form(field, value, compared):
     """Events and contacts meet in one form: trimmed, of 300 characters at most, e-mail then in lower case (D12, C2)."""
-    assert comparable(field, value) == (None if compared is None else Identifier(field, compared))
+    assert comparable(field, value, DIGITS) == (None if compared is None else Identifier(field, compared))
 
 
 def test_the_rules_order_comes_before_the_events():

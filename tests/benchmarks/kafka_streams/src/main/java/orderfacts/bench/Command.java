@@ -93,7 +93,11 @@ record Command(
             Object value = lower.get(name);
             if (value instanceof String || value instanceof Long) {
                 String text = value.toString().strip();
-                found.add(new Identifier(field, field.equals("email") ? text.toLowerCase() : text));
+                found.add(new Identifier(field, switch (field) {
+                    case "email" -> text.toLowerCase();
+                    case "phone" -> text.replaceAll("[^0-9]", "");
+                    default -> text;
+                }));
             }
         });
         return found;
