@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from processor.codec.lineage import LINEAGE
+from processor.codec.lineage import LINEAGE, PARTITIONS
 from processor.domain.records import Record
 from processor.domain.rejections import Reason, Rejection
 
@@ -24,7 +24,7 @@ TOPIC: Final = "source.topic"
 PARTITION: Final = "source.partition"
 OFFSET: Final = "source.offset"
 TIMESTAMP: Final = "source.timestamp"  # of the event's record, in ms
-NAMES: Final = frozenset({REASON, OUTCOME, DETAIL, TRUNCATED, TOPIC, PARTITION, OFFSET, TIMESTAMP, LINEAGE})
+NAMES: Final = frozenset({REASON, OUTCOME, DETAIL, TRUNCATED, TOPIC, PARTITION, OFFSET, TIMESTAMP, LINEAGE, PARTITIONS})
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,19}")
 _REASONS: Final = {reason.value: reason for reason in Reason}
 Headers = list[tuple[str, bytes | None]]
@@ -50,8 +50,8 @@ class Rejected(msgspec.Struct, frozen=True):
         return _REASONS.get(self.reason or "")
 
 
-def written(topic: str, lineage: str, record: Record, rejection: Rejection) -> Headers:
-    """Return the headers that say why a record of the events topic is rejected, and by which lineage."""
+def written(topic: str, mark: list[tuple[str, bytes]], record: Record, rejection: Rejection) -> Headers:
+    """Return the headers that say why a record of the events topic is rejected; `mark` says by which lineage."""
     return [
         (REASON, rejection.reason.value.encode()),
         (OUTCOME, rejection.reason.outcome.value.encode()),
@@ -60,7 +60,7 @@ def written(topic: str, lineage: str, record: Record, rejection: Rejection) -> H
         (PARTITION, b"%d" % record.partition),
         (OFFSET, b"%d" % record.offset),
         (TIMESTAMP, b"%d" % record.timestamp_ms),
-        (LINEAGE, lineage.encode()),
+        *mark,
     ]
 
 

@@ -15,9 +15,10 @@ class Situation(msgspec.Struct, frozen=True):
     """What is known of a partition; `committed` has a negative offset if there is none.
 
     `outputs` may be empty if the mirror has the committed offset. `strange` is a facts partition whose last fact is of
-    another lineage, if one was seen. `cut` is where events begin that are not those that were processed, if that is
-    below the committed offset. `left_out` is an event without an output before the committed offset. `doubt` says why
-    a mark was there that cannot be true; `mark` is None then.
+    another lineage, if one was seen. `partitions_then` is how many partitions the events topic had when outputs of this
+    lineage were written, if that is not the present number. `cut` is where events begin that are not those that were
+    processed, if that is below the committed offset. `left_out` is an event without an output before the committed
+    offset. `doubt` says why a mark was there that cannot be true; `mark` is None then.
     """
 
     committed: TopicPartition
@@ -26,6 +27,7 @@ class Situation(msgspec.Struct, frozen=True):
     events: range
     facts: range
     strange: int | None = None
+    partitions_then: int | None = None
     cut: int | None = None
     left_out: int | None = None
     doubt: str | None = None

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from processor.codec import rejected
-from processor.codec.lineage import LINEAGE
+from processor.codec.lineage import marked
 from processor.domain.batch import Output
 from processor.domain.records import Record
 from processor.domain.rejections import Rejection
@@ -65,7 +65,7 @@ class Ledger:
     def __init__(self, settings: Settings, lineage: Lineage, transactions: Transactions) -> None:
         self._settings = settings
         self._lineage = lineage
-        self._digest = lineage.digest()
+        self._mark = marked(lineage.digest(), lineage.partitions)
         self._transactions = transactions
         self._offsets_timeout_s = OFFSETS_TIMEOUT_S[0]
         self._too_large: set[tuple[int, int]] = set()  # rejected records that the broker refused uncut
@@ -131,10 +131,9 @@ class Ledger:
         reports, producer = _Reports(), self._transactions.producer
         produce = patient(producer, TRANSACTION_TIMEOUT_S) if self._is_queue_small else producer.produce
         topic, each = self._settings.facts_topic, self._has_failed
-        headers = [(LINEAGE, self._digest.encode())]
         try:
             with reports.producing():
-                others, reports.facts_due = produce_facts(produce, topic, outputs, headers, reports.fact, each=each)
+                others, reports.facts_due = produce_facts(produce, topic, outputs, self._mark, reports.fact, each=each)
                 reports.facts = len(outputs) - len(others)
                 for output in others:
                     self._produce_rejected(produce, output.record, cast("Rejection", output.result), reports)
@@ -146,7 +145,7 @@ class Ledger:
     def _produce_rejected(
         self, produce: Callable[..., None], record: Record, rejection: Rejection, reports: _Reports
     ) -> None:
-        own = rejected.written(self._settings.events_topic, self._digest, record, rejection)
+        own = rejected.written(self._settings.events_topic, self._mark, record, rejection)
         key, value, kept = record.key, record.value, rejected.kept(record)
         place = (record.partition, record.offset)
         report: Callable[..., None] | None = reports.whole if self._has_failed else None

@@ -17,6 +17,8 @@ It compares the committed offset and its metadata, the mirror's mark, the last o
                        ends below W, or holds others
     any                the last fact is of another        stop: the facts topic belongs to another group
                        lineage
+    any                outputs of this lineage, when      stop: orders would get a second life
+                       events had other partitions
     any                outputs that do not say whose      stop: ask
                        they are would decide
 
@@ -31,6 +33,7 @@ from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
 from processor.errors import StopError
+from processor.kafka.topics import repartitioned
 from processor.replica.known import Situation, of_this_log, processed
 from processor.settings import Settings
 from processor.state.history import LastOutput, Outputs
@@ -109,10 +112,18 @@ class Placing:
         others = (p for p, last in outputs.items() if last.fact and last.fact.lineage not in {None, self._digest})
         return min(others, default=None)
 
+    def partitions_then(self, outputs: dict[int, Outputs]) -> int | None:
+        """Return how many partitions the events topic had by outputs of this lineage, None if as many as now."""
+        now = self._lineage.partitions
+        own = (o for last in outputs.values() for o in (last.fact, last.rejected) if o and o.lineage == self._digest)
+        return next((output.partitions for output in own if output.partitions not in {None, now}), None)
+
     def decide(self, seen: Situation) -> Decision:
         """Return where the partition starts, or why it cannot."""
         if seen.strange is not None:
             return Stop(self._belongs_to_another(seen.strange))
+        if seen.partitions_then is not None:
+            return Stop(str(repartitioned(self._settings.events_topic, seen.partitions_then, self._lineage.partitions)))
         if seen.committed.offset < 0:
             return self._without_offset(seen)
         try:

@@ -45,11 +45,14 @@ def look(
     if not all_outputs and all(entry.offset >= 0 for entry in committed):
         asked = [partition for partition in numbers if watermarks[partition] != marks[partition].watermark]
     outputs = last_outputs(settings, cluster, found.lineage, asked)
-    strange = Placing(settings, found.lineage).strange(outputs)
+    placing = Placing(settings, found.lineage)
+    strange, then = placing.strange(outputs), placing.partitions_then(outputs)
     events, facts = cluster.ranges(settings.events_topic, numbers), cluster.ranges(settings.facts_topic, numbers)
     cuts = log_cuts(settings, cluster, committed)
     seen = {
-        p: Situation(entry, marks[p].watermark, outputs.get(p, Outputs()), events[p], facts[p], strange, cuts.get(p))
+        p: Situation(
+            entry, marks[p].watermark, outputs.get(p, Outputs()), events[p], facts[p], strange, then, cuts.get(p)
+        )
         for p, entry in zip(numbers, committed, strict=True)
     }
     doubts = {p: doubt for p, known in seen.items() if (doubt := _beyond(known, watermarks[p]))}

@@ -11,7 +11,7 @@ import msgspec
 
 from processor.codec import rejected
 from processor.codec.avro import codec
-from processor.codec.lineage import lineage_of
+from processor.codec.lineage import lineage_of, partitions_of
 from processor.domain.records import Record, UndecodableError
 from processor.domain.rejections import Reason
 from processor.errors import StopError
@@ -35,6 +35,7 @@ class LastOutput(msgspec.Struct, frozen=True):
     source_offset: int
     key: bytes | None
     lineage: str | None = None
+    partitions: int | None = None  # of the events topic then; None if it does not say
     is_unreadable: bool = False  # it stands in for an event that could not be read
 
 
@@ -153,10 +154,12 @@ def _of_fact(settings: Settings, record: Record) -> LastOutput:
             f"{settings.facts_topic}[{record.partition}]: offset {record.offset} is not a valid fact ({error}): "
             "another program writes to the topic; take a new group_id with a new facts_topic and rejected_topic"
         ) from error
-    return LastOutput(record.offset, source, record.key, lineage_of(record))
+    return LastOutput(record.offset, source, record.key, lineage_of(record), partitions_of(record))
 
 
 def _of_rejected(record: Record) -> LastOutput:
     said = rejected.read(record)
     is_unreadable = said.known_reason is Reason.UNREADABLE
-    return LastOutput(record.offset, cast("int", said.offset), record.key, said.lineage, is_unreadable)
+    return LastOutput(
+        record.offset, cast("int", said.offset), record.key, said.lineage, partitions_of(record), is_unreadable
+    )

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from processor.kafka.clients import plain_producer
 from tests.support.deployment import await_condition, deployed
-from tests.support.refusals import REQUEST_S, facts, offsets, process, refusal, refused_run, set_offset
+from tests.support.refusals import REQUEST_S, facts, forget_offsets, offsets, process, refusal, refused_run, set_offset
 from tests.support.traffic import traffic
 
 MORE = 6
@@ -65,6 +65,19 @@ def test_partitions_added_while_nothing_runs(deployment, tmp_path):
         copy.await_accounted()
         replica.stop()
         copy.require_right_outputs()
+
+
+def test_partitions_added_and_offsets_lost(deployment):
+    """The outputs know the number as well: neither a start nor `state recover` gives known orders a second life."""
+    deployment.send(traffic(seed=94, count=200))
+    replica = deployment.replica("a")
+    deployment.await_accounted()
+    replica.stop()
+    grow(deployment)
+    forget_offsets(deployment)
+    line = refused_run(deployment)
+    assert f"has {MORE} partitions, and had 3 when its events were processed" in line
+    assert refusal(deployment.command("state", "recover", check=False), 1) == line
 
 
 def test_partitions_added_while_a_replica_runs(deployment):

@@ -78,7 +78,7 @@ def _said(entry):
 
 
 def _with(seen, entry):
-    return Situation(entry, seen.mark, seen.outputs, seen.events, seen.facts, seen.strange)
+    return Situation(entry, seen.mark, seen.outputs, seen.events, seen.facts, seen.strange, seen.partitions_then)
 
 
 @pytest.mark.parametrize("offset", OFFSETS)
@@ -216,6 +216,19 @@ def test_an_offset_that_does_not_say_where_rejected_records_are_is_taken():
         committed=TopicPartition("order-events", 0, number, silent),
     )
     assert PLACING.decide(seen) == Start(Watermark(10, 21), Watermark(10, 21))
+
+
+@pytest.mark.parametrize("offset", ["none", "another tool's"])
+def test_outputs_of_a_topic_with_other_partitions_stop_it(offset):
+    """Also where the offsets, which know the number, are lost: no order gets a second life."""
+    six = LastOutput(20, 7, b"k", OWN, 6)
+    assert PLACING.partitions_then({0: Outputs(None, six), 1: Outputs()}) == 6
+    assert PLACING.partitions_then({0: Outputs(replace(six, partitions=1), replace(six, lineage=OTHER))}) is None
+    seen = replace(situation(offset, "ours", "ours", "none"), partitions_then=6)
+    decision = PLACING.decide(seen)
+    assert isinstance(decision, Stop)
+    assert decision.line.startswith("order-events has 1 partitions, and had 6 when its events were processed: ")
+    assert PLACING.mend(seen, adopt_unmarked=True, accept_loss=True) == decision
 
 
 def test_outputs_of_the_new_log_count():
