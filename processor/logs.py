@@ -33,7 +33,7 @@ _PUBLISHED: Final = {
         "a service that does not answer holds up a stop: the process ends as it is, which loses nothing",
         "waited_ms",
     ),
-    "service.failed": ("`run` or `contacts index` ends with this error", "error exit_code"),
+    "service.failed": ("`run`, `contacts index` or `rejected replay --follow` ends with this error", "error exit_code"),
     "service.stats": (
         "every 10 s: totals since the start, the rate of the last 10 s, the lag (null if it is not known)",
         "events facts ignored invalid events_per_s lag_records partitions waiting_for contacts_age_s rss_bytes",
@@ -44,6 +44,24 @@ _PUBLISHED: Final = {
         "waiting_for error attempt backoff_ms",
     ),
     "service.resumed": ("what the replica waited for is back", "waiting_for waited_ms"),
+    # `rejected replay --follow`
+    "healer.started": ("`rejected replay --follow` starts", "topic within_s"),
+    "healer.standby": ("another process sends rejected events back; this one takes over if that one ends", ""),
+    "healer.ready": (
+        "what waits was read from the rejected topic; `healed` is how many records were sent back before",
+        "waiting healed took_ms",
+    ),
+    "healer.sent": ("one transaction: rejected events went back to the events topic", "records partitions send_ms"),
+    "healer.expired": ("so many rejected events waited for `--within`, or are no longer in their topic", "records"),
+    "healer.let_go": ("more than `most` rejected events wait: the oldest no longer do", "records most"),
+    "healer.waiting": (
+        "it cannot look up or send back now; it tries again after `backoff_ms`",
+        "waiting_for error attempt backoff_ms",
+    ),
+    "healer.resumed": ("what `rejected replay --follow` waited for is back", "waiting_for waited_ms"),
+    "healer.overtaken": ("`rejected replay` took over; this process goes on when that one has ended", ""),
+    "healer.stats": ("every 10 s: how many wait, totals since the start", "waiting sent expired rss_bytes"),
+    "healer.stopped": ("`rejected replay --follow` has stopped", "sent"),
     # a batch
     "batch.committed": (
         "one batch is committed in one transaction: the outcomes of its records, the time of each of the six steps",

@@ -90,6 +90,7 @@ def own_settings(services):
         contacts_topic=f"contacts-{unique}",
         facts_topic=f"facts-{unique}",
         rejected_topic=f"rejected-{unique}",
+        healed_topic=f"healed-{unique}",
         identifier_key="a secret of the tests",
     )
 

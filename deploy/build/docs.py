@@ -13,11 +13,13 @@ from typing import Final, Literal, get_args, get_origin, get_type_hints
 
 import click
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from deploy.build.stops import ROWS
 from processor.cli import cli
 from processor.domain.rejections import Reason
 from processor.logs import EVENTS, MEANINGS
+from processor.replay import healer_metrics
 from processor.replica.metrics import REGISTRY
 from processor.replica.partitions import TRANSITIONS, Happening
 from processor.settings import ALLOWED_FOR, RESERVED_BECAUSE, Settings, description
@@ -62,9 +64,18 @@ def logs() -> Rows:
 
 
 def metrics() -> Rows:
-    """Yield each metric as Prometheus names it."""
+    """Yield each metric of `run` as Prometheus names it."""
+    yield from _families(REGISTRY)
+
+
+def healer() -> Rows:
+    """Yield each metric of `rejected replay --follow`."""
+    yield from _families(healer_metrics.REGISTRY)
+
+
+def _families(registry: CollectorRegistry) -> Rows:
     yield "metric", "type", "meaning"
-    for family in REGISTRY.collect():
+    for family in registry.collect():
         yield _code(family.name + "_total" * (family.type == "counter")), family.type, family.documentation
 
 
@@ -105,7 +116,8 @@ def stops() -> Rows:
 
 
 TABLES: Final[dict[str, Callable[[], Rows]]] = {
-    made.__name__: made for made in (settings, commands, logs, metrics, reasons, allowed, reserved, partitions, stops)
+    made.__name__: made
+    for made in (settings, commands, logs, metrics, healer, reasons, allowed, reserved, partitions, stops)
 }
 
 

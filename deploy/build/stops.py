@@ -13,7 +13,9 @@ from typing import Final, NamedTuple
 PROCESSOR: Final = Path(__file__).resolve().parents[2] / "processor"
 HOLE: Final = "…"  # stands for what a line fills in
 _PLACE: Final = f"{HOLE}[{HOLE}]"  # a topic's partition: part of a line
-_RAISED: Final = frozenset({"StopError", "UnreachableError", "UnreadableMetadataError", "Stop", "action"})
+_RAISED: Final = frozenset(
+    {"StopError", "UnreachableError", "UnreadableMetadataError", "Stop", "action", "OvertakenError"}
+)
 _LEFT_OUT: Final = frozenset({"cli", "audit"})  # commands that only read: whoever runs one sees the line at once
 _ANEW: Final = "A new group with new outputs: [reprocess everything](#reprocess-everything)."
 _RECOVER: Final = "Stop all replicas; `order-facts state recover`; start them."
@@ -90,6 +92,7 @@ ROWS: Final = (
     Row("replay forgotten", "that may have been replayed: no replay is on record", "Kafka forgot what was replayed.", "`rejected replay --since` as the line says, or confirm with Kafka's tool that none was replayed."),
     Row("replay sinces", "too many replays with different --since are on record", "Many replays each left older records out.", "`rejected replay` with an earlier `--since`, or none."),
     Row("replay metadata", "records below it count as replayed", "Another tool set an offset of the replay's group.", "Set it again with Kafka's `kafka-consumer-groups`, which leaves no metadata; run `rejected replay` again."),
+    Row("healed version", "was not written by this version of the program (", "A newer version sent rejected events back, or another program writes to the healed topic.", "Run that version; or stop the other program, and delete what it wrote."),
     Row("replay another topic", "belongs to another topic of that name", "The rejected topic was recreated.", "Delete the offsets of the group with Kafka's `kafka-consumer-groups`; run `rejected replay` again."),
 )
 # fmt: on

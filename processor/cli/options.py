@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from processor import logs
 from processor.settings import Settings, description, load
 
-TOPICS: Final = ("events_topic", "contacts_topic", "facts_topic", "rejected_topic")
+TOPICS: Final = ("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "healed_topic")
 CONNECTION: Final = ("bootstrap_servers", "kafka", "startup_timeout_s", "log_level", "log_format")
 REDIS: Final = ("redis_url", "identifier_key")
 

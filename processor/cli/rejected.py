@@ -6,12 +6,14 @@ from typing import Any, Final
 import click
 import msgspec
 
+from processor.cli.healing import duration_ms, heal
 from processor.cli.options import CONNECTION, print_line, progress, with_settings
 from processor.cli.showing import records_of, time_ms
 from processor.codec import rejected as headers
 from processor.codec.avro import codec
 from processor.domain.records import Record, UndecodableError
 from processor.domain.rejections import Reason
+from processor.errors import UsageError
 from processor.replay.judging import ALL_INVALID, Selection, Summary, Verdict
 from processor.replay.replaying import Replay
 from processor.replay.sweeps import EVER
@@ -76,8 +78,28 @@ def _event(value: bytes | None) -> Any:
 )
 @_since("Replay")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Print what would be done, and write nothing.")
-@with_settings("events_topic", "facts_topic", "rejected_topic", "group_id", "replay_max_rounds", *CONNECTION)
-def replay(settings: Settings, *, reasons: tuple[str, ...], since_ms: int | None, is_dry: bool) -> None:
+@click.option("--follow", "is_followed", is_flag=True, help="Send events back by itself, once their contact is there.")
+@click.option(
+    "--within",
+    "within_ms",
+    type=duration_ms,
+    metavar="TIME",
+    help="With --follow: how long after an event its contact may come, such as 90m or 7d.  [24h]",
+)
+@click.option("--once", "is_once", is_flag=True, help="With --follow: send back what is found now, and end.")
+@with_settings(
+    "events_topic", "facts_topic", "rejected_topic", "healed_topic", "group_id", "replay_max_rounds", *CONNECTION
+)
+def replay(
+    settings: Settings,
+    *,
+    reasons: tuple[str, ...],
+    since_ms: int | None,
+    is_dry: bool,
+    is_followed: bool,
+    within_ms: int | None,
+    is_once: bool,
+) -> None:
     """Send rejected events back to the events topic, each of them once.
 
     Each event goes back unchanged to the partition it came from, in order. It gets two more headers: replay.round
@@ -93,7 +115,19 @@ def replay(settings: Settings, *, reasons: tuple[str, ...], since_ms: int | None
 
     Prints one JSON object: how many events were replayed, how many were selected, and why the others were skipped
     (rounds: replayed too often; truncated: not kept whole; already: replayed by an earlier run).
+
+    With --follow it runs until SIGTERM or SIGINT, and needs Redis and identifier_key. It sends an event that was
+    rejected as contact_not_found back as soon as one of its identifiers finds a contact, with what waits of the same
+    order, in order. With --reason order_unknown also what was delivered or cancelled before it was created. A second
+    process waits, and takes over when the first one ends.
     """
+    if is_followed:
+        if since_ms is not None or is_dry:
+            raise UsageError("--follow: leave --since and --dry-run out; --within says how old an event may be")
+        heal(settings, frozenset(map(Reason, reasons)), within_ms, is_once=is_once)
+        return
+    if is_once or within_ms is not None:
+        raise UsageError("--once and --within: they need --follow")
     selection = Selection(frozenset(map(Reason, reasons)) or ALL_INVALID, EVER if since_ms is None else since_ms)
     with Replay(settings, selection, is_dry=is_dry) as running, progress("offsets") as bar:
         task = bar.add_task(f"Reading {settings.rejected_topic}", total=running.offsets)

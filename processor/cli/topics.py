@@ -22,7 +22,11 @@ def create(settings: Settings) -> None:
     cluster.wait()
     for topic in create_missing(settings, cluster):
         if topic.factor is None:
-            click.echo(f"{topic.name}: exists, {topic.partitions} partitions")
+            click.echo(f"{topic.name}: exists, {_count(topic.partitions)}")
             continue
         refused = f"; the brokers refused {topic.refused}" if topic.refused else ""
-        click.echo(f"{topic.name}: created, {topic.partitions} partitions, replication factor {topic.factor}{refused}")
+        click.echo(f"{topic.name}: created, {_count(topic.partitions)}, replication factor {topic.factor}{refused}")
+
+
+def _count(partitions: int) -> str:
+    return f"{partitions} partition{'s' * (partitions != 1)}"

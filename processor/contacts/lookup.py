@@ -5,7 +5,7 @@ or older than one already used raises instead of finding nobody. A shard that ca
 rebuilds the index.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -104,20 +104,48 @@ class ContactIndex:
         all records before it are in the index.
         """
         contacts: dict[Identifier, str] = {}
-        positions = set()
-        found = readable(replies)
-        if None in found:
-            raise self._damage(found.index(None), "its key holds no hash")
-        self._check_marks([reply[0] for reply in found])
-        for shard, (identifiers, (_, position, *values)) in enumerate(zip(plan, found, strict=True)):
-            positions.add(position)
+        found = self._sound(replies)
+        for shard, (identifiers, (_, _, *values)) in enumerate(zip(plan, found, strict=True)):
             try:
                 for identifier, value in zip(identifiers, values, strict=True):
                     if value is not None:
                         contacts[identifier] = winner_of(value)
             except UnreadableClaimsError as error:
                 raise self._damage(shard, "an identifier's claims cannot be read") from error
-        least = self._least(positions)
+        least = self._reached(found)
+        return Reading(contacts, ContactsPosition(self._topic.topic_id, least.offsets), least.complete_at_ms)
+
+    def claimed(self, digests: Iterable[bytes]) -> tuple[set[bytes], ContactsPosition]:
+        """Return which hashes of identifiers find a contact, in a round trip of their own, and the index's position.
+
+        Raises as `look`.
+        """
+        asked: list[list[bytes]] = [[] for _ in range(SHARDS)]
+        for digest in dict.fromkeys(digests):
+            asked[shard_of(digest)].append(digest)
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for key, fields in zip(self._keys, asked, strict=True):
+            pipeline.execute_command("HMGET", key, MARK, POSITION, *fields)
+        found = self._sound(execute_readable(pipeline))
+        position = ContactsPosition(self._topic.topic_id, self._reached(found).offsets)
+        values = (
+            (digest, value)
+            for names, (_, _, *some) in zip(asked, found, strict=True)
+            for digest, value in zip(names, some, strict=True)
+        )
+        return {digest for digest, value in values if value is not None}, position
+
+    def _sound(self, replies: Sequence[Any]) -> list[Any]:
+        """Return the shards' replies, all of one build that is complete and fits. Raises IndexNotReadyError (C4)."""
+        found = readable(replies)
+        if None in found:
+            raise self._damage(found.index(None), "its key holds no hash")
+        self._check_marks([reply[0] for reply in found])
+        return found
+
+    def _reached(self, found: Sequence[Any]) -> Position:
+        """Return the position that all shards have reached. Raises IndexNotReadyError for one too old (C4)."""
+        least = self._least({position for _, position, *_ in found})
         reached = ContactsPosition(self._topic.topic_id, least.offsets)
         if not reached.reaches(self._used):
             raise IndexNotReadyError(
@@ -125,7 +153,7 @@ class ContactIndex:
                 "copy?); `order-facts contacts index` brings it up to date"
             )
         self._used = reached
-        return Reading(contacts, reached, least.complete_at_ms)
+        return least
 
     def require(self, position: ContactsPosition | None) -> None:
         """Require an index that is not older than this position, used in this process or before."""

@@ -47,7 +47,10 @@ class Reason(StrEnum):
     )
     ORDER_EXISTS = ("order_exists", "nothing; or set `on_duplicate_create=update`", Outcome.IGNORED)
     NO_IDENTIFIER = ("no_identifier", "send a parameter that says whose order it is")
-    CONTACT_NOT_FOUND = ("contact_not_found", "import the contact, then replay the event with what followed from it")
+    CONTACT_NOT_FOUND = (
+        "contact_not_found",
+        "import the contact; `rejected replay --follow` then sends the event back, with what followed from it",
+    )
     CONTACT_MISMATCH = (
         "contact_mismatch",
         "somebody else's order: correct the identifier, or set `on_owner_conflict=reassign`",

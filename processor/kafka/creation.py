@@ -39,9 +39,7 @@ def create_missing(settings: Settings, cluster: Cluster) -> Iterator[Created]:
 
     Raises StopError or RetryError if the brokers refuse one, UnreachableError if they do not know it in time.
     """
-    names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
-    existing = cluster.topics(names)
-    events = existing.get(settings.events_topic)
+    events = cluster.topics([settings.events_topic]).get(settings.events_topic)
     outputs = events.partitions if events else settings.partitions
     compact = {"cleanup.policy": "compact"}
     wanted: dict[str, tuple[int, dict[str, str]]] = {
@@ -49,8 +47,10 @@ def create_missing(settings: Settings, cluster: Cluster) -> Iterator[Created]:
         settings.contacts_topic: (settings.partitions, compact),
         settings.facts_topic: (outputs, compact | {"min.compaction.lag.ms": str(_WEEK_MS)}),
         settings.rejected_topic: (outputs, {}),
+        settings.healed_topic: (1, compact),  # one process at a time writes it, and its partition says which
     }
-    most_copies = min(settings.replication_factor, cluster.broker_count()) if len(existing) < len(names) else 0
+    existing = cluster.topics(wanted)
+    most_copies = min(settings.replication_factor, cluster.broker_count()) if len(existing) < len(wanted) else 0
     for name, (partitions, config) in wanted.items():
         if name in existing:
             yield Created(name, existing[name].partitions)

@@ -6,6 +6,7 @@ too old, not at `--since`: runs that leave no gap between them, such as one each
 """
 
 from collections import Counter
+from collections.abc import Container
 from enum import StrEnum
 from typing import Final
 
@@ -57,6 +58,7 @@ class Entry(msgspec.Struct, frozen=True):
     timestamp_ms: int
     rounds: int
     is_truncated: bool
+    event_offset: int  # of the event in its topic; -1 if the record does not say it
 
     def copy(self) -> Copy:
         """Return the event unchanged, marked as replayed once more, with its first timestamp (D23)."""
@@ -83,16 +85,30 @@ def entry_of(record: Record, events_topic: str, lineage: str) -> Entry | None:
         timestamp_ms=first_timestamp_ms(record, found.timestamp_ms),
         rounds=int(rounds) if rounds.isdigit() and len(rounds) < 10 else 0,
         is_truncated=found.is_truncated or found.known_reason is Reason.UNREADABLE,
+        event_offset=-1 if found.offset is None else found.offset,
     )
 
 
-class Partition:
-    """Judges one partition of the rejected topic for one run; takes its records in order."""
+def is_swept(entry: Entry, before: Sweeps) -> bool:
+    """Return whether an earlier run dealt with a record."""
+    place = (entry.record.offset, entry.record.timestamp_ms, entry.rounds)
+    known = (*before.get(ANY_REASON, ()), *before.get(entry.reason, ()))
+    return any(sweep.covers(*place) for sweep in known)
 
-    def __init__(self, selection: Selection, max_rounds: int, before: Sweeps) -> None:
+
+class Partition:
+    """Judges one partition of the rejected topic for one run; takes its records in order.
+
+    `before` and `healed` are what was sent back before: in sweeps, and by itself (offsets).
+    """
+
+    def __init__(
+        self, selection: Selection, max_rounds: int, before: Sweeps, healed: Container[int] = frozenset()
+    ) -> None:
         self._selection = selection
         self._max_rounds = max_rounds
         self._before = before
+        self._healed = healed
         self._left_ms: dict[Reason, int] = {}  # by reason: the latest time of a record left out as too old
         self.end = 0  # the offset after the last record taken
 
@@ -111,9 +127,7 @@ class Partition:
     def _verdict(self, entry: Entry) -> Verdict:
         if entry.is_truncated:
             return Verdict.TRUNCATED
-        place = (entry.record.offset, entry.record.timestamp_ms, entry.rounds)
-        known = (*self._before.get(ANY_REASON, ()), *self._before.get(entry.reason, ()))
-        if any(sweep.covers(*place) for sweep in known):
+        if is_swept(entry, self._before) or entry.record.offset in self._healed:
             return Verdict.ALREADY
         return Verdict.ROUNDS if entry.rounds >= self._max_rounds else Verdict.REPLAYED
 

@@ -1,18 +1,22 @@
 """The replay's transactions: copies for the events topic become visible together with the note that they were replayed.
 
-That note is the committed offsets of a group of its own (see `sweeps`). Nothing is retried here.
+That note is the committed offsets of a group of its own (see `sweeps`), and for events that are sent back one by one
+(see `healing`) a record each of the healed topic. Whoever replays first fences all others: `rejected replay`, with or
+without `--follow`, is one producer. Nothing is retried here.
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource, OffsetSpec, ResourceType
 from msgspec.structs import replace
 
+from processor.codec import healed
+from processor.codec.healed import Healed, Place
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
 from processor.kafka.bounded import Call
@@ -20,6 +24,8 @@ from processor.kafka.clients import REQUEST_TIMEOUT_S, reader, transactional_pro
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.deliveries import Deliveries, patient
 from processor.kafka.failures import classify
+from processor.kafka.messages import record_of
+from processor.kafka.ranges import read_range
 from processor.kafka.topics import batch_bytes
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.replay.judging import Copy
@@ -43,13 +49,22 @@ _FENCED: Final = frozenset(
 )
 
 
-class ReplayLedger:
-    """The replay's consumer, its transactional producer, and its open transaction, if any."""
+class OvertakenError(StopError):
+    """Another replay has taken over: this one can write nothing any more."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, rejected: Topic) -> None:
+
+class ReplayLedger:
+    """The replay's consumer, its transactional producer, and its open transaction, if any.
+
+    `healed_topic` is None if there is none: then no event was ever sent back by itself.
+    """
+
+    def __init__(self, settings: Settings, cluster: Cluster, rejected: Topic, healed_topic: Topic | None) -> None:
         self._settings = settings
         self._cluster = cluster
         self._topic = rejected
+        self._healed_topic = healed_topic
+        self._healed = Healed(settings.group_id, rejected.topic_id)
         self._transactions = Transactions(self._producer, _failure)
         self.group_id = f"{settings.group_id}-{REPLAY}"
         # Nobody joins this group: it only holds offsets.
@@ -71,6 +86,43 @@ class ReplayLedger:
             )
         return {entry.partition: sweeps_of(entry, self._topic) for entry in stable if entry.offset >= 0}
 
+    def healed(self) -> dict[int, dict[int, int]]:
+        """Return what was sent back one by one: by partition and offset of the record, the copy's offset.
+
+        Complete once earlier runs are fenced. Raises RetryError, or StopError for a record that cannot be read.
+        """
+        found: dict[int, dict[int, int]] = {}
+        topic = self._healed_topic
+        if topic is None:
+            return found
+        partitions = range(topic.partitions)
+        starts, ends = self._cluster.starts(topic.name, partitions), self._cluster.ends(topic.name, partitions)
+        for message in read_range(self.consumer, topic.name, starts, ends):
+            record = record_of(message)
+            place = self._healed.place(record.key)
+            if place is None:
+                continue
+            offsets = found.setdefault(place.partition, {})
+            if record.value is None:
+                offsets.pop(place.offset, None)
+                continue
+            try:
+                offsets[place.offset] = healed.event_offset(record.value)
+            except ValueError as error:
+                raise StopError(
+                    f"{topic.name}[{record.partition}], offset {record.offset}, was not written by this version of the "
+                    f"program ({error}); run the version that wrote it"
+                ) from error
+        return found
+
+    def noted(self) -> list[tuple[int, int, str | None]] | None:
+        """Return the replay's committed offsets as they are, to see whether another run moves; None if one is pending.
+
+        A transaction of another run may be open then.
+        """
+        found = self._committed(_PENDING_S, **_ASK_ONCE)
+        return None if found is None else [(entry.partition, entry.offset, entry.metadata) for entry in found]
+
     def take_over(self) -> None:
         """End and fence every earlier run, so that only this one can replay. Raises RetryError or StopError."""
         self._transactions.ready("taking over from earlier replays")
@@ -81,13 +133,36 @@ class ReplayLedger:
         Raises RetryError or StopError; then call `close`. Whatever the outcome, the next run finds on the broker what
         was replayed.
         """
+        with self._committing(swept):
+            self._write(copies, swept)
+
+    def send_back(self, copies: Sequence[Copy], swept: Mapping[int, Sweeps]) -> list[int]:
+        """Commit copies of single events, and in the same transaction a healed record of each.
+
+        `swept` is what replays have noted, noted again: Kafka forgets what is old. Returns the copies' offsets in the
+        events topic. Raises as `commit`, and OvertakenError.
+        """
+        with self._committing(swept):
+            offsets = self._write(copies, swept)
+            places = (Place(copy.rejected.partition, copy.rejected.offset) for copy in copies)
+            self._mark({place: healed.value(at) for place, at in zip(places, offsets, strict=True)}, swept)
+        return offsets
+
+    def forget(self, places: Iterable[Place], swept: Mapping[int, Sweeps]) -> None:
+        """Commit that healed records are no longer needed. Raises as `send_back`."""
+        with self._committing(swept):
+            self._mark(dict.fromkeys(places), swept)
+
+    @contextmanager
+    def _committing(self, swept: Mapping[int, Sweeps]) -> Iterator[None]:
+        """Note what is replayed, and commit that with what the block writes."""
         try:
             with self._transactions.writing("replaying"):
                 # The offsets come first, so that whoever asks for them sees the open transaction.
                 self._transactions.call(
                     Call(lambda: self._note(swept), TRANSACTION_TIMEOUT_S, "noting what is replayed")
                 )
-                self._write(copies, swept)
+                yield
             self._transactions.commit("replaying")
         except ProducerLostError as lost:
             raise RetryError(f"{lost}; run it again, it continues after what was replayed") from lost
@@ -129,38 +204,69 @@ class ReplayLedger:
         metadata = self.consumer.consumer_group_metadata()
         self._transactions.producer.send_offsets_to_transaction(offsets, metadata, TRANSACTION_TIMEOUT_S)
 
-    def _write(self, copies: Iterable[Copy], swept: Mapping[int, Sweeps]) -> None:
+    def _write(self, copies: Collection[Copy], swept: Mapping[int, Sweeps]) -> list[int]:
+        """Write copies; return their offsets."""
         deliveries, producer = Deliveries(), self._transactions.producer
         refused: list[Record] = []
+        offsets = [-1] * len(copies)
 
-        def reported(rejected: Record, error: KafkaError | None, _message: Message) -> None:
-            if error is not None and deliveries.failed(error):
+        def reported(number: int, rejected: Record, error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                offsets[number] = cast("int", message.offset())
+            elif deliveries.failed(error):
                 refused.append(rejected)
 
         produce = patient(producer, TRANSACTION_TIMEOUT_S)
         with deliveries.producing():
-            for copy in copies:
+            for number, copy in enumerate(copies):
                 produce(
                     self._settings.events_topic,
                     copy.rejected.value,
                     copy.rejected.key,
                     copy.partition,
                     headers=list(copy.headers),
-                    on_delivery=partial(reported, copy.rejected),
+                    on_delivery=partial(reported, number, copy.rejected),
                 )
 
-        def await_reports() -> None:
-            left = deliveries.await_reports(producer, TRANSACTION_TIMEOUT_S)
+        def require_taken() -> None:
             if refused:
                 raise StopError(
                     f"the topic {self._settings.events_topic} refuses the record of {self._topic.name}"
                     f"[{refused[0].partition}] at offset {refused[0].offset} for its size; raise its max.message.bytes"
                 )
+
+        self._await_reports(deliveries, swept, require_taken, "writing events")
+        return offsets
+
+    def _mark(self, values: Mapping[Place, bytes | None], swept: Mapping[int, Sweeps]) -> None:
+        """Write records of the healed topic; a null one forgets."""
+        assert self._healed_topic is not None
+        deliveries = Deliveries()
+
+        def reported(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                deliveries.failed(error)
+
+        produce = patient(self._transactions.producer, TRANSACTION_TIMEOUT_S)
+        with deliveries.producing():
+            for place, value in values.items():
+                produce(self._healed_topic.name, value, self._healed.key(place), 0, on_delivery=reported)
+        self._await_reports(deliveries, swept, lambda: None, "noting which events are sent back")
+
+    def _await_reports(
+        self, deliveries: Deliveries, swept: Mapping[int, Sweeps], require_taken: Callable[[], None], doing: str
+    ) -> None:
+        """Wait until the brokers have all records; raise why they have not."""
+        producer = self._transactions.producer
+
+        def await_all() -> None:
+            left = deliveries.await_reports(producer, TRANSACTION_TIMEOUT_S)
+            require_taken()
             deliveries.require_open(lambda: self._note(swept))
             if left:
                 raise RetryError(f"Kafka did not take {left} records within {TRANSACTION_TIMEOUT_S:g} s")
 
-        self._transactions.call(Call(await_reports, TRANSACTION_TIMEOUT_S, "writing events"))
+        self._transactions.call(Call(await_all, TRANSACTION_TIMEOUT_S, doing))
 
     def _producer(self) -> Producer:
         """Return a producer whose batches the events topic takes uncompressed."""
@@ -194,7 +300,7 @@ class ReplayLedger:
 
 def _failure(error: KafkaError, doing: str) -> OrderFactsError:
     if error.code() in _FENCED:
-        return StopError(
+        return OvertakenError(
             "another `rejected replay` has begun, or this one was paused for too long: its open transaction was not "
             "written; run it again, it continues after what was replayed"
         )

@@ -19,10 +19,10 @@ from typing import Final, Self
 from processor.domain.instants import instant_text
 from processor.domain.records import Record
 from processor.errors import StopError
-from processor.kafka.cluster import Cluster
+from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
-from processor.replay.judging import Copy, Partition, Selection, Summary, Verdict, entry_of
+from processor.replay.judging import Copy, Entry, Partition, Selection, Summary, Verdict, entry_of
 from processor.replay.replay_ledger import PARTITIONS_AT_ONCE, ReplayLedger
 from processor.replay.sweeps import Sweeps, all_below
 from processor.settings import Settings
@@ -50,7 +50,8 @@ class Replay:
         topics = self._cluster.required(names)
         self._events, self._rejected, facts = (topics[name] for name in names)
         self._lineage = Lineage.of(cluster_id, settings.group_id, self._events, facts, self._rejected).digest()
-        self._ledger = ReplayLedger(settings, self._cluster, self._rejected)
+        healed = self._cluster.topics([settings.healed_topic]).get(settings.healed_topic)
+        self._ledger = ReplayLedger(settings, self._cluster, self._rejected, healed)
         self.summary = Summary()
 
     def __enter__(self) -> Self:
@@ -63,7 +64,11 @@ class Replay:
         self._starts = self._cluster.starts(name, numbers)
         before = swept | self._forgotten([p for p in numbers if p not in swept and self._starts[p] < self._ends[p]])
         rounds = self._settings.replay_max_rounds
-        self._partitions = {number: Partition(self._selection, rounds, before.get(number, {})) for number in numbers}
+        healed = self._ledger.healed()
+        self._partitions = {
+            number: Partition(self._selection, rounds, before.get(number, {}), healed.get(number, {}))
+            for number in numbers
+        }
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,13 +111,7 @@ class Replay:
             self.summary.add(entry, verdict)
         if verdict is not Verdict.REPLAYED:
             return None
-        if not 0 <= entry.partition < self._events.partitions:
-            raise StopError(
-                f"{self._rejected.name}[{record.partition}], offset {record.offset}, came from partition "
-                f"{entry.partition}, and {self._events.name} has {self._events.partitions} now: an event can only "
-                f"go back to its own; add partitions to {self._events.name}"
-            )
-        return entry.copy()
+        return copy_of(entry, self._rejected, self._events)
 
     def _commit(self, chunk: Collection[Copy], touched: Collection[int]) -> None:
         """Commit one chunk in one transaction."""
@@ -160,3 +159,14 @@ class Replay:
                 "--execute"
             )
         return {number: all_below(below[number]) for number in old}
+
+
+def copy_of(entry: Entry, rejected: Topic, events: Topic) -> Copy:
+    """Return the copy of an event for its own partition. Raises StopError if that is no more."""
+    if not 0 <= entry.partition < events.partitions:
+        raise StopError(
+            f"{rejected.name}[{entry.record.partition}], offset {entry.record.offset}, came from partition "
+            f"{entry.partition}, and {events.name} has {events.partitions} now: an event can only go back to its own; "
+            f"add partitions to {events.name}"
+        )
+    return entry.copy()

@@ -1,19 +1,16 @@
 """What operators see of a replica: log lines, metrics and health. Nothing here changes what the service does."""
 
-import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from processor.domain.batch import Folded
 from processor.domain.rejections import Outcome
 from processor.errors import UnreadableError
+from processor.health import Health, rss_bytes, serve
 from processor.logs import get_logger
 from processor.replica import metrics
-from processor.replica.health import Health, serve
 from processor.replica.index_age import IndexAge
 from processor.replica.timing import Step
 from processor.settings import Settings
@@ -27,7 +24,8 @@ class Telemetry:
 
     def __init__(self, settings: Settings) -> None:
         self.health = Health()
-        self._server = serve(self.health, settings.http_port, settings.http_host) if settings.http_port else None
+        port, host = settings.http_port, settings.http_host
+        self._server = serve(self.health, port, host, metrics.exposition) if port else None
         self._index_age = IndexAge(settings.contacts_max_age_s)
         self._counts: Counter[str] = Counter(events=0, facts=0, ignored=0, invalid=0)
         self._totals_s = time.monotonic()  # when the last totals were logged
@@ -147,7 +145,7 @@ class Telemetry:
             partitions=partitions,
             waiting_for=self._waiting_for,
             contacts_age_s=self._index_age.age_s(),
-            rss_bytes=_rss_bytes(),
+            rss_bytes=rss_bytes(),
         )
 
     def stopped(self) -> None:
@@ -157,12 +155,3 @@ class Telemetry:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-
-
-def _rss_bytes() -> int:
-    """Return the memory that this process holds now; if the system does not report that, the most it ever held."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024

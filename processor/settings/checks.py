@@ -18,7 +18,7 @@ _REDIS_OPTIONS: Final = frozenset(
     {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
 )
 _LEAST_CONTACTS_AGE_S: Final = 10  # an idle replica's index is up to 7 s old if all is well
-_TOPICS: Final = ("events_topic", "contacts_topic", "facts_topic", "rejected_topic")
+_TOPICS: Final = ("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "healed_topic")
 
 
 def check(settings: Settings) -> None:
@@ -54,7 +54,7 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
     names = {role: getattr(settings, role) for role in _TOPICS}
     for role, name in names.items():
         if [*names.values()].count(name) > 1:
-            yield role, f"{name} is another setting's topic too; name four different topics"
+            yield role, f"{name} is another setting's topic too; name five different topics"
     if settings.phone_region is not None and (problem := region_problem(settings.phone_region)):
         yield "phone_region", problem
     if settings.phone_region is not None and settings.phone_matching == "exact":

@@ -42,6 +42,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     contacts_topic: Annotated[TopicName, about("topic of contacts, the input of the contact index")] = "contacts"
     facts_topic: Annotated[TopicName, about("topic of order facts, the output")] = "order-facts"
     rejected_topic: Annotated[TopicName, about("topic of rejected records, the other output")] = "order-events-rejected"
+    healed_topic: Annotated[TopicName, about("topic that notes which rejected events were sent back by themselves")] = (
+        "order-events-healed"
+    )
     wire_format: Annotated[Literal["single-object", "confluent"], about("framing of Avro values")] = "single-object"
     schema_registry_url: Annotated[str | None, about("schema registry of wire_format=confluent")] = None
     max_batch: Annotated[int, about("most records in one batch: one transaction", ge=1, le=100_000)] = 5_000

@@ -99,11 +99,16 @@ def test_run_imports_no_other_command():
 
 
 def test_topics_create(idle):
-    """All four topics are made with the settings that the guarantee needs; a second time all are left alone."""
+    """All five topics are made with the settings that the guarantee needs; a second time all are left alone."""
     settings = idle.settings
     names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
     first = idle.command("topics", "create", partitions=3)
-    assert first.stdout.splitlines() == [f"{name}: created, 3 partitions, replication factor 1" for name in names]
+    created = [f"{name}: created, 3 partitions, replication factor 1" for name in names]
+    assert first.stdout.splitlines() == [
+        *created,
+        f"{settings.healed_topic}: created, 1 partition, replication factor 1",
+    ]
+    assert idle.cluster.topic_settings(settings.healed_topic)["cleanup.policy"] == "compact"
     assert {topic.partitions for topic in idle.cluster.topics(names).values()} == {3}
     found = {name: idle.cluster.topic_settings(name) for name in names}
     policies = [found[name]["cleanup.policy"] for name in names]
@@ -111,7 +116,8 @@ def test_topics_create(idle):
     assert found[settings.facts_topic]["min.compaction.lag.ms"] == str(7 * 24 * 3600 * 1000)
     assert 100_000_000 < int(found[settings.rejected_topic]["max.message.bytes"]) < 104_857_600
     again = idle.command("topics", "create", partitions=5)
-    assert again.stdout.splitlines() == [f"{name}: exists, 3 partitions" for name in names]
+    exist = [f"{name}: exists, 3 partitions" for name in names]
+    assert again.stdout.splitlines() == [*exist, f"{settings.healed_topic}: exists, 1 partition"]
     assert first.stderr == again.stderr == ""
     assert {topic.partitions for topic in idle.cluster.topics(names).values()} == {3}
 
@@ -145,8 +151,8 @@ def test_topics_that_were_created_are_there_at_once(idle):
         names = {f"{name}_topic": f"{name}-{attempt}-{idle.settings.group_id}" for name in TOPICS}
         settings = msgspec.structs.replace(idle.settings, partitions=50, **names)
         for topic in creation.create_missing(settings, idle.cluster):
-            assert topic.partitions == 50
-            assert idle.cluster.required([topic.name])[topic.name].partitions == 50
+            assert topic.partitions == (1 if topic.name == settings.healed_topic else 50)
+            assert idle.cluster.required([topic.name])[topic.name].partitions == topic.partitions
             assert "cleanup.policy" in idle.cluster.topic_settings(topic.name)
 
 

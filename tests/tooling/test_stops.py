@@ -16,6 +16,7 @@ NOT_FOLLOWED = {
     "another version": "it takes another version of the program",
     "changed meanwhile": "it takes a tool that sets an offset between two requests of the command",
     "contacts partitions": "a topic of 300 partitions takes the tests' broker too long",
+    "healed version": "it takes another version of the program",
     "kafka went away": "it takes brokers that answer one request of the start and no other for a minute",
     "old kafka": "it takes brokers older than 2.8",
     "recreated events": "the way on is that of `another facts topic`",

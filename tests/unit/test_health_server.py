@@ -9,7 +9,7 @@ import pytest
 
 from deploy.local.servers import free_ports
 from processor.errors import UsageError
-from processor.replica.health import MOST_CONNECTIONS, Health, serve
+from processor.health import MOST_CONNECTIONS, Health, serve
 from tests.support.deployment import await_condition
 
 IDLE_CONNECTIONS = 3 * MOST_CONNECTIONS
@@ -21,7 +21,7 @@ def served(host=None):
     (port,) = free_ports(1)
     health = Health()
     health.lacks(None)
-    server = serve(health, port, host)
+    server = serve(health, port, host, lambda: b"")
     try:
         yield server, port
     finally:
@@ -50,7 +50,7 @@ def test_a_host_is_the_only_address():
         with socket.socket() as other:
             assert other.connect_ex(("127.0.0.2", port)) != 0
     with pytest.raises(UsageError, match=r"setting http_port: port 8080 of http_host 192\.0\.2\.1 cannot be served"):
-        serve(Health(), 8080, "192.0.2.1")
+        serve(Health(), 8080, "192.0.2.1", lambda: b"")
 
 
 def test_idle_connections_keep_no_probe_from_its_answer():

@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "contacts_topic": "contacts",
     "facts_topic": "order-facts",
     "rejected_topic": "order-events-rejected",
+    "healed_topic": "order-events-healed",
     "wire_format": "single-object",
     "schema_registry_url": None,
     "max_event_bytes": 1_048_576,
@@ -300,11 +301,11 @@ def test_the_three_forms_of_redis_address_are_taken(url):
     assert load({"redis_url": url}, None, {}).redis_url == url
 
 
-@pytest.mark.parametrize("other", ["contacts_topic", "facts_topic", "rejected_topic"])
+@pytest.mark.parametrize("other", ["contacts_topic", "facts_topic", "rejected_topic", "healed_topic"])
 def test_no_two_settings_name_one_topic(other):
     """A processor that read its own output would never end."""
     line = refused({"events_topic": "same", other: "same"})
-    assert line == "setting events_topic: same is another setting's topic too; name four different topics"
+    assert line == "setting events_topic: same is another setting's topic too; name five different topics"
 
 
 @pytest.mark.parametrize("length", [0, 1, 15])

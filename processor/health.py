@@ -3,16 +3,19 @@
 An answer about health is one line: `ok`, or with status 503 what is missing.
 """
 
+import resource
 import socket
 import socketserver
+import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Final
 
 from processor.errors import UsageError
-from processor.replica.metrics import exposition
 
 # A turn may rightly take as long as a transaction's flush, its abort and a new producer's start, one after the other.
 LIVE_WITHIN_S: Final = 60.0
@@ -48,12 +51,14 @@ class Health:
         return self.live() or self._missing
 
 
-def serve(health: Health, port: int, host: str | None) -> ThreadingHTTPServer:
-    """Serve a `Health` on a port until `shutdown`. Raises UsageError for a port or host that cannot be had.
+def serve(health: Health, port: int, host: str | None, exposition: Callable[[], bytes]) -> ThreadingHTTPServer:
+    """Serve a `Health`, and the metrics that `exposition` returns as text, on a port until `shutdown`.
+
+    Raises UsageError for a port or host that cannot be had.
 
     Without a host this serves all addresses, IPv4 and, where the system has it, IPv6.
     """
-    handler = type("Handler", (_Handler,), {"health": health})
+    handler = type("Handler", (_Handler,), {"health": health, "exposition": staticmethod(exposition)})
     try:
         server = _server(host, port, handler)
     except OSError as error:
@@ -114,6 +119,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     health: Health
+    exposition: Callable[[], bytes]
     timeout = IDLE_S
 
     def do_GET(self) -> None:
@@ -123,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
                 missing = self.health.live() if path == "/livez" else self.health.ready()
                 self._answer(200 if missing is None else 503, f"{missing or 'ok'}\n".encode())
             case "/metrics":
-                self._answer(200, exposition(), "text/plain; version=0.0.4; charset=utf-8")
+                self._answer(200, self.exposition(), "text/plain; version=0.0.4; charset=utf-8")
             case _:
                 self._answer(404, b"there are /livez, /readyz and /metrics\n")
 
@@ -136,3 +142,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_arguments: Any) -> None:
         """Log nothing: a probe every second is not worth a line."""
+
+
+def rss_bytes() -> int:
+    """Return the memory that this process holds now; if the system does not report that, the most it ever held."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,49 @@
+"""Says which of several processes heals: the member of a group that has the healed topic's first partition.
+
+The others wait. If the one ends, another one is given the partition at once; if it was killed, when the group notices,
+after six seconds. Which process may *write* is not decided here: that is the one that took over the ledger last.
+"""
+
+from typing import Final
+
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+
+from processor.kafka.clients import chosen_member
+from processor.kafka.failures import classify_consumer, failure_of, failures
+from processor.settings import Settings
+
+_PARTITION: Final = 0
+
+
+class Leadership:
+    """One process's place in the group. Poll it often, and close it: then another process can take over at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.healed_topic
+        self._is_leader = False
+        self._consumer = chosen_member(settings, f"{settings.group_id}-healer")
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+
+    def poll(self, timeout_s: float) -> bool:
+        """Return whether this process heals; waits `timeout_s` at most. Raises RetryError or StopError."""
+        with failures(f"joining the group of {self._topic}", classify_consumer):
+            message = self._consumer.poll(timeout_s)
+        if message is not None and (failure := failure_of(message, f"joining the group of {self._topic}")) is not None:
+            raise failure
+        return self._is_leader
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._is_leader = False
+        self._consumer.close()
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Take partitions and read nothing of them."""
+        consumer.assign([TopicPartition(entry.topic, entry.partition, OFFSET_END) for entry in partitions])
+        consumer.pause(partitions)
+        self._is_leader = any(entry.partition == _PARTITION for entry in partitions)
+
+    def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        self._is_leader = False
