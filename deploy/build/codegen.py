@@ -1,27 +1,27 @@
-"""Writes processor/codec/generated.py, the codec of the newest OrderEvent and OrderFact: `make codec`.
+"""Writes processor/codec/generated.py, the codec of all versions of OrderEvent and OrderFact: `make codec`.
 
 The decoders are those that `codec.decoders` makes of these schemas, as a module, which can be compiled. The encoders
 are written here in the same manner. Each comes twice: with the lengths from a table, and for a text that is longer than
 the table with any length. Where a schema changes without `make codec`, a test fails; the program reads by what it makes
-of the new schema when it starts, and continues to write facts in the former version.
+of the new schema when it starts, and continues to write facts in the former versions.
 """
 
 import argparse
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from processor.codec.decoders import AS_EVENT, AS_ITEMS, AS_ORDER, decoder_source
 from processor.codec.fields import STRUCTS, fields_of
-from processor.codec.schemas import EVENT, FACT, header_of, newest_schemas
+from processor.codec.schemas import EVENT, FACT, canonical, header_of, read_schemas, schema_folder
 from processor.codec.source import Source, kind_of
 from processor.codec.varints import LENGTHS
 
 TARGET: Final = Path(__file__).parents[2] / "processor" / "codec" / "generated.py"
-HEAD: Final = '''"""Generated from the newest schemas by deploy/build/codegen.py: change that and run `make codec`.
+HEAD: Final = '''"""Generated from the schemas by deploy/build/codegen.py: change that and run `make codec`.
 
 Long on purpose: a call for each value would cost more than reading it.
 """
@@ -32,13 +32,14 @@ from typing import Any, Final
 from msgspec.structs import astuple
 
 from processor.codec.varints import (
-    LENGTHS, SOME_LENGTHS, amount_bytes, block_at, double_at, double_bytes, index_at, int_at, length_at, long_at,
-    long_bytes, malformed, require_end, too_many_elements
+    LENGTHS, SOME_LENGTHS, amount_bytes, block_at, decimal_of, double_at, double_bytes, index_at, int_at, length_at,
+    long_at, long_bytes, malformed, require_end, too_many_elements
 )
 from processor.domain.records import MAX_ELEMENTS, Event, Item, Order, PlainItems, UndecodableError
 
-EVENT_HEADER: Final = {event_header!r}
-FACT_HEADER: Final = {fact_header!r}
+EVENT_HEADERS: Final = {event_headers!r}
+FACT_HEADERS: Final = {fact_headers!r}
+{facts}
 STATUSES: Final = {statuses!r}
 _ONE: Final = SOME_LENGTHS[1]
 _FOUR: Final = SOME_LENGTHS[4]
@@ -86,6 +87,8 @@ class Writing:
                 return f"b'\\0' if {source} is None else {self.length_after(1, f'len(r := {source}.encode())')} + r"
             case ["null", "bytes"]:
                 return f"b'\\0' if {source} is None else b'\\2' + amount_bytes({source})"
+            case ["null", "long"]:
+                return f"b'\\0' if {source} is None else b'\\2' + long_bytes({source})"
             case other:
                 raise ValueError(f"union {other} is not written here")
 
@@ -103,7 +106,8 @@ class Writing:
         source = parameter.split(":", maxsplit=1)[0]
         code = Source(f"def {self.prefix}{function}({parameter}) -> bytes:")
         code.add(f'"""Write one {schema["name"]}."""')
-        code.add(f"({', '.join(f'{field}_' for field in names.values())}) = astuple({source})")
+        variables = [f"{field}_" if avro in fields else "_" for avro, field in names.items()]
+        code.add(f"({', '.join(variables)}) = astuple({source})")
         written = list(head)
         for kind, run in groupby(fields, key=lambda avro: kind_of(fields[avro])):
             sources = {avro: names[avro] + "_" for avro in run}
@@ -171,24 +175,53 @@ class LongWriting(Writing):
 
 def source() -> str:
     """Return the module's text."""
-    schemas = newest_schemas()
-    event, fact = schemas[EVENT], schemas[FACT]
+    versions = read_schemas(schema_folder())
+    events, facts = versions[EVENT], versions[FACT]
+    event, fact = events[max(events)], facts[max(facts)]
     types = {field["name"]: field["type"] for field in fact["fields"]}
-    items = types["items"]
-    statuses = {symbol: bytes([index * 2]) for index, symbol in enumerate(types["status"]["symbols"])}
-    headers = {"event_header": header_of(event), "fact_header": header_of(fact)}
-    lines = HEAD.format(**headers, statuses=statuses).splitlines()
-    lines += decoder_source("event_at", event, event, AS_EVENT)
-    lines += decoder_source("items_at", items, items, AS_ITEMS)
-    lines += decoder_source("fact_at", fact, fact, AS_ORDER)
+    lines = _head(events, facts, types["status"]["symbols"])
+    for version, schema in events.items():
+        lines += decoder_source(f"event_{version}_at", schema, event, AS_EVENT)
+    lines += decoder_source("items_at", types["items"], types["items"], AS_ITEMS)
+    for version, schema in facts.items():
+        lines += decoder_source(f"fact_{version}_at", schema, fact, AS_ORDER)
     for writing in (Writing(), LongWriting()):
         writing.map(types["custom"])
-        writing.items(items)
-        writing.record(fact, "fact_bytes", "order: Order", "FACT_HEADER")
+        writing.items(types["items"])
+        for version, schema in facts.items():
+            _require_same_parts(schema, types)
+            writing.record(schema, f"fact_{version}_bytes", "order: Order", f"_FACT_{version}")
         lines += writing.lines
+    lines += ["", "", *_table("EVENT_DECODERS", events, "event_{}_at", by_header=True)]
+    lines += _table("FACT_DECODERS", facts, "fact_{}_at", by_header=True)
+    lines += _table("FACT_ENCODERS", facts, "fact_{}_bytes", by_header=False)
     command = (sys.executable, "-m", "ruff", "format", "--stdin-filename", str(TARGET), "-")
     text = "\n".join(lines) + "\n"
     return subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def _head(events: Mapping[int, Any], facts: Mapping[int, Any], symbols: list[str]) -> list[str]:
+    headers = {version: header_of(schema) for version, schema in facts.items()}
+    return HEAD.format(
+        event_headers={version: header_of(schema) for version, schema in events.items()},
+        fact_headers=headers,
+        facts="\n".join(f"_FACT_{version}: Final = {header!r}" for version, header in headers.items()),
+        statuses={symbol: bytes([index * 2]) for index, symbol in enumerate(symbols)},
+    ).splitlines()
+
+
+def _require_same_parts(fact: Any, types: Mapping[str, Any]) -> None:
+    """Require that a version has the newest one's statuses, custom fields and items, whose functions are shared."""
+    own = {field["name"]: field["type"] for field in fact["fields"]}
+    for name in ("status", "custom", "items"):
+        if canonical(own[name]) != canonical(types[name]):
+            raise ValueError(f"{name} differs between the versions of OrderFact: write functions for each")
+
+
+def _table(name: str, versions: Mapping[int, Any], function: str, *, by_header: bool) -> list[str]:
+    """Return the lines of a table of functions, by the header of their version or by its number."""
+    keys = {version: repr(header_of(schema)) if by_header else str(version) for version, schema in versions.items()}
+    return [f"{name}: Final = {{{', '.join(f'{key}: {function.format(version)}' for version, key in keys.items())}}}"]
 
 
 def main() -> None:

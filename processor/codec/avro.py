@@ -14,8 +14,9 @@ from typing import Any, Final, Generic, TypeVar
 import fastavro
 
 from processor.codec import generated
-from processor.codec.decoders import AS_BOUNDED_DICTIONARY, AS_DICTIONARY, AS_EVENT, AS_ORDER, Shape, compile_decoder
-from processor.codec.schemas import CONTACT, EVENT, FACT, FRAMING, header_of, read_schemas, schema_folder
+from processor.codec.decoders import AS_DICTIONARY, AS_EVENT, AS_ORDER, AS_PLAIN_EVENT, Shape, compile_decoder
+from processor.codec.schemas import CONTACT, EVENT, FACT, FRAMING, canonical, header_of, read_schemas, schema_folder
+from processor.domain.batch import EncodeFact
 from processor.domain.records import Event, Order, UndecodableError
 
 __all__ = ["Codec", "UndecodableError", "codec"]
@@ -45,24 +46,28 @@ class Codec:
     """Reads and writes the values of all topics. Created once, by `codec`.
 
     `decode_event` and `decode_contact` give dictionaries by the Avro names, and `encode_event` and `encode_contact`
-    take them. What decodes raises UndecodableError; what encodes, ValueError or TypeError where Avro cannot hold it.
+    take them. What decodes takes every version, and raises UndecodableError; what encodes writes the newest one, and
+    raises ValueError or TypeError where Avro cannot hold it.
     """
 
-    encode_fact = staticmethod(generated.fact_bytes)
+    fact_encoders: Final[Mapping[int, EncodeFact]] = generated.FACT_ENCODERS
+    """What writes an order as a fact, by the schema's version; of an older one, without the fields that it lacks."""
+    encode_fact = staticmethod(generated.FACT_ENCODERS[max(generated.FACT_ENCODERS)])
 
     def __init__(self, folder: Traversable | Path) -> None:
         versions = read_schemas(folder)
         newest = {name: found[max(found)] for name, found in versions.items()}
-        self.fact_header = header_of(newest[FACT])
-        """The bytes before the body of the newest facts: they identify its schema, and so that of packed items."""
+        self.packed_form = _packed_form(versions[FACT])
+        """Identifies the schema that packed items have: the header of the first version of facts with such items."""
         self._events: _Decoders[Event | None] = _Decoders(versions[EVENT], AS_EVENT)
-        self._raw_events: _Decoders[dict[str, Any]] = _Decoders(versions[EVENT], AS_BOUNDED_DICTIONARY)
+        self._raw_events: _Decoders[dict[str, Any]] = _Decoders(versions[EVENT], AS_PLAIN_EVENT)
         self._contacts: _Decoders[dict[str, Any]] = _Decoders(versions[CONTACT], AS_DICTIONARY)
         self._facts: _Decoders[Order] = _Decoders(versions[FACT], AS_ORDER)
-        if header_of(newest[EVENT]) == generated.EVENT_HEADER:
-            self._events[generated.EVENT_HEADER] = generated.event_at
-        if self.fact_header == generated.FACT_HEADER:
-            self._facts[generated.FACT_HEADER] = generated.fact_at
+        # The generated decoders give the values of the version that was the newest then.
+        if header_of(newest[EVENT]) == [*generated.EVENT_HEADERS.values()][-1]:
+            self._events.update(generated.EVENT_DECODERS)
+        if header_of(newest[FACT]) == [*generated.FACT_HEADERS.values()][-1]:
+            self._facts.update(generated.FACT_DECODERS)
         self.encode_event, self.encode_contact = _writer(newest[EVENT]), _writer(newest[CONTACT])
 
     def read_event(self, value: bytes) -> Event:
@@ -84,6 +89,15 @@ class Codec:
     def decode_fact(self, value: bytes) -> Order:
         """Return the order that an OrderFact holds."""
         return self._facts[value[:_HEADER_BYTES]](value, _HEADER_BYTES)
+
+
+def _packed_form(facts: Mapping[int, Any]) -> bytes:
+    items = {version: canonical(_field(schema, "items")) for version, schema in facts.items()}
+    return header_of(facts[min(version for version in items if items[version] == items[max(items)])])
+
+
+def _field(record: Any, name: str) -> Any:
+    return next(field["type"] for field in record["fields"] if field["name"] == name)
 
 
 def _writer(schema: Any) -> Callable[[Mapping[str, Any]], bytes]:

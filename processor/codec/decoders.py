@@ -23,7 +23,16 @@ import msgspec
 
 from processor.codec import varints
 from processor.codec.fields import STRUCTS, fields_of
-from processor.codec.resolution import CONVERTED, WRITTEN, MismatchError, default, last_name, matching, named
+from processor.codec.resolution import (
+    CONVERTED,
+    WRITTEN,
+    MismatchError,
+    default,
+    is_decimal,
+    last_name,
+    matching,
+    named,
+)
 from processor.codec.source import Source, kind_of
 from processor.domain.records import Event, Item, Order, PlainItems
 
@@ -53,21 +62,25 @@ _MOST_VALUES: Final = 2_000  # of a schema, a type counted in each place where i
 class Shape(NamedTuple):
     """What a decoder gives: `structs` for the records that are named there, dictionaries for others.
 
-    In structs a decimal is its units, an integer; in dictionaries its bytes. All else stays raw: a timestamp is its ms.
-    The parameters of an event are a map by name; there is None instead of the event if a name occurs twice.
+    A decimal is its bytes, its units, or the number; all else stays raw: a timestamp is its ms. The parameters of an
+    event are a map by name; there is None instead of the event if a name occurs twice.
     """
 
     result: str
     given: str  # of the value that was read
     structs: Mapping[str, type[msgspec.Struct]]
+    decimal: str  # of the n bytes at p and its scale: {0}
     is_bounded: bool  # in how many elements its arrays and maps may have together
 
 
-AS_EVENT: Final = Shape("Event | None", "value", STRUCTS, is_bounded=True)
-AS_ORDER: Final = Shape("Order", "value", STRUCTS, is_bounded=False)
-AS_ITEMS: Final = Shape("tuple[Item, ...]", "tuple(value)", STRUCTS, is_bounded=False)
-AS_DICTIONARY: Final = Shape("object", "value", {}, is_bounded=False)
-AS_BOUNDED_DICTIONARY: Final = Shape("object", "value", {}, is_bounded=True)
+_RAW: Final = "b[p : p + n]"
+_UNITS: Final = 'int.from_bytes(b[p : p + n], "big", signed=True)'
+_NUMBER: Final = "decimal_of(b[p : p + n], {0})"
+AS_EVENT: Final = Shape("Event | None", "value", STRUCTS, _NUMBER, is_bounded=True)
+AS_ORDER: Final = Shape("Order", "value", STRUCTS, _UNITS, is_bounded=False)
+AS_ITEMS: Final = Shape("tuple[Item, ...]", "tuple(value)", STRUCTS, _UNITS, is_bounded=False)
+AS_DICTIONARY: Final = Shape("object", "value", {}, _RAW, is_bounded=False)
+AS_PLAIN_EVENT: Final = Shape("object", "value", {}, _NUMBER, is_bounded=True)
 
 
 def compile_decoder(writer: Any, reader: Any, shape: Shape) -> Decoder:
@@ -141,13 +154,13 @@ class _Reading:
     def _plain(self, kind: str, target: str) -> None:
         self._add(*(line.format(target) for line in _LINES[kind]))
 
-    def _bytes(self, _writer: Any, reader: Any, target: str) -> None:
+    def _bytes(self, writer: Any, reader: Any, target: str) -> None:
         self._add(*_LENGTH, "else:", "    n >>= 1", "    p += 1")
-        is_decimal = isinstance(reader, dict) and reader.get("logicalType") == "decimal"
-        if is_decimal and self._shape.structs:
-            self._add(f'{target} = int.from_bytes(b[p : p + n], "big", signed=True)')
+        if is_decimal(reader):
+            scale = int((writer if is_decimal(writer) else reader).get("scale", 0))
+            self._add(f"{target} = {self._shape.decimal.format(scale)}")
         else:
-            self._add(f"{target} = b[p : p + n]")
+            self._add(f"{target} = {_RAW}")
         self._add("p += n")
 
     def _fixed(self, writer: Any, _reader: Any, target: str) -> None:

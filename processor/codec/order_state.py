@@ -15,10 +15,14 @@ from processor.domain.records import Order, UndecodableError
 
 
 def state_of(order: Order) -> bytes:
-    """Return an order as a batch writes it."""
+    """Return an order as a batch writes it.
+
+    Without occurredAt it is what versions before that field wrote and read.
+    """
     if type(order.items) is not PackedItems:
         order = replace(order, items=pack(order.items.lines))
-    return _ENCODER.encode(order)
+    state = _ENCODER.encode(order)
+    return state if order.occurred_at_ms is not None else _FORMER_HEAD + state[len(_FORMER_HEAD) : -1]
 
 
 def order_of(state: bytes) -> Order:
@@ -37,5 +41,6 @@ def _items(_type: type, packed: Any) -> PackedItems:
     return PackedItems(packed)
 
 
+_FORMER_HEAD: Final = b"\xdc" + (len(Order.__struct_fields__) - 1).to_bytes(2, "big")  # of an array without the last
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=bytes.__bytes__)  # it takes no subclass of bytes as it is
 _DECODER: Final = msgspec.msgpack.Decoder(Order, dec_hook=_items)

@@ -51,6 +51,11 @@ def named(schema: Any, types: Mapping[str, Any]) -> Any:
     return types.get(schema, schema) if isinstance(schema, str) else schema
 
 
+def is_decimal(schema: Any) -> bool:
+    """Return whether a type's values are decimals."""
+    return isinstance(schema, dict) and schema.get("logicalType") == "decimal"
+
+
 def last_name(schema: Any) -> str:
     """Return a type's name without its namespace: that is how types are compared."""
     return str(schema["name"]).rpartition(".")[2]

@@ -27,8 +27,12 @@ def newest_schemas() -> dict[str, Any]:
 
 def header_of(schema: Any) -> bytes:
     """Return the framing before a value of a schema; in it the CRC-64-AVRO fingerprint: 8 bytes, little-endian."""
-    canonical = to_parsing_canonical_form(fastavro.parse_schema(schema))
-    return FRAMING + bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
+    return FRAMING + bytes.fromhex(fingerprint(canonical(schema), "CRC-64-AVRO"))
+
+
+def canonical(schema: Any) -> str:
+    """Return a schema's parsing canonical form: what decides the bytes of its values, and nothing else."""
+    return str(to_parsing_canonical_form(fastavro.parse_schema(schema)))
 
 
 def schema_folder() -> Traversable | Path:
@@ -61,4 +65,4 @@ def _read_versions(folder: Traversable | Path, name: str, files: Mapping[int, Tr
             decoder_source("decode", versions[version], versions[max(versions)], _WANTED[name])
         except (ValueError, TypeError, KeyError, RecursionError, fastavro.schema.SchemaParseException) as error:
             raise StopError(f"{files[version]}: not an Avro schema that is read here: {error}") from error
-    return versions
+    return dict(sorted(versions.items()))

@@ -6,6 +6,7 @@ no writer makes. Their errors say what is wrong, without the value. The end of t
 """
 
 import struct
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Final
 
 from processor.domain.records import LONGS, MAX_ELEMENTS, UndecodableError
@@ -15,6 +16,9 @@ double_at: Final = _DOUBLE.unpack_from
 double_bytes: Final = _DOUBLE.pack
 float_at: Final = struct.Struct("<f").unpack_from
 _BAD_LENGTH: Final = "a length is negative or beyond the end"
+_EXACT: Final = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
+_SMALL_BYTES: Final = 11  # at most 27 digits: the default context holds 28
+_PART_BYTES: Final = 512  # of a large number
 
 
 def long_at(buffer: bytes, position: int) -> tuple[int, int]:
@@ -76,6 +80,30 @@ def require_end(end: int, position: int) -> None:
     """Require that a block ends where it said that it would."""
     if position != end:
         raise UndecodableError("a block's size is not that of its elements")
+
+
+def decimal_of(unscaled: bytes, scale: int) -> Decimal:
+    """Return the decimal of unscaled bytes, exactly, whatever its size. No bytes are no number."""
+    if not unscaled:
+        raise UndecodableError("a decimal has no bytes")
+    number = int.from_bytes(unscaled, "big", signed=True)
+    if len(unscaled) <= _SMALL_BYTES:
+        return Decimal(number).scaleb(-scale)
+    large = _large_decimal(abs(number))
+    return _EXACT.scaleb(large if number >= 0 else _EXACT.minus(large), -scale)
+
+
+def _large_decimal(number: int) -> Decimal:
+    """Return an integer as a decimal, built up from parts: Python's own way takes minutes for a megabyte."""
+    raw = number.to_bytes((number.bit_length() + 7) // 8, "little")
+    parts = [Decimal(int.from_bytes(raw[at : at + _PART_BYTES], "little")) for at in range(0, len(raw), _PART_BYTES)]
+    power = Decimal(1 << (8 * _PART_BYTES))
+    while len(parts) > 1:
+        rest = parts[-1:] if len(parts) % 2 else []
+        parts = [_EXACT.fma(high, power, low) for low, high in zip(parts[::2], parts[1::2], strict=False)] + rest
+        if len(parts) > 1:
+            power = _EXACT.multiply(power, power)
+    return parts[0]
 
 
 def too_many_elements() -> UndecodableError:

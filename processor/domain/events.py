@@ -1,4 +1,4 @@
-"""One decoded order event in, one command or rejection out (D1 to D12).
+"""One decoded order event in, one command or rejection out (D1 to D12, D25).
 
 `parse` is total: it never raises for an event that Avro can hold. Checks run in the order of the reasons (see
 `rejections`), and the first one that fails gives the reason.
@@ -46,16 +46,16 @@ def parse(event: Event, key: bytes | None, parsing: Parsing) -> Command | Reject
         return order_id
     try:
         if event_type in _STATUS_OF:
-            if len(order_id) > MAX_ORDER_ID_CHARACTERS:
-                return Rejection(Reason.INVALID_PARAMETER, f"{ORDER_ID}: {_TOO_LONG}")
-            return SetStatus(order_id, event_type, _tried(event.params, parsing), _STATUS_OF[event_type])
+            at_ms = _read_few(event.params, order_id, parsing)
+            return SetStatus(order_id, event_type, _tried(event.params, parsing), _STATUS_OF[event_type], at_ms)
         changes, custom, tried = _read(event.params, parsing)
     except _BadParameterError as bad:  # a name for each class: the compiler gives a variable one type
         return Rejection(Reason.INVALID_PARAMETER, str(bad))
     except InvalidItems as wrong:
         return Rejection(Reason.INVALID_ITEMS, str(wrong))
     kind = Create if event_type == _CREATED else Update
-    return kind(order_id, event_type, tried, changes, custom)
+    occurred_at_ms = changes.pop(_OCCURRED_AT_FIELD, None) if parsing.occurred_at is not None else None
+    return kind(order_id, event_type, tried, changes, custom, occurred_at_ms)
 
 
 def _event_fault(event: Event, parsing: Parsing) -> str | None:
@@ -88,6 +88,23 @@ def _order_id(value: object, key: bytes | None) -> str | Rejection:
     if key != order_id.encode():
         return Rejection(Reason.KEY_MISMATCH, f"the record's key is not the {ORDER_ID}")
     return order_id
+
+
+def _read_few(params: dict[str, Any], order_id: str, parsing: Parsing) -> int | None:
+    """Check what is checked in orderDelivered and orderCancelled (D5, D20); return when it happened (D25)."""
+    is_too_long = len(order_id) > MAX_ORDER_ID_CHARACTERS
+    if parsing.occurred_at is None and not is_too_long:
+        return None
+    occurred_at_ms = None
+    for name, value in params.items():
+        if name == ORDER_ID and is_too_long:
+            raise _BadParameterError(f"{ORDER_ID}: {_TOO_LONG}")
+        if name == parsing.occurred_at and is_filled(value):
+            try:
+                occurred_at_ms = parse_date(value, parsing.zone)
+            except InvalidValue as error:
+                raise _BadParameterError(f"{shown(name)}: {error}") from error
+    return occurred_at_ms
 
 
 def _tried(params: dict[str, Any], parsing: Parsing) -> tuple[Candidate, ...]:
@@ -146,6 +163,8 @@ def _role(name: str, parsing: Parsing) -> Role:
     read: Callable[[Any], object] | None = _custom
     if name == "date":
         field, read = "date_ms", partial(parse_date, zone=parsing.zone)
+    elif name == parsing.occurred_at:
+        field, read = _OCCURRED_AT_FIELD, partial(parse_date, zone=parsing.zone)
     elif name in _COLUMNS:
         field, read = _COLUMNS[name]
     elif lower in parsing.identification.names:
@@ -212,6 +231,7 @@ def _custom(value: object) -> Scalar:
 
 _KEEP_TEXTS: Final = (_text, _custom)  # these return a text unchanged
 _ORDER_ID_FIELD: Final = "order_id"
+_OCCURRED_AT_FIELD: Final = "occurred_at_ms"
 _CURRENCY_ALIAS: Final = "currencyCode"
 _COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {
     **{name: (field, _text) for name, field in TEXTS.items()},
@@ -225,3 +245,5 @@ _COLUMNS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {
     "currency": ("currency", _currency),
     _CURRENCY_ALIAS: (_CURRENCY_ALIAS, _currency),
 }
+ORDER_PARAMETERS: Final = frozenset({"date", *_COLUMNS})
+"""The names that the rules D5 to D11 read, exact."""

@@ -1,12 +1,13 @@
-"""An order's life: (order so far, command, owner) -> the order as it is now, or a rejection (D15 to D23).
+"""An order's life: (order so far, command, owner) -> the order as it is now, or a rejection (D15 to D23, D25).
 
                       order unknown                          order exists
     Create            D16: becomes the order                 D17: order_exists (or as Update)
     Update            D19: becomes the order, as Create      D18: filled parameters replace their fields
     SetStatus         D21: order_unknown                     D20: the status changes, nothing else
 
-For an order that exists, the owner is decided next (D15): an event without an identifier keeps the order's contact;
-another contact is a mismatch or, if so configured, takes over the order. If every field stays as it was, there is no
+For an order that exists, an event that happened before the latest one that the order shows is stale (D25). The owner is
+decided next (D15): an event without an identifier keeps the order's contact; another contact is a mismatch or, if so
+configured, takes over the order. If every field stays as it was, there is no
 change (D22). Any other change is revision + 1, and the new order is the fact (D23).
 
 `decide` does all of it. It never changes its arguments and raises for no command; it raises only UndecodableError, if
@@ -42,6 +43,8 @@ def decide(
         return _create(command, owner, source, policy)
     if type(command) is Create and not policy.update_on_duplicate_create:
         return Rejection(Reason.ORDER_EXISTS, "the order was created before")
+    if _is_stale(order, command):
+        return Rejection(Reason.STALE, "the order has changed by an event that happened later")
     return _change(order, command, owner, source, policy)
 
 
@@ -66,6 +69,7 @@ def _create(command: Create | Update, owner: Owner | None, source: Source, polic
         revision=1,
         source_partition=source.partition,
         source_offset=source.offset,
+        occurred_at_ms=command.occurred_at_ms,
         **changes,  # status, date and totalCost are there: checked above
     )
 
@@ -91,8 +95,22 @@ def _change(order: Order, command: Command, owner: Owner | None, source: Source,
         revision=order.revision + 1,
         source_partition=source.partition,
         source_offset=source.offset,
+        occurred_at_ms=_occurred_at_ms(order, command, policy),
         **changes,
     )
+
+
+def _is_stale(order: Order, command: Command) -> bool:
+    """Return whether an event happened before the latest one that the order shows, by their own times (D25)."""
+    given_ms, latest_ms = command.occurred_at_ms, order.occurred_at_ms
+    return given_ms is not None and latest_ms is not None and given_ms < latest_ms
+
+
+def _occurred_at_ms(order: Order, command: Command, policy: Policy) -> int | None:
+    """Return the latest time that the order's events gave (D25); None where the facts cannot hold it."""
+    if not policy.keeps_occurred_at:
+        return None
+    return order.occurred_at_ms if command.occurred_at_ms is None else command.occurred_at_ms
 
 
 def _replacements(order: Order, command: Command) -> dict[str, Any]:

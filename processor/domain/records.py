@@ -185,6 +185,7 @@ class Parsing(msgspec.Struct, frozen=True):
     identification: Identification
     zone: tzinfo = UTC
     lenient_items: bool = False
+    occurred_at: str | None = None  # the parameter that says when an event happened (D25)
     keep_items: Callable[[tuple[Item, ...]], Items] = PlainItems
     roles: dict[str, Role] = {}
 
@@ -202,6 +203,7 @@ class _Filled(_Asked, frozen=True, gc=False):
 
     changes: dict[str, Any]
     custom: dict[str, Scalar]
+    occurred_at_ms: int | None = None  # when it happened, if the event says so (D25)
 
 
 @final
@@ -219,6 +221,7 @@ class SetStatus(_Asked, frozen=True, gc=False):
     """orderDelivered or orderCancelled."""
 
     status: str
+    occurred_at_ms: int | None = None  # as above
 
 
 Command = Create | Update | SetStatus
@@ -272,6 +275,7 @@ class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     delivery_address: str | None = None
     additional_info: str | None = None
     cart_id: str | None = None
+    occurred_at_ms: int | None = None  # the last field: see `codec.order_state`
 
 
 def public_name(field: str) -> str:
@@ -289,11 +293,12 @@ TEXTS: Final = {
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The settings that change what happens to an order (D9, D15, D17)."""
+    """The settings that change what happens to an order (D9, D15, D17, D25)."""
 
     default_currency: str | None = None
     reassign_on_owner_conflict: bool = False
     update_on_duplicate_create: bool = False
+    keeps_occurred_at: bool = True  # facts of version 1 cannot hold it
 
 
 class UndecodableError(ValueError):

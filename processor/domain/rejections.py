@@ -46,6 +46,11 @@ class Reason(StrEnum):
         Outcome.IGNORED,
     )
     ORDER_EXISTS = ("order_exists", "nothing; or set `on_duplicate_create=update`", Outcome.IGNORED)
+    STALE = (
+        "stale",
+        "nothing: an event of the order that happened later came first, by `occurred_at_parameter`",
+        Outcome.IGNORED,
+    )
     NO_IDENTIFIER = ("no_identifier", "send a parameter that says whose order it is")
     CONTACT_NOT_FOUND = (
         "contact_not_found",

@@ -124,7 +124,8 @@ class Ledger:
 
     def _entry(self, partition: int, watermark: Watermark, notes: Notes) -> TopicPartition:
         log = notes.logs.get(partition, EventsLog())
-        text = metadata_text(watermark, self._lineage, notes.contacts, log.earlier)
+        version = self._settings.fact_version
+        text = metadata_text(watermark, self._lineage, notes.contacts, log.earlier, fact_version=version)
         return offset_entry(self._settings.events_topic, partition, watermark.source, log.epoch, text)
 
     def _produce(self, outputs: Sequence[Output]) -> _Reports:

@@ -201,7 +201,8 @@ class Placing:
         earlier: EarlierLog | None = None,
     ) -> TopicPartition:
         """Return a committed offset that holds a watermark."""
-        text = metadata_text(watermark, self._lineage, contacts, earlier)
+        version = self._settings.fact_version
+        text = metadata_text(watermark, self._lineage, contacts, earlier, fact_version=version)
         return TopicPartition(self._settings.events_topic, partition, watermark.source, text)
 
     def _without_offset(self, seen: Situation) -> Decision:

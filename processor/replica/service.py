@@ -82,14 +82,14 @@ class Service:
         self._settings = settings
         self._rules = with_packed_items(rules_of(settings))
         found = startup.check(settings)
-        self._codec = codec()
+        self._read_event, self._encode_fact = codec().read_event, codec().fact_encoders[settings.fact_version]
         self._cluster = found.cluster
         self._partitions = Partitions()
         self._group = Group(settings, self._partitions)
         self._transactions = Transactions(lambda: transactional_producer(settings, found.batch_bytes))
         self._ledger = Ledger(settings, found.lineage, self._transactions)
         self._line = connection.Line(found.redis)
-        self._mirror = Mirror(found.redis, found.lineage, self._codec)
+        self._mirror = Mirror(found.redis, found.lineage, codec())
         self._index: ContactIndex = found.index
         self._positions = Positions(settings, self._partitions, self._group, self._mirror, found)
         self._lag = Lag(found.cluster, settings.events_topic, self._partitions, self._group)
@@ -160,7 +160,7 @@ class Service:
 
     def decode(self, records: list[Record]) -> list[Parsed]:
         """Step 2. Pure."""
-        return read(records, self._codec.read_event, self._rules)
+        return read(records, self._read_event, self._rules)
 
     def look_up(self, parsed: list[Parsed]) -> Known:
         """Step 3, in one round trip: one atomic command reads each partition, and each index shard."""
@@ -184,7 +184,7 @@ class Service:
     def fold(self, parsed: list[Parsed], known: Known) -> Folded:
         """Step 4. Pure."""
         try:
-            return fold(parsed, known.orders, known.contacts, self._codec.encode_fact, self._rules, BATCH_BYTES)
+            return fold(parsed, known.orders, known.contacts, self._encode_fact, self._rules, BATCH_BYTES)
         except UndecodableError:
             self._mirror.check_items(known.orders)
             raise

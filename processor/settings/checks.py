@@ -9,6 +9,8 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
+from processor.domain.events import ORDER_PARAMETERS
+from processor.domain.identifiers import identification
 from processor.errors import UsageError
 from processor.settings.definitions import REPLAY, Settings
 from processor.settings.kafka_properties import property_problem
@@ -61,9 +63,23 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "phone_region", "phone_matching=exact compares phone numbers as text; remove one of the two"
     if 0 < settings.contacts_max_age_s < _LEAST_CONTACTS_AGE_S:
         yield "contacts_max_age_s", f"put {_LEAST_CONTACTS_AGE_S} or more there, or 0 for no limit"
+    if problem := _occurred_at_problem(settings):
+        yield "occurred_at_parameter", problem
     for name in settings.kafka:
         if problem := property_problem(name):
             yield "kafka", problem
+
+
+def _occurred_at_problem(settings: Settings) -> str | None:
+    name = settings.occurred_at_parameter
+    if name is None:
+        return None
+    if settings.fact_version == 1:
+        return "facts of fact_version=1 have no field for it; put 2 there, or remove this setting"
+    names = identification((rule.parameter, rule.field) for rule in settings.identification).names
+    if name in ORDER_PARAMETERS or name.lower() in names:  # D25
+        return f"{name} already has another meaning in the rules; put a parameter of its own there, such as occurredAt"
+    return None
 
 
 def _redis_url_problem(url: str) -> str | None:

@@ -71,6 +71,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     on_duplicate_create: Annotated[
         Literal["ignore", "update"], about("what orderCreated does to an order that exists")
     ] = "ignore"
+    occurred_at_parameter: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=100)] | None,
+        about("parameter that says when an event happened: an earlier event of the order is then stale"),
+    ] = None
+    fact_version: Annotated[
+        Literal[1, 2], about("schema version of the facts that are written: 1 until all that read facts know 2")
+    ] = 2
     kafka: Annotated[KafkaProperties, about("JSON table of librdkafka properties for security and tuning")] = {}
     identifier_key: Annotated[str | None, about("secret of the contact index's hashes, 16 characters or more")] = None
     contacts_max_age_s: Annotated[

@@ -30,11 +30,13 @@ def rules_of(settings: Settings) -> Rules:
             zone=ZoneInfo(settings.time_zone),
             lenient_items=settings.item_profile == "lenient",
             identification=identification_of(settings),
+            occurred_at=settings.occurred_at_parameter,
         ),
         policy=Policy(
             default_currency=currency.upper() if currency else None,
             reassign_on_owner_conflict=settings.on_owner_conflict == "reassign",
             update_on_duplicate_create=settings.on_duplicate_create == "update",
+            keeps_occurred_at=settings.fact_version >= 2,
         ),
         max_event_bytes=settings.max_event_bytes,
         max_fact_bytes=settings.max_fact_bytes,

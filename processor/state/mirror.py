@@ -93,7 +93,7 @@ class Mirror:
 
     def __init__(self, client: Client, lineage: Lineage, codec: Codec) -> None:
         self._client: Any = client
-        self._prefix = f"order-facts:{lineage.digest(_FORMAT + codec.fact_header)}"  # packed items have that schema
+        self._prefix = f"order-facts:{lineage.digest(_FORMAT + codec.packed_form)}"
         self._claims = transactional_id(lineage.group_id, "")  # how every claim begins
         self._damaged: dict[int, bytes] = {}  # each partition's last order that could not be read
 

@@ -18,8 +18,8 @@ from processor.kafka.topics import repartitioned
 
 MAX_METADATA_BYTES: Final = 4096  # the broker's default, offset.metadata.max.bytes
 _NO_EPOCH: Final = -1  # what the client takes for "no leader epoch is known"
-_METADATA_VERSION: Final = 2
-_READABLE_VERSIONS: Final = frozenset({1, _METADATA_VERSION})
+_METADATA_VERSIONS: Final = {1: 2, 2: 3}  # by the version of facts that is written
+_READABLE_VERSIONS: Final = frozenset({1, *_METADATA_VERSIONS.values()})
 
 
 class Watermark(msgspec.Struct, frozen=True, order=True):
@@ -94,7 +94,8 @@ class _Version(msgspec.Struct, frozen=True):
 class _Metadata(_Version, frozen=True, omit_defaults=True):
     """A committed offset's metadata, as JSON. Unknown fields are ignored: a field may come without a new version.
 
-    Version 1 has no `partitions`. A version that this program does not know is not read.
+    Version 1 has no `partitions`. Version 3 says that facts of version 2 may be there: a program that cannot read them
+    stops here. A version that this program does not know is not read.
     """
 
     facts: int
@@ -140,13 +141,15 @@ def metadata_text(
     lineage: Lineage,
     contacts: ContactsPosition | None = None,
     earlier: EarlierLog | None = None,
+    *,
+    fact_version: int = max(_METADATA_VERSIONS),
 ) -> str:
-    """Return the metadata to commit with `watermark.source`."""
+    """Return the metadata to commit with `watermark.source`, where facts of this version are written."""
     if earlier is not None and watermark.source >= earlier.until:
         earlier = None
     topics = (lineage.events_topic_id, lineage.facts_topic_id)
     about = (topics, contacts, lineage.partitions, earlier, lineage.rejected_topic_id)
-    metadata = _Metadata(_METADATA_VERSION, watermark.facts, *about)
+    metadata = _Metadata(_METADATA_VERSIONS[fact_version], watermark.facts, *about)
     return msgspec.json.encode(metadata).decode()
 
 

@@ -5,18 +5,14 @@ cannot be equal or mean nothing here: offsets and record timestamps of the outpu
 written, the words of a rejected record's detail, and headers besides the source and the reason.
 """
 
-import io
-
 import msgspec
 
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
 from tests.benchmarks.stage import PARTITIONS
 from tests.reference import ContactRecord, Contacts, Fact, Input, Rules, fold
-from tests.support.deployment import CONTACT, EVENT, UNDECODABLE
-from tests.support.facts import fact_of, read_raw
-
-HEADER_BYTES = 10
+from tests.support.deployment import UNDECODABLE
+from tests.support.facts import contact_of, event_of, fact_of
 
 
 class WrongOutputsError(Exception):
@@ -118,10 +114,10 @@ def _records(stage, settings, role, partitions=range(PARTITIONS)):
 
 def _input_of(record):
     is_decodable = UNDECODABLE not in dict(record.headers)
-    event = read_raw(io.BytesIO(record.value[HEADER_BYTES:]), EVENT) if is_decodable else None
+    event = event_of(record.value) if is_decodable else None
     return Input(record.partition, record.offset, record.timestamp_ms, record.key, len(record.value), event)
 
 
 def _contact_of(record):
-    contact = read_raw(io.BytesIO(record.value[HEADER_BYTES:]), CONTACT)
+    contact = contact_of(record.value)
     return ContactRecord(record.partition, record.offset, record.timestamp_ms, record.key.decode(), contact)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import fastavro
 import msgspec
 
 from processor.domain.records import Record
@@ -12,7 +11,7 @@ from tests.reference import ContactRecord, Rules
 from tests.support.avro_writer import text, write
 from tests.support.cases import EMPTY_CONTACT
 from tests.support.events import RIGHT, RIGHT_ITEM
-from tests.support.schemas import SCHEMAS
+from tests.support.schemas import SCHEMAS, header_of
 
 OLDER_SCHEMA = Path(__file__).parents[1] / "data" / "schemas" / "order-event.0.avsc"
 NEWEST = json.loads((SCHEMAS / "order-event.1.avsc").read_text(encoding="utf-8"))
@@ -37,12 +36,6 @@ class Case(msgspec.Struct, frozen=True):
     def size(self):
         """How many bytes the records take."""
         return sum(record.size_bytes for record in self.records)
-
-
-def header_of(schema):
-    """Give the ten bytes before a value of this schema: C3 01 and the fingerprint, little-endian."""
-    canonical = fastavro.schema.to_parsing_canonical_form(fastavro.parse_schema(schema))
-    return b"\xc3\x01" + bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
 
 
 HEADER = header_of(NEWEST)

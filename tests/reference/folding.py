@@ -1,4 +1,4 @@
-"""Events to facts and rejections, one after another (D1 to D5, D9, D11, D15 to D24 and the precedence)."""
+"""Events to facts and rejections, one after another (D1 to D5, D9, D11, D15 to D25 and the precedence)."""
 
 from tests.reference.contacts import candidates, first_found, identifying_names
 from tests.reference.items import read_items
@@ -18,7 +18,7 @@ from tests.reference.values import (
 
 EVENT_TYPES = ("orderCreated", "orderUpdated", "orderDelivered", "orderCancelled")
 FINAL_STATUS = {"orderDelivered": "DELIVERED", "orderCancelled": "CANCELLED"}
-IGNORED = ("unsupported_event_type", "order_exists", "order_unknown", "no_change")
+IGNORED = ("unsupported_event_type", "order_exists", "order_unknown", "stale", "no_change")
 MOST_CUSTOM_FIELDS = 20_000  # of an order
 MONEY_COLUMNS = ("totalCost", "shipping", "discount", "taxes")
 TEXT_COLUMNS = (
@@ -74,11 +74,12 @@ def _new_fact(record, orders, contacts, rules):
     params = {p["name"]: p["value"] for p in record.event["params"] if is_filled(p["value"])}
     order_id = _order_id(params, record.key)
     if event_type in FINAL_STATUS:
-        if len(order_id) > 300:
-            raise RefusedError("invalid_parameter", "externalOrderId")
+        looked_at = [name for name in params if name in ("externalOrderId", rules.occurred_at_parameter)]
+        _read_parameters({name: params[name] for name in looked_at}, rules)
         changes = {"status": FINAL_STATUS[event_type]}  # D20: nothing else is looked at
     else:
         changes = _read_parameters(params, rules)
+    occurred_at = _occurred_at(params, rules)
 
     order = orders.get((record.partition, order_id))
     if order is None:
@@ -88,8 +89,11 @@ def _new_fact(record, orders, contacts, rules):
     else:
         if event_type == "orderCreated" and rules.on_duplicate_create != "update":
             raise RefusedError("order_exists")  # D17
+        if occurred_at is not None and order["occurredAt"] is not None and occurred_at < order["occurredAt"]:
+            raise RefusedError("stale")  # D25
         fact = _change(order, params, changes, contacts, rules)
-    return _stamp(fact, order, record)
+    known = [at for at in (occurred_at, order and order["occurredAt"]) if at is not None]
+    return _stamp(fact, order, record) | {"occurredAt": max(known, default=None)}
 
 
 def _check_size(fact, encoded_size, rules):
@@ -135,6 +139,8 @@ def _read_parameters(params, rules):
         if name in COLUMNS:
             kept = _read_column(name, value, rules)
             changes[name] = kept
+        elif name == rules.occurred_at_parameter:
+            kept = date_ms(value, rules.time_zone)  # D25: no field that an event fills
         elif name == "items" or name.lower() in identifying:
             continue  # D11: what only identifies is not copied, and not looked at
         else:
@@ -147,6 +153,12 @@ def _read_parameters(params, rules):
     if "items" in params:
         changes["items"] = read_items(params["items"], rules.item_profile)
     return {**changes, "custom": custom_fields}
+
+
+def _occurred_at(params, rules):
+    """D25: when the event happened, if it says so."""
+    name = rules.occurred_at_parameter
+    return date_ms(params[name], rules.time_zone) if name in params else None
 
 
 def _read_column(name, value, rules):

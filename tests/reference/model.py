@@ -17,6 +17,7 @@ class Rules:
     phone_region: str | None = None
     on_owner_conflict: str = "reject"  # or reassign
     on_duplicate_create: str = "ignore"  # or update
+    occurred_at_parameter: str | None = None  # the parameter that says when an event happened
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ def write(schema, value, cut=lambda _length: []):
 def values(schema):
     """Give a strategy for all values of a schema, as fastavro reads them without logical types."""
     kind = _kind(schema)
+    if isinstance(schema, dict) and schema.get("logicalType") == "decimal":
+        return st.binary(min_size=1, max_size=7)  # at most 18 digits: fastavro writes no more
     if kind in _VALUES:
         return _VALUES[kind]
     match kind:
@@ -96,6 +98,7 @@ _TYPES = {
     "string": str,
     "bytes": bytes,
     "array": list,
+    "map": dict,
 }  # of the branches that the schemas' unions have
 
 

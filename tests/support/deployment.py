@@ -1,6 +1,5 @@
 """One deployment of the program in a test: its topics, its processes, and the comparison with the reference."""
 
-import io
 import json
 import os
 import signal
@@ -27,7 +26,8 @@ from processor.settings import Settings
 from processor.state.mirror import Mirror
 from tests.reference import ContactRecord, Contacts, Input, Rules, fold
 from tests.support.comparison import compare_mirror, compare_outputs
-from tests.support.facts import raw_schema, read_raw
+from tests.support.facts import contact_of as raw_contact_of
+from tests.support.facts import event_of
 
 PYTHON = (sys.executable, "-m")
 PROJECT = Path(__file__).parents[2]
@@ -36,8 +36,6 @@ POLL_S = 0.02
 REQUEST_S = 30.0
 UNDECODABLE = "test.undecodable"
 SOON_OVER = {"transaction.timeout.ms": 5_000}  # Kafka properties of one who dies with a transaction open
-EVENT = raw_schema("order-event")
-CONTACT = raw_schema("contact")
 
 
 def await_condition(condition, what, patience_s=PATIENCE_S):
@@ -328,7 +326,7 @@ def _all_partitions(topic, count):
 def input_of(record):
     """Give an event's record as the reference reads it."""
     decodable = record.value is not None and UNDECODABLE not in dict(record.headers)
-    event = read_raw(io.BytesIO(record.value[10:]), EVENT) if decodable else None
+    event = event_of(record.value) if decodable else None
     size = len(record.value or b"")
     return Input(record.partition, record.offset, record.timestamp_ms, record.key, size, event)
 
@@ -336,7 +334,7 @@ def input_of(record):
 def contact_of(record):
     """Give a contact's record as the reference reads it."""
     value = record.value
-    contact = None if value is None else read_raw(io.BytesIO(value[10:]), CONTACT)
+    contact = None if value is None else raw_contact_of(value)
     return ContactRecord(record.partition, record.offset, record.timestamp_ms, record.key.decode(), contact)
 
 
@@ -353,4 +351,5 @@ def rules_of(settings):
         phone_region=settings.phone_region,
         on_owner_conflict=settings.on_owner_conflict,
         on_duplicate_create=settings.on_duplicate_create,
+        occurred_at_parameter=settings.occurred_at_parameter,
     )

@@ -101,6 +101,7 @@ def contact_records(draw):
 
 # --- events --------------------------------------------------------------------------------------------
 
+OCCURRED = mostly(st.sampled_from(["2021-01-01T00:00:00", "2021-01-01T00:00:01", "2021-01-01T00:00:02Z"]), dates())
 _MONEY_NAMES = ("totalCost", "shipping", "discount", "taxes")
 GOOD_VALUES = {
     "externalOrderId": ORDER_IDS,
@@ -109,6 +110,7 @@ GOOD_VALUES = {
     "date": mostly(dates(), changed_dates(), 20),
     **dict.fromkeys(("currency", "currencyCode"), CURRENCIES),
     "items": ITEMS,
+    "occurredAt": OCCURRED,
     **dict.fromkeys(TEXT_NAMES, TEXTS),
     **_IDENTIFIERS_BY_NAME,
     **{name.lower(): good for name, good in _IDENTIFIERS_BY_NAME.items() if name != "externalCustomerId"},
@@ -124,11 +126,12 @@ BAD_VALUES = {
     "items": BAD_ITEMS,
     **dict.fromkeys(IDENTIFIER_NAMES, BAD_IDENTIFIERS),
 }
-_PLAIN_PARAMETERS = ("shipping", "discount", "taxes", "currency", "items", "items", "size", *TEXT_NAMES)
+_PLAIN_PARAMETERS = ("shipping", "discount", "taxes", "currency", "items", "items", "size", "occurredAt", *TEXT_NAMES)
 _FURTHER_PARAMETERS = st.one_of(
     spelt(st.sampled_from(list(GOOD_VALUES))),
     st.sampled_from(IDENTIFIER_NAMES),
     *[st.just("items")] * 2,
+    st.just("occurredAt"),
     st.text(min_size=1, max_size=8),
     st.sampled_from([" ", "size", "a\nb", "x" * 100]),
 )
@@ -275,6 +278,7 @@ RULES = st.builds(
     ),
     on_owner_conflict=st.sampled_from(["reject", "reassign"]),
     on_duplicate_create=st.sampled_from(["ignore", "update"]),
+    occurred_at_parameter=st.sampled_from([None, "occurredAt"]),
 )
 
 

@@ -1,12 +1,11 @@
 """Reads facts without the program's own codec: fastavro and the schema file, nothing else."""
 
 import io
-import json
 from decimal import Decimal
 
 import fastavro
 
-from tests.support.schemas import SCHEMAS
+from tests.support.schemas import header_of, schema_of, versions_of
 
 AMOUNTS = ("totalCost", "shipping", "discount", "taxes")
 
@@ -18,27 +17,47 @@ def without_logical_types(schema):
     return [without_logical_types(branch) for branch in schema] if isinstance(schema, list) else schema
 
 
-def raw_schema(subject, version=1):
-    """Give the parsed schema of a subject such as order-fact, without logical types."""
-    text = (SCHEMAS / f"{subject}.{version}.avsc").read_text(encoding="utf-8")
-    return fastavro.parse_schema(without_logical_types(json.loads(text)))
+def raw_schema(subject, version=None):
+    """Give the parsed schema of a subject such as order-fact, without logical types; without a version the newest."""
+    return fastavro.parse_schema(without_logical_types(schema_of(subject, version)))
 
 
-FACT = raw_schema("order-fact")
+def writers(subject):
+    """Give the parsed schemas of a subject's versions, without logical types, by the header of their values."""
+    return {header_of(schema_of(subject, version)): raw_schema(subject, version) for version in versions_of(subject)}
 
 
-def read_raw(body, schema):
-    """Read a record of a schema by fastavro: its fields by their names."""
-    record = fastavro.schemaless_reader(body, schema, schema)
+EVENTS, CONTACTS, FACTS = (writers(subject) for subject in ("order-event", "contact", "order-fact"))
+
+
+def read_raw(value, schemas):
+    """Read a whole value by fastavro: its fields by their names; `schemas` are the writers' by header."""
+    body, schema = io.BytesIO(value[10:]), schemas[value[:10]]
+    record = fastavro.schemaless_reader(body, schema, None)
     assert isinstance(record, dict)
+    assert not body.read(), "bytes are left over"
     return record
+
+
+def event_of(value):
+    """Give the event that a record's value holds, of whatever version; decimals as Decimal."""
+    event = read_raw(value, EVENTS)
+    return event | {"params": [{**param, "value": with_decimal(param["value"])} for param in event["params"]]}
+
+
+def contact_of(value):
+    """Give the contact that a record's value holds."""
+    return read_raw(value, CONTACTS)
+
+
+def with_decimal(value):
+    """Give a parameter's value with the number instead of a decimal's bytes."""
+    return Decimal(f"{int.from_bytes(value, 'big', signed=True)}E-4") if isinstance(value, bytes) else value
 
 
 def fact_of(value):
     """Give the fact that a record's value holds as the reference writes it: amounts as Decimal, times in ms."""
-    body = io.BytesIO(value[10:])
-    fact = read_raw(body, FACT)
-    assert not body.read(), "bytes are left over"
+    fact = {"occurredAt": None} | read_raw(value, FACTS)
     for holder, names in ((fact, AMOUNTS), *((item, ("cost",)) for item in fact["items"])):
         for name in names:
             holder[name] = _amount(holder[name])

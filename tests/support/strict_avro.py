@@ -34,7 +34,8 @@ def compile_decoder(schema: Any, most_elements: int | None = None) -> Decoder:
     """Return decode(buffer, position) -> (value, end) for a schema as its JSON text gives it.
 
     Values are those fastavro gives without logical types. Raises MalformedAvro when called, also for more than
-    `most_elements`; ValueError when the schema has a type that the topics' schemas do not use, or is recursive.
+    `most_elements`, and, if there is such a limit, for a decimal of no bytes: an event's. Raises ValueError when the
+    schema has a type that the topics' schemas do not use, or is recursive.
     """
     budget = _Budget(sys.maxsize if most_elements is None else most_elements)
     read = _compile(schema, {}, budget)
@@ -53,7 +54,8 @@ def _compile(schema: Any, named: dict[str, Decoder], budget: _Budget) -> Decoder
     if isinstance(kind, dict | list):
         return _compile(kind, named, budget)
     if kind in _PRIMITIVES:
-        return _PRIMITIVES[kind]
+        is_decimal = isinstance(schema, dict) and schema.get("logicalType") == "decimal"
+        return _decimal if is_decimal and budget.most != sys.maxsize else _PRIMITIVES[kind]
     match kind:
         case "array":
             return _array(_compile(schema["items"], named, budget), budget)
@@ -126,6 +128,13 @@ def _bytes(buffer: bytes, position: int) -> tuple[bytes, int]:
     if length < 0 or end > len(buffer):
         raise MalformedAvro("a length is negative or beyond the end")
     return buffer[start:end], end
+
+
+def _decimal(buffer: bytes, position: int) -> tuple[bytes, int]:
+    unscaled, end = _bytes(buffer, position)
+    if not unscaled:
+        raise MalformedAvro("a decimal has no bytes")
+    return unscaled, end
 
 
 def _string(buffer: bytes, position: int) -> tuple[str, int]:

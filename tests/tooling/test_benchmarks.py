@@ -17,7 +17,7 @@ from processor.domain.phones import DIGITS
 from processor.domain.pipeline import fold, read
 from processor.domain.records import Record
 from tests.benchmarks import load
-from tests.benchmarks.bare import FACT, schema_of
+from tests.benchmarks.bare import FACT, parsed
 from tests.benchmarks.cores import Cores
 from tests.benchmarks.figures import percentile, spread, spreads
 from tests.benchmarks.kafka_streams import build
@@ -85,7 +85,7 @@ def test_events_for_existing_orders_are_for_those_only():
 def test_the_bare_loop_writes_facts_of_the_usual_size(folded):
     """It would be cheaper with small ones."""
     values = [output.result.value for output in folded.outputs if isinstance(output.result, Fact)]
-    schema, header = schema_of("order-fact")
+    schema, header = parsed("order-fact")
     buffer = io.BytesIO()
     own = {
         "externalOrderId": "SO-000000001",

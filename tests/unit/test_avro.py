@@ -1,5 +1,6 @@
 """The strict Avro decoder: what fastavro reads it reads alike, and what no writer makes it refuses."""
 
+import decimal
 import io
 import json
 from collections.abc import Callable
@@ -17,35 +18,40 @@ from processor.domain.records import MAX_ELEMENTS, UndecodableError
 from tests.support import strict_avro
 from tests.support.avro_writer import block, cuts, text, values, varint, write
 from tests.support.events import exact
-from tests.support.facts import raw_schema
+from tests.support.facts import raw_schema, with_decimal
 from tests.support.hostile import examples
 from tests.support.schemas import SCHEMAS, copy_schemas
 
 OLDER_EVENT = Path(__file__).parents[1] / "data" / "schemas" / "order-event.0.avsc"
-SUBJECTS = ("order-event", "contact", "order-fact")
-SCHEMA = {subject: json.loads((SCHEMAS / f"{subject}.1.avsc").read_text(encoding="utf-8")) for subject in SUBJECTS}
-RAW = {subject: raw_schema(subject) for subject in SUBJECTS}
+EVENTS, FACTS = ("order-event.1", "order-event.2"), ("order-fact.1", "order-fact.2")
+SUBJECTS = (*EVENTS, "contact.1", *FACTS)
+SCHEMA = {subject: json.loads((SCHEMAS / f"{subject}.avsc").read_text(encoding="utf-8")) for subject in SUBJECTS}
+RAW = {subject: raw_schema(*subject.split(".")) for subject in SUBJECTS}
 OLDER = json.loads(OLDER_EVENT.read_text(encoding="utf-8"))
 DECODE: dict[str, Callable[[bytes], Any]] = {
-    "order-event": codec().decode_event,
-    "contact": codec().decode_contact,
-    "order-fact": codec().decode_fact,
+    **dict.fromkeys(EVENTS, codec().decode_event),
+    "contact.1": codec().decode_contact,
+    **dict.fromkeys(FACTS, codec().decode_fact),
 }
 ENCODE: dict[str, Callable[[Any], bytes]] = {
-    "order-event": codec().encode_event,
-    "contact": codec().encode_contact,
-    "order-fact": codec().encode_fact,
+    **dict.fromkeys(EVENTS, codec().encode_event),
+    "contact.1": codec().encode_contact,
+    "order-fact.1": codec().fact_encoders[1],
+    "order-fact.2": codec().fact_encoders[2],
 }
 RAW_DECODE = {subject: compile_decoder(schema, schema, AS_DICTIONARY) for subject, schema in SCHEMA.items()}
 STRICT = {
-    subject: strict_avro.compile_decoder(schema, MAX_ELEMENTS if subject == "order-event" else None)
+    subject: strict_avro.compile_decoder(schema, MAX_ELEMENTS if subject in EVENTS else None)
     for subject, schema in SCHEMA.items()
 }
 HEADER = {
-    "order-event": bytes.fromhex("c301b4a67650bd41902c"),
-    "contact": bytes.fromhex("c301859f5ef61f7addb3"),
-    "order-fact": bytes.fromhex("c3014745bd1babb20ec1"),
+    "order-event.1": bytes.fromhex("c301b4a67650bd41902c"),
+    "order-event.2": bytes.fromhex("c301727ffd519609b37c"),
+    "contact.1": bytes.fromhex("c301859f5ef61f7addb3"),
+    "order-fact.1": bytes.fromhex("c3014745bd1babb20ec1"),
+    "order-fact.2": bytes.fromhex("c301a07bbeed9a297184"),
 }
+NEWEST = {subject: max(other for other in SUBJECTS if other[:-1] == subject[:-1]) for subject in SUBJECTS}
 ENVELOPE = text("orderCreated") + text("")  # an event up to its params
 
 
@@ -72,13 +78,13 @@ def written(draw, subjects=SUBJECTS):
 
 
 def event_with(value):
-    """Write an event with one parameter `p` whose value is already written."""
-    return HEADER["order-event"] + ENVELOPE + block([text("p") + value]) + b"\0"
+    """Write an event of version 1 with one parameter `p` whose value is already written."""
+    return HEADER["order-event.1"] + ENVELOPE + block([text("p") + value]) + b"\0"
 
 
 def fact_example():
     """Give a whole fact as raw values, with one item."""
-    names = [field["name"] for field in SCHEMA["order-fact"]["fields"]]
+    names = [field["name"] for field in SCHEMA["order-fact.1"]["fields"]]
     times = {"date": 5, "createdAt": 1, "updatedAt": 2, "statusChangedAt": 3, "sourceOffset": 4}
     ids = {"externalOrderId": "o-1", "contactId": "c-1", "identifiedBy": "email", "eventTypeKey": "orderCreated"}
     plain = {"status": "CANCELLED", "totalCost": b"\x01", "custom": {"a": 1}, "revision": 1, "sourcePartition": 0}
@@ -87,26 +93,24 @@ def fact_example():
     return {**dict.fromkeys(names), **ids, **times, **plain, "items": [item], "currency": "UAH"}
 
 
+def event_example(*values):
+    """Give an event with these values, and one of each type that all versions have."""
+    of_all = (None, "text", True, -(1 << 63), 1.5, [{"x": 1, "y": "z"}, {}])
+    params = [{"name": name, "value": value} for name, value in zip("abcdefghijk", of_all + values, strict=False)]
+    return {"eventTypeKey": "orderCreated", "keyValue": "ключ", "params": params}
+
+
 EXAMPLES = {
-    "order-event": {
-        "eventTypeKey": "orderCreated",
-        "keyValue": "ключ",
-        "params": [
-            {"name": "a", "value": None},
-            {"name": "b", "value": "text"},
-            {"name": "c", "value": True},
-            {"name": "d", "value": -(1 << 63)},
-            {"name": "e", "value": 1.5},
-            {"name": "f", "value": [{"x": 1, "y": "z"}, {}]},
-        ],
-    },
-    "contact": {
+    "order-event.1": event_example(),
+    "order-event.2": event_example(b"\x01\xe2\x40", {"x": 1, "y": None}, ["a", None, True, 7, 2.5, {"z": "b"}]),
+    "contact.1": {
         **dict.fromkeys(("externalCustomerId", "email", "phone", "contactKey"), "text"),
         "contactId": "c-1",
         "pushTokens": ["t-1", "t-2"],
         "fields": {"a": "b"},
     },
-    "order-fact": fact_example(),
+    "order-fact.1": fact_example(),
+    "order-fact.2": fact_example() | {"occurredAt": 1 << 40},
 }
 
 
@@ -117,22 +121,59 @@ def test_values_are_those_of_fastavro(record):
     subject, value, encoded = record
     body = encoded[10:]
     decoded = RAW_DECODE[subject](body, 0)
-    assert exact(decoded) == exact(value) == exact(judged(subject, encoded))
+    assert exact(decoded) == exact(value) == exact(raw_judged(subject, encoded))
     by_fastavro = fastavro.schemaless_reader(io.BytesIO(body), RAW[subject], None)
     assert exact(decoded) == exact(by_fastavro)
     assert repr(decoded) == repr(by_fastavro)  # the order of names too
 
 
 @examples(100)
-@given(record=written(subjects=("order-event", "contact")))
+@given(record=written(subjects=("order-event.1", "order-fact.1")))
+def test_a_version_is_read_as_fastavro_resolves_it_to_the_newest(record):
+    """What the older version lacks takes its default, and what it has is the same in the newer one."""
+    subject, _, encoded = record
+    newest = NEWEST[subject]
+    expected = fastavro.schemaless_reader(io.BytesIO(encoded[10:]), RAW[subject], RAW[newest])
+    found = compile_decoder(SCHEMA[subject], SCHEMA[newest], AS_DICTIONARY)(encoded, 10)
+    assert exact(found) == exact(expected)
+    assert found.get("occurredAt") is None
+
+
+NUMBERS = (0, 1, -1, 10**17, -(10**18) + 1, 10**18, 2**87, -(2**88), 2**95, 10**30, -(10**3000), 2 ** (8 * 20_000) - 1)
+
+
+@pytest.mark.parametrize("unscaled", NUMBERS, ids=lambda number: f"{number.bit_length()} bits")
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_decimal_is_its_number_whatever_its_size(unscaled, more):
+    """Exactly, with four places, also one of more than 18 digits, or written longer than need be."""
+    raw = unscaled.to_bytes(unscaled.bit_length() // 8 + 1 + more, "big", signed=True)
+    event = {"eventTypeKey": "orderCreated", "keyValue": "", "params": [{"name": "a", "value": raw}]}
+    encoded = HEADER["order-event.2"] + write(SCHEMA["order-event.2"], event)
+    exact_context = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+    for found in (codec().read_event(encoded).params["a"], codec().decode_event(encoded)["params"][0]["value"]):
+        assert type(found) is decimal.Decimal
+        assert found.as_tuple().exponent == -4
+        assert exact_context.scaleb(found, 4) == decimal.Decimal(unscaled)
+
+
+def test_a_decimal_of_no_bytes_is_refused():
+    """Nothing says that it would be 0."""
+    event = {"eventTypeKey": "orderCreated", "keyValue": "", "params": [{"name": "a", "value": b""}]}
+    encoded = HEADER["order-event.2"] + write(SCHEMA["order-event.2"], event)
+    for read in (codec().read_event, codec().decode_event):
+        with pytest.raises(UndecodableError, match="a decimal has no bytes"):
+            read(encoded)
+
+
+@examples(100)
+@given(record=written(subjects=(*EVENTS, "contact.1")))
 def test_what_is_decoded_encodes_to_the_same_value(record):
     """The codec's own bytes are read as the value they were made of, and fastavro reads them as well."""
     subject, value, encoded = record
     decoded = DECODE[subject](encoded)
     again = ENCODE[subject](decoded)
-    assert again.startswith(HEADER[subject])
-    assert exact(DECODE[subject](again)) == exact(value)
-    assert exact(fastavro.schemaless_reader(io.BytesIO(again[10:]), RAW[subject], None)) == exact(value)
+    assert again.startswith(HEADER[NEWEST[subject]])
+    assert exact(DECODE[subject](again)) == exact(decoded) == exact(with_numbers(subject, value))
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
@@ -179,11 +220,11 @@ def test_a_nested_unions_index_out_of_range_is_refused(index):
 @pytest.mark.parametrize("index", [-1, -5, 5, 6, (1 << 31) - 1])
 def test_an_enums_index_out_of_range_is_refused(index):
     """A status is one of the five or the fact is undecodable."""
-    start = write({"type": "record", "fields": SCHEMA["order-fact"]["fields"][:3]}, EXAMPLES["order-fact"])
-    rest = write({"type": "record", "fields": SCHEMA["order-fact"]["fields"][4:]}, EXAMPLES["order-fact"])
-    codec().decode_fact(HEADER["order-fact"] + start + varint(4) + rest)
+    start = write({"type": "record", "fields": SCHEMA["order-fact.1"]["fields"][:3]}, EXAMPLES["order-fact.1"])
+    rest = write({"type": "record", "fields": SCHEMA["order-fact.1"]["fields"][4:]}, EXAMPLES["order-fact.1"])
+    codec().decode_fact(HEADER["order-fact.1"] + start + varint(4) + rest)
     with pytest.raises(UndecodableError, match="enum"):
-        codec().decode_fact(HEADER["order-fact"] + start + varint(index) + rest)
+        codec().decode_fact(HEADER["order-fact.1"] + start + varint(index) + rest)
 
 
 def test_a_boolean_is_one_byte_of_0_or_1():
@@ -203,7 +244,7 @@ def test_a_length_that_lies_is_refused(length, place):
     """A string's length that is negative or beyond the end is refused before anything is read or reserved."""
     lie = varint(length) + b"abc"
     record = {
-        "eventTypeKey": HEADER["order-event"] + lie,
+        "eventTypeKey": HEADER["order-event.1"] + lie,
         "value": event_with(varint(1) + lie),
         "map name": event_with(varint(5) + block([block([lie + b"\0"])])),
     }[place]
@@ -248,9 +289,9 @@ def test_every_long_that_is_one_is_read(number):
 def test_an_int_beyond_32_bits_is_refused(name, number):
     """An int is 32 bits, also where its bytes could hold more."""
     for inside in ((1 << 31) - 1, -(1 << 31)):
-        codec().decode_fact(HEADER["order-fact"] + write(SCHEMA["order-fact"], fact_example() | {name: inside}))
+        codec().decode_fact(HEADER["order-fact.1"] + write(SCHEMA["order-fact.1"], fact_example() | {name: inside}))
     with pytest.raises(UndecodableError, match="32 bits"):
-        codec().decode_fact(HEADER["order-fact"] + write(SCHEMA["order-fact"], fact_example() | {name: number}))
+        codec().decode_fact(HEADER["order-fact.1"] + write(SCHEMA["order-fact.1"], fact_example() | {name: number}))
 
 
 @pytest.mark.parametrize("raw", [b"\xff", b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\x80"])
@@ -258,7 +299,7 @@ def test_a_string_that_is_not_utf_8_is_refused(raw):
     """Surrogates, overlong forms, cut characters: no text is repaired."""
     wrong = varint(len(raw)) + raw
     for record in (
-        HEADER["order-event"] + wrong + text("") + b"\0",
+        HEADER["order-event.1"] + wrong + text("") + b"\0",
         event_with(varint(1) + wrong),
         event_with(varint(5) + block([block([wrong + b"\0"]) + b"\0"]) + b"\0"),
     ):
@@ -274,7 +315,7 @@ def test_a_blocks_size_is_that_of_its_elements(count):
     """A sized block with its true size is read; with any other size it is refused."""
     elements = [text(f"p{number}") + b"\0" for number in range(count)]
     size = len(b"".join(elements))
-    start = HEADER["order-event"] + ENVELOPE + varint(-count)
+    start = HEADER["order-event.1"] + ENVELOPE + varint(-count)
     body = b"".join(elements) + b"\0"
     assert len(codec().decode_event(start + varint(size) + body)["params"]) == count
     for lie in (-1, 0, size - 1, size + 1, 1 << 20, (1 << 63) - 1, -(1 << 63)):
@@ -288,7 +329,7 @@ def test_a_count_that_lies_is_refused_before_it_costs_anything(count, place):
     """No count makes the reader loop or reserve for more elements than there are bytes."""
     size = varint(len(PARAM)) if count < 0 else b""
     record = {
-        "params": HEADER["order-event"] + ENVELOPE + varint(count) + size + PARAM + b"\0",
+        "params": HEADER["order-event.1"] + ENVELOPE + varint(count) + size + PARAM + b"\0",
         "items": event_with(varint(5) + varint(count) + size + block([text("a") + b"\0"]) + b"\0"),
         "item": event_with(varint(5) + block([varint(count) + size + text("a") + b"\0"])),
     }[place]
@@ -301,14 +342,14 @@ def test_a_count_that_lies_is_refused_before_it_costs_anything(count, place):
     [
         (b"", "not Avro"),
         (b"\xc3", "not Avro"),
-        (HEADER["order-event"][:9], "not Avro"),
+        (HEADER["order-event.1"][:9], "not Avro"),
         (b"{}", "not Avro"),
         (b"\0\0\0\0\x07" + b"abcdefgh", "not Avro"),
-        (b"\xc3\x02" + HEADER["order-event"][2:] + ENVELOPE + b"\0", "not Avro"),
+        (b"\xc3\x02" + HEADER["order-event.1"][2:] + ENVELOPE + b"\0", "not Avro"),
         (b"\xc3\x01" + b"\0" * 8 + ENVELOPE + b"\0", "unknown schema fingerprint"),
-        (b"\xc3\x01" + HEADER["order-event"][:1:-1] + ENVELOPE + b"\0", "unknown schema fingerprint"),
-        (HEADER["contact"] + ENVELOPE + b"\0", "unknown schema fingerprint"),
-        (HEADER["order-event"], "ends within an integer"),
+        (b"\xc3\x01" + HEADER["order-event.1"][:1:-1] + ENVELOPE + b"\0", "unknown schema fingerprint"),
+        (HEADER["contact.1"] + ENVELOPE + b"\0", "unknown schema fingerprint"),
+        (HEADER["order-event.1"], "ends within an integer"),
     ],
     ids=str,
 )
@@ -339,7 +380,7 @@ def decoded_or_none(subject, value):
         refusal = str(error)
     else:
         assert expected is not None
-        assert subject == "order-fact" or exact(decoded) == exact(expected)  # test_generated has those of a fact
+        assert subject in FACTS or exact(decoded) == exact(expected)  # test_generated has those of a fact
         return decoded
     assert expected is None
     assert refusal
@@ -348,6 +389,19 @@ def decoded_or_none(subject, value):
 
 
 def judged(subject, value):
+    """Give what the strict reference reads from a framed value, an event's decimals as numbers; None if it refuses."""
+    decoded = raw_judged(subject, value)
+    return None if decoded is None else with_numbers(subject, decoded)
+
+
+def with_numbers(subject, decoded):
+    """Give an event's decimals as numbers, all else as it is."""
+    if subject not in EVENTS:
+        return decoded
+    return decoded | {"params": [{**param, "value": with_decimal(param["value"])} for param in decoded["params"]]}
+
+
+def raw_judged(subject, value):
     """Give what the strict reference reads from a framed value, None where it refuses it."""
     assert value.startswith(HEADER[subject])
     try:
@@ -382,7 +436,7 @@ def test_an_older_writers_record_is_read_as_the_newest(both_versions, value, cut
     resolved = both_versions.decode_event(older_header() + write(OLDER, value, cut))
     assert exact(resolved) == exact({**value, "keyValue": ""})
     newest = both_versions.encode_event(resolved)
-    assert newest.startswith(HEADER["order-event"])
+    assert newest.startswith(HEADER["order-event.2"])
     assert exact(both_versions.decode_event(newest)) == exact(resolved)
     with pytest.raises(UndecodableError, match="unknown schema fingerprint"):
         codec().decode_event(older_header() + write(OLDER, value, cut))

@@ -31,10 +31,29 @@ def maps_in_an_array(count):
     return block([text("p") + varint(5) + block(maps) + NULL]) + NULL
 
 
-@pytest.mark.parametrize("params", [params_in_one_block, params_in_blocks_of_one, maps_in_an_array])
-def test_elements_of_an_event(params):
-    """However they are spread, by both ways of reading; the older way too."""
-    start = HEADER["order-event"] + ENVELOPE
+def one_map(count):
+    """Give an event of version 2 with one parameter: a map."""
+    return block([text("p") + varint(7) + block([text(f"k{n}") + NULL for n in range(count - 1)]) + NULL]) + NULL
+
+
+def scalars_and_maps_in_an_array(count):
+    """Give an event of version 2 with one parameter: an array of texts, and of maps of three, four elements each."""
+    full = varint(5) + block([text(name) + NULL for name in "abc"]) + NULL
+    elements = [full] * ((count - 1) // 8)
+    elements += [varint(1) + text("x")] * (count - 1 - 4 * len(elements))
+    return block([text("p") + varint(5) + block(elements) + NULL]) + NULL
+
+
+@pytest.mark.parametrize(
+    ("version", "params"),
+    [
+        *((1, params) for params in (params_in_one_block, params_in_blocks_of_one, maps_in_an_array)),
+        *((2, params) for params in (params_in_one_block, one_map, scalars_and_maps_in_an_array)),
+    ],
+)
+def test_elements_of_an_event(version, params):
+    """However they are spread, by both ways of reading, in every version."""
+    start = HEADER[f"order-event.{version}"] + ENVELOPE
     most, too_many = start + params(MAX_ELEMENTS), start + params(MAX_ELEMENTS + 1)
     assert list(codec().read_event(most).params) == [p["name"] for p in codec().decode_event(most)["params"]]
     for read in (codec().read_event, codec().decode_event):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.codec.decoders import AS_BOUNDED_DICTIONARY, AS_DICTIONARY, AS_EVENT, compile_decoder
+from processor.codec.decoders import AS_DICTIONARY, AS_EVENT, AS_PLAIN_EVENT, compile_decoder
 from processor.codec.resolution import MismatchError
 from processor.domain.records import UndecodableError
 from tests.support import strict_avro
@@ -232,7 +232,7 @@ def test_numbers_and_texts_become_wider_ones(kind, wanted, written, expected):
 
 def test_an_older_version_in_a_few_bytes_has_the_newests_bound():
     """However an event's elements are spread, and whatever the writer calls them."""
-    decode = compile_decoder(OLDER, NEWEST, AS_BOUNDED_DICTIONARY)
+    decode = compile_decoder(OLDER, NEWEST, AS_PLAIN_EVENT)
     params = [text(f"p{number}") + b"\0" for number in range(20_001)]
     assert len(decode(text("t") + block(params[1:]) + b"\0", 0)["params"]) == 20_000
     with pytest.raises(UndecodableError, match="more than 20000 elements"):

@@ -18,21 +18,23 @@ from processor.domain.records import Item, Order, PlainItems, UndecodableError
 from tests.support.avro_writer import cuts, varint, write
 from tests.support.events import exact
 from tests.support.hostile import examples
-from tests.unit.test_avro import EXAMPLES, HEADER, RAW, SCHEMA, judged, mutations, written
+from tests.unit.test_avro import EVENTS, EXAMPLES, FACTS, HEADER, RAW, SCHEMA, judged, mutations, with_numbers, written
 
 REFUSED = "refused"
 AMOUNTS = ("totalCost", "shipping", "discount", "taxes")
 LONG_TEXT = "ї" * 5000  # more bytes than the tables of lengths hold
 
 
-RAW_ITEMS = next(field["type"] for field in RAW["order-fact"]["fields"] if field["name"] == "items")
+RAW_ITEMS = next(field["type"] for field in RAW["order-fact.2"]["fields"] if field["name"] == "items")
 
 
 def test_the_generated_codec_is_that_of_the_schemas():
     """Whoever changes a schema runs `make codec`; the codec is in use."""
     assert codegen.TARGET.read_text(encoding="utf-8") == codegen.source()
-    assert HEADER["order-event"] == generated.EVENT_HEADER
-    assert HEADER["order-fact"] == generated.FACT_HEADER
+    assert {version: HEADER[f"order-event.{version}"] for version in (1, 2)} == generated.EVENT_HEADERS
+    assert {version: HEADER[f"order-fact.{version}"] for version in (1, 2)} == generated.FACT_HEADERS
+    assert generated.EVENT_DECODERS.items() <= codec()._events.items()
+    assert generated.FACT_DECODERS.items() <= codec()._facts.items()
 
 
 def plainly(event):
@@ -59,18 +61,18 @@ def outcome(read, value):
         return str(error)
 
 
-def event_outcomes(value):
+def event_outcomes(value, subject="order-event.2"):
     """Give what the strict reference makes of an event, and the program; both of its forms are refused alike."""
     found = outcome(lambda raw: quickly(codec().read_event(raw)), value)
     assert outcome(lambda raw: plainly(codec().decode_event(raw)), value) == found
-    expected = judged("order-event", value)
+    expected = judged(subject, value)
     return REFUSED if expected is None else exact(plainly(expected)), REFUSED if isinstance(found, str) else found
 
 
-def fact_outcomes(value):
+def fact_outcomes(value, subject="order-fact.2"):
     """Give what the strict reference makes of a fact, and the program."""
     found = outcome(lambda raw: raw_of(codec().decode_fact(raw)), value)
-    expected = judged("order-fact", value)
+    expected = judged(subject, value)
     return REFUSED if expected is None else exact(with_units(expected)), REFUSED if isinstance(found, str) else found
 
 
@@ -84,7 +86,7 @@ def raw_of(order):
 def with_units(fact):
     """Give a raw fact with its amounts in units instead of bytes."""
     items = [item | {"cost": units(item["cost"])} for item in fact["items"]]
-    return fact | {"items": items} | {name: units(fact[name]) for name in AMOUNTS}
+    return {"occurredAt": None} | fact | {"items": items} | {name: units(fact[name]) for name in AMOUNTS}
 
 
 def units(unscaled):
@@ -104,56 +106,62 @@ def unscaled(amount):
     return None if amount is None else amount.to_bytes(amount.bit_length() // 8 + 1, "big", signed=True)
 
 
-def fact_by_fastavro(order):
+def fact_by_fastavro(order, subject="order-fact.2"):
     """Write an order's fact with fastavro."""
     raw = raw_of(order)
     raw["items"] = [item | {"cost": unscaled(item["cost"])} for item in raw["items"]]
     raw |= {name: unscaled(raw[name]) for name in AMOUNTS}
-    return HEADER["order-fact"] + by_fastavro(RAW["order-fact"], raw)
+    if subject == "order-fact.1":
+        del raw["occurredAt"]  # it has no such field
+    return HEADER[subject] + by_fastavro(RAW[subject], raw)
 
 
 @examples(300)
-@given(record=written(subjects=("order-event",)), data=st.data())
+@given(record=written(subjects=EVENTS), data=st.data())
 def test_events_are_read_alike(record, data):
     """Written in blocks of any cut, and then changed at random: the reference's value, or refused as it refuses it."""
-    _, value, encoded = record
-    expected, found = event_outcomes(encoded)
-    assert expected == found == exact(plainly(value))
-    expected, found = event_outcomes(data.draw(mutations(encoded)))
+    subject, value, encoded = record
+    expected, found = event_outcomes(encoded, subject)
+    assert expected == found == exact(plainly(with_numbers(subject, value)))
+    expected, found = event_outcomes(data.draw(mutations(encoded)), subject)
     assert expected == found
 
 
 @examples(300)
-@given(record=written(subjects=("order-fact",)), data=st.data())
+@given(record=written(subjects=FACTS), data=st.data())
 def test_facts_are_read_alike(record, data):
     """As for events; and what was read is written as fastavro writes it."""
-    _, _, encoded = record
-    expected, found = fact_outcomes(encoded)
+    subject, _, encoded = record
+    expected, found = fact_outcomes(encoded, subject)
     assert expected == found != REFUSED
     order = codec().decode_fact(encoded)
-    assert codec().encode_fact(order) == fact_by_fastavro(order)
-    expected, found = fact_outcomes(data.draw(mutations(encoded)))
+    assert codec().fact_encoders[1](order) == fact_by_fastavro(order, "order-fact.1")
+    assert codec().encode_fact(order) == codec().fact_encoders[2](order) == fact_by_fastavro(order)
+    expected, found = fact_outcomes(data.draw(mutations(encoded)), subject)
     assert expected == found
 
 
-@pytest.mark.parametrize(("subject", "outcomes"), [("order-event", event_outcomes), ("order-fact", fact_outcomes)])
-def test_a_record_cut_anywhere_is_refused_alike(subject, outcomes):
+OUTCOMES = dict.fromkeys(EVENTS, event_outcomes) | dict.fromkeys(FACTS, fact_outcomes)
+
+
+@pytest.mark.parametrize("subject", OUTCOMES)
+def test_a_record_cut_anywhere_is_refused_alike(subject):
     """At every byte: a length beyond the end is not read as a short text."""
-    whole = HEADER[subject] + write(SCHEMA[subject], EXAMPLES[subject])
+    outcomes, whole = OUTCOMES[subject], HEADER[subject] + write(SCHEMA[subject], EXAMPLES[subject])
     for end in range(10, len(whole)):
-        assert outcomes(whole[:end]) == (REFUSED, REFUSED)
+        assert outcomes(whole[:end], subject) == (REFUSED, REFUSED)
     for more in (b"\0", whole):
-        assert outcomes(whole + more) == (REFUSED, REFUSED)
+        assert outcomes(whole + more, subject) == (REFUSED, REFUSED)
 
 
-@pytest.mark.parametrize("subject", ["order-event", "order-fact"])
+@pytest.mark.parametrize("subject", [*EVENTS, "order-fact.2"])
 def test_a_record_with_any_byte_changed_is_read_alike(subject):
     """Each byte in turn, to each value: nothing that is short by one or odd by one is missed."""
-    outcomes = {"order-event": event_outcomes, "order-fact": fact_outcomes}[subject]
+    outcomes = OUTCOMES[subject]
     whole = HEADER[subject] + write(SCHEMA[subject], EXAMPLES[subject])
     for place in range(10, len(whole)):
         for byte in range(256):
-            expected, found = outcomes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+            expected, found = outcomes(whole[:place] + bytes([byte]) + whole[place + 1 :], subject)
             assert expected == found
 
 
@@ -187,6 +195,7 @@ ORDERS = st.builds(
     .map(PlainItems),
     email=st.none() | st.text() | st.just(LONG_TEXT),
     shipping=st.none() | st.integers(0, 10**18),
+    occurred_at_ms=st.none() | st.integers(-(1 << 63), (1 << 63) - 1),
 )
 
 
@@ -196,6 +205,9 @@ def test_orders_are_written_alike_and_read_back(order):
     """Fastavro's bytes, long texts and all, and the same order from them; so with its items packed."""
     value = codec().encode_fact(order)
     assert value == fact_by_fastavro(order)
+    former = codec().fact_encoders[1](order)
+    assert former == fact_by_fastavro(order, "order-fact.1")
+    assert codec().decode_fact(former) == replace(order, occurred_at_ms=None)
     lines = order.items.lines
     packed = replace(order, items=pack(lines))
     raw_lines = [line | {"cost": unscaled(line["cost"])} for line in raw_of(order)["items"]]
@@ -224,10 +236,10 @@ def test_more_elements_than_the_tables_hold(count, cut):
         "keyValue": "",
         "params": [{"name": "a", "value": None}] * count,
     }
-    value = HEADER["order-event"] + write(SCHEMA["order-event"], event, cut)
+    value = HEADER["order-event.2"] + write(SCHEMA["order-event.2"], event, cut)
     assert quickly(codec().read_event(value)) == plainly(event)
     expected, found = event_outcomes(value)
     assert expected == found
-    order = codec().decode_fact(HEADER["order-fact"] + write(SCHEMA["order-fact"], EXAMPLES["order-fact"]))
+    order = codec().decode_fact(HEADER["order-fact.2"] + write(SCHEMA["order-fact.2"], EXAMPLES["order-fact.2"]))
     order.custom.update({str(number): number for number in range(count)})
     assert codec().encode_fact(order) == fact_by_fastavro(order)

@@ -34,12 +34,13 @@ END = "84a16efba174a178a166cb4000000000000000a162c2a3554148c0a56140622e63c0c0c00
 # what the program wrote before items had a type of their own
 KEPT = bytes.fromhex(START + "9f" + ITEMS + END)
 KEPT_WITHOUT_ITEMS = bytes.fromhex(START + "0100" + END)
-FACT = bytes.fromhex(
+FACT_1 = bytes.fromhex(
     "c3014745bd1babb20ec1066f2d3106632d310a656d61696c0680c0f3b3d75d06275e1f0206554148"
     + ITEMS
     + "00020a6140622e630000000202000000000000000000000002026b08026e0409027408027802660600000000000000400262020000186f72"
     "646572557064617465640204060e0a808080808040"
 )
+FACT = bytes.fromhex("c301a07bbeed9a297184") + FACT_1[10:] + b"\0"
 
 
 @pytest.mark.parametrize(("lines", "kept"), [(LINES, KEPT), ((), KEPT_WITHOUT_ITEMS)], ids=["items", "none"])
@@ -55,8 +56,20 @@ def test_a_state_is_the_bytes_that_it_always_was(lines, kept):
 
 def test_a_fact_is_a_state_too():
     """A catch-up copies a fact as it is."""
-    assert codec().encode_fact(ORDER) == codec().encode_fact(order_of(KEPT)) == FACT
-    assert order_of(FACT) == ORDER
+    for version, fact in ((1, FACT_1), (2, FACT)):
+        encode = codec().fact_encoders[version]
+        assert encode(ORDER) == encode(order_of(KEPT)) == fact
+        assert order_of(fact) == ORDER
+
+
+def test_the_time_of_its_events_is_kept_behind_all_else():
+    """The state of an order that has one is longer; all others are what a former version reads and writes."""
+    order = replace(ORDER, occurred_at_ms=5)
+    state = state_of(order)
+    assert state == b"\xdc\x00\x22" + KEPT[3:] + b"\x05"
+    assert order_of(state) == order
+    assert order_of(codec().encode_fact(order)) == order
+    assert order_of(codec().fact_encoders[1](order)) == ORDER
 
 
 @pytest.mark.parametrize(

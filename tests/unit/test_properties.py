@@ -41,7 +41,7 @@ from tests.support.events import (
     topics,
     updates_of_one_value,
 )
-from tests.support.facts import AMOUNTS, FACT, fact_of
+from tests.support.facts import AMOUNTS, fact_of, raw_schema
 from tests.support.hostile import (
     ANY_VALUE,
     BAD_ITEMS,
@@ -58,6 +58,7 @@ from tests.support.owners import claims_of, owners_of
 from tests.unit.test_rules import settings_of
 
 DETAIL_CHARACTERS = 400
+NEWEST_FACT = raw_schema("order-fact")
 IDENTITY = ("externalOrderId", "createdAt", "updatedAt", "statusChangedAt", "revision", "sourcePartition")
 NOT_COMPARED = {*IDENTITY, "sourceOffset", "eventTypeKey", "identifiedBy"}  # D22 compares the rest
 
@@ -419,7 +420,7 @@ def encoded_size(fact):
     """Give the bytes of a fact's record value: its header and what fastavro makes of it."""
     with_units = {**fact, "items": [_units(item, ("cost",)) for item in fact["items"]]}
     body = io.BytesIO()
-    fastavro.schemaless_writer(body, FACT, _units(with_units, AMOUNTS))
+    fastavro.schemaless_writer(body, NEWEST_FACT, _units(with_units, AMOUNTS))
     return 10 + len(body.getvalue())
 
 

@@ -26,19 +26,25 @@ SCHEMA = {file.name: json.loads(file.read_text(encoding="utf-8")) for file in FI
 RELEASED = {
     "contact.1.avsc": ("859f5ef61f7addb3", "cd0b190287f85fd0b76bd219a610198b193bec71b9fc52ff85d305084c705c30"),
     "order-event.1.avsc": ("b4a67650bd41902c", "fd77fdb51417cccaad19984ebfde7189f1c6d15aff9257a7cb228dc1b539dd76"),
+    "order-event.2.avsc": ("727ffd519609b37c", "5036c58ecfc9e9e03f73f4a21f2ecbfb5bca7afef3ef1d94efdf06835b6812ae"),
     "order-fact.1.avsc": ("4745bd1babb20ec1", "edd44fe20c775e6f99309c9412f44d3e20cb76809ce649a8430e6ef46b061d7b"),
+    "order-fact.2.avsc": ("a07bbeed9a297184", "b1ef0281016f9ca9686ef7382c517ae6c37dc859a3c6a88c0b787518ac2c30ac"),
 }
 SCALAR_MAP = "map of (null, boolean, long, double, string)"
 TEXT = "null | string = null"
 MONEY = "null | decimal(18,4) on bytes = null"
-NATIVE_ITEMS = "array of map of (null, string, boolean, long, double)"
+NATIVE_MAP = "map of (null, string, boolean, long, double)"
+NATIVE_ARRAY = f"array of null | string | boolean | long | double | {NATIVE_MAP}"
 SHAPES = {
     "OrderEvent": {
         "eventTypeKey": "string",
         "keyValue": 'string = ""',
         "params": "array of Param",
     },
-    "Param": {"name": "string", "value": f"null | string | boolean | long | double | {NATIVE_ITEMS}"},
+    "Param": {
+        "name": "string",
+        "value": f"null | string | boolean | long | double | {NATIVE_ARRAY} | decimal(18,4) on bytes | {NATIVE_MAP}",
+    },
     "Contact": {
         "contactId": "string",
         **dict.fromkeys(("externalCustomerId", "email", "phone", "contactKey"), TEXT),
@@ -62,6 +68,7 @@ SHAPES = {
         "revision": "int",
         "sourcePartition": "int",
         "sourceOffset": "long",
+        "occurredAt": "null | timestamp-millis on long = null",
     },
     "OrderItem": {
         "externalItemId": "string",
@@ -186,7 +193,7 @@ def test_a_header_is_that_of_the_avro_specification():
     contact = codec().encode_contact(
         {"contactId": "", "pushTokens": [], "fields": {}} | dict.fromkeys(TEXTS_OF_CONTACT)
     )
-    assert event[:10] == b"\xc3\x01" + crc_64_avro(SCHEMA["order-event.1.avsc"]).to_bytes(8, "little")
+    assert event[:10] == b"\xc3\x01" + crc_64_avro(SCHEMA["order-event.2.avsc"]).to_bytes(8, "little")
     assert contact[:10] == b"\xc3\x01" + crc_64_avro(SCHEMA["contact.1.avsc"]).to_bytes(8, "little")
 
 
@@ -212,7 +219,7 @@ def test_a_record_is_as_the_contract_says(record):
 
 def test_the_status_enum_has_the_rules_statuses():
     """D7's five, in the order that their indexes are written with."""
-    [status] = [part for part in parts(SCHEMA["order-fact.1.avsc"]) if part.get("type") == "enum"]
+    [status] = [part for part in parts(SCHEMA["order-fact.2.avsc"]) if part.get("type") == "enum"]
     assert status["name"] == "OrderStatus"
     assert tuple(status["symbols"]) == STATUSES
     assert len(STATUSES) == 5
@@ -267,8 +274,8 @@ ONE_FIELD = {"type": "record", "name": "OrderEvent", "fields": [{"name": "a", "t
 def test_a_broken_schema_file_is_named(tmp_path, text):
     """What is no Avro schema, or none that the decoder can read, stops the program with a line that names the file."""
     copy_schemas(tmp_path)
-    (tmp_path / "order-event.2.avsc").write_text(text, encoding="utf-8")
-    with pytest.raises(StopError, match=r"order-event\.2\.avsc") as refused:
+    (tmp_path / "order-event.3.avsc").write_text(text, encoding="utf-8")
+    with pytest.raises(StopError, match=r"order-event\.3\.avsc") as refused:
         Codec(tmp_path)
     assert "\n" not in str(refused.value)
 

@@ -118,6 +118,8 @@ def test_every_setting_is_read_from_every_source(name, config, tmp_path):
         "on_owner_conflict": "reassign",
         "on_duplicate_create": "update",
         "identifier_key": SECRET,
+        "occurred_at_parameter": "occurredAt",
+        "fact_version": 1,
         "breaker_action": "pause",
         "breaker_max_invalid_ratio": 0.25,
         "contacts_max_age_s": 12.5,
@@ -255,6 +257,23 @@ def test_a_time_zone_has_to_exist(zone):
     line = refused({"time_zone": zone})
     assert line.startswith("setting time_zone: ")
     assert "Europe/Kyiv" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "problem"),
+    [
+        *((name, {}, "already has another meaning") for name in ("externalOrderId", "date", "items", "currencyCode")),
+        *((name, {}, "already has another meaning") for name in ("firstName", "PHONE", "contact_ID", "pushToken")),
+        ("shop", {"identification": '[{"parameter": "Shop", "field": "shop"}]'}, "already has another meaning"),
+        ("occurredAt", {"fact_version": "1"}, "facts of fact_version=1 have no field for it"),
+    ],
+)
+def test_the_parameter_of_an_events_time_is_one_of_its_own(name, others, problem):
+    """D25: no name that another rule reads, and no version of facts that cannot hold the time."""
+    told = refused({"occurred_at_parameter": name, **others})
+    assert told.startswith("setting occurred_at_parameter: ")
+    assert problem in told
+    assert load({"occurred_at_parameter": "Date"}, None, {}).occurred_at_parameter == "Date"
 
 
 def test_no_replica_has_the_name_of_the_replay():

@@ -175,11 +175,11 @@ def test_json_is_written_anew(value, text):
 
 
 def test_a_reason_has_one_outcome():
-    """Four reasons pass an event over; for all the others somebody has something to repair."""
-    ignored = {"unsupported_event_type", "order_exists", "order_unknown", "no_change"}
+    """Five reasons pass an event over; for all the others somebody has something to repair."""
+    ignored = {"unsupported_event_type", "order_exists", "order_unknown", "stale", "no_change"}
     assert {reason.value for reason in Reason if reason.outcome is Outcome.IGNORED} == ignored
     assert all(reason.outcome in Outcome for reason in Reason)
-    assert len(Reason) == 16
+    assert len(Reason) == 17
 
 
 @pytest.mark.parametrize(
