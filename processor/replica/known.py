@@ -8,7 +8,7 @@ from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
 from processor.state.history import Outputs
-from processor.state.watermark import EarlierLog, Watermark, greatest
+from processor.state.watermark import EarlierLog, Watermark, greatest, rejected_topic_of
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -43,14 +43,15 @@ class Situation(msgspec.Struct, frozen=True):
 
 
 def between(seen: Situation) -> range:
-    """Return the offsets before the committed one that neither mirror nor outputs account for; empty without a mirror.
+    """Return the offsets before the committed one that neither mirror nor outputs account for.
 
-    Usually they hold markers of transactions, or nothing. An event among them would be skipped.
+    Usually they hold markers of transactions, or nothing. An event among them would be skipped. Without a mirror the
+    outputs alone tell: only if it is known that the rejected records were not written to another topic.
     """
-    if seen.mark is None:  # then the outputs alone tell, and a rejected_topic that was changed would look like events
+    if seen.mark is None and rejected_topic_of(seen.committed) is None:
         return range(0)
-    known = processed(seen, facts=True, rejected=True) or seen.mark
-    return range(max(known.source, seen.events.start), max(0, seen.committed.offset))
+    known = processed(seen, facts=True, rejected=True)
+    return range(max(known.source if known else 0, seen.events.start), max(0, seen.committed.offset))
 
 
 def of_this_log(seen: Situation, earlier: EarlierLog | None) -> Situation:

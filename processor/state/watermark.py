@@ -191,8 +191,16 @@ def log_of(committed: TopicPartition) -> EventsLog:
 
 def has_other_rejected(committed: TopicPartition, lineage: Lineage) -> bool:
     """Return whether rejected records went to another topic, for an offset whose metadata `watermark_of` could read."""
-    said = msgspec.json.decode(committed.metadata or "", type=_Metadata).rejected
-    return said not in {None, lineage.rejected_topic_id}
+    return rejected_topic_of(committed) not in {None, lineage.rejected_topic_id}
+
+
+def rejected_topic_of(committed: TopicPartition) -> str | None:
+    """Return the id of the topic that rejected records went to; None if the metadata do not say, or are not ours."""
+    try:
+        metadata = _metadata_of(committed)
+    except msgspec.MsgspecError:
+        return None
+    return None if isinstance(metadata, int) else metadata.rejected
 
 
 def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:

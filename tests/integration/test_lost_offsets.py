@@ -115,12 +115,15 @@ def test_offsets_moved_back(single):
 
 
 @pytest.mark.follows("offsets moved forward")
-def test_offsets_moved_forward_over_events(single):
+@pytest.mark.parametrize("is_flushed", [False, True], ids=["with its mirror", "and Redis lost"])
+def test_offsets_moved_forward_over_events(single, is_flushed):
     """Moved forward with its metadata, as a tool can: the first event left out is named, and nothing is skipped."""
     process(single, facts(3))
     _, metadata = offsets(single)[0]
     single.send([*facts(2, first=3), *rejections(1)])
     set_offset(single, 5, metadata)
+    if is_flushed:
+        forget_mirror(single)
     line = refused_run(single)
     assert "the committed offset 5 leaves out events from 3 on" in line
     assert line.endswith("set it to 3 again with `order-facts state recover`")
