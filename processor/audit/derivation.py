@@ -2,9 +2,10 @@
 
 An audit knows the event, the order before it and what was written. It does not know what the contact index said at
 that moment. So it takes the contact from the fact, and for a rejected record tries every answer that the index can
-have given.
+have given. An order that moved to another contact may have done so because its own was gone (D15).
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Final
 
@@ -32,7 +33,7 @@ def differing_fields(one: Order, other: Order) -> str:
 
 def derived(parsed: Parsed, previous: Order | None, fact: Order, rules: Rules) -> Order | Rejection:
     """Return what the event makes of the order before it, if it finds the fact's contact."""
-    return _applied(parsed, previous, _contacts_of(parsed, previous, fact), rules)
+    return _applied(parsed, previous, _contacts_of(parsed, previous, fact), rules, _owner_of(previous))
 
 
 def fits(parsed: Parsed, fact: Order, rules: Rules) -> bool:
@@ -54,20 +55,27 @@ def may_be_rejected(parsed: Parsed, previous: Order | None, reason: Reason, rule
         return parsed.result.reason is reason
     identifiers = [candidate.identifier for candidate in parsed.result.candidates if candidate.identifier]
     found = [_STRANGER] if previous is None else [previous.contact_id, _STRANGER]
-    for contacts in ({}, *(dict.fromkeys(identifiers[:1], contact) for contact in found)):
-        outcome = _applied(parsed, previous, contacts, rules)
-        if reason is (outcome.reason if isinstance(outcome, Rejection) else Reason.FACT_TOO_LARGE):
-            return True
-    return False
+    answers = ({}, *(dict.fromkeys(identifiers[:1], contact) for contact in found))
+    outcomes = (
+        _applied(parsed, previous, contacts, rules, gone)
+        for contacts, gone in itertools.product(answers, (frozenset[str](), _owner_of(previous)))
+    )
+    return any(
+        reason is (outcome.reason if isinstance(outcome, Rejection) else Reason.FACT_TOO_LARGE) for outcome in outcomes
+    )
+
+
+def _owner_of(order: Order | None) -> frozenset[str]:
+    return frozenset() if order is None else frozenset({order.contact_id})
 
 
 def _applied(
-    parsed: Parsed, previous: Order | None, contacts: Mapping[Identifier, str], rules: Rules
+    parsed: Parsed, previous: Order | None, contacts: Mapping[Identifier, str], rules: Rules, gone: frozenset[str]
 ) -> Order | Rejection:
     """Run the processor's own fold on one event. It encodes nothing: only the order is wanted."""
     partition = parsed.record.partition
     known = {} if previous is None else {(partition, previous.external_order_id): previous}
-    folded = fold([parsed], known, contacts, lambda _: b"", rules)
+    folded = fold([parsed], known, contacts, lambda _: b"", rules, gone=gone)
     result = folded.outputs[0].result
     return result if isinstance(result, Rejection) else next(iter(folded.changed[partition].values()))
 

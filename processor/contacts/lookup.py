@@ -1,10 +1,11 @@
-"""Looks up identifiers in the contact index (`contacts.shards` says what is in it).
+"""Looks up identifiers in the contact index (`contacts.shards` says what is in it), and whether a contact exists.
 
 Every answer says whether the whole index is ready (C4). An index that is missing, incomplete, made for other settings,
 or older than one already used raises instead of finding nobody. A shard that cannot be read is removed: the keeper then
 rebuilds the index.
 """
 
+import struct
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 from processor.contacts import shards
 from processor.contacts.shards import (
+    INTENT,
     MARK,
     POSITION,
     SHARDS,
@@ -134,6 +136,41 @@ class ContactIndex:
             for digest, value in zip(names, some, strict=True)
         )
         return {digest for digest, value in values if value is not None}, position
+
+    def existing(self, contact_ids: Collection[str]) -> tuple[set[str], ContactsPosition]:
+        """Return which of these contacts exist (D15), and the position, in a round trip of its own.
+
+        It is as new as all that was read before. An identifier may have found a contact whose batch is still being
+        written; if one of these contacts is in such a batch too, the index is not ready. Raises as `look`.
+        """
+        asked: list[list[tuple[str, bytes]]] = [[] for _ in range(SHARDS)]
+        for contact_id in contact_ids:
+            digest = self._hashes.contact(contact_id.encode())
+            asked[shard_of(digest)].append((contact_id, digest))
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for key, wanted in zip(self._keys, asked, strict=True):
+            fields = (INTENT, *(digest for _, digest in wanted)) if wanted else ()
+            pipeline.execute_command("HMGET", key, MARK, POSITION, *fields)
+        found = self._sound(execute_readable(pipeline))
+        existing = set()
+        for shard, (wanted, (_, _, *values)) in enumerate(zip(asked, found, strict=True)):
+            for (contact_id, digest), entry in zip(wanted, values[1:], strict=True):
+                if self._exists(shard, digest, entry, values[0] or b""):
+                    existing.add(contact_id)
+        return existing, ContactsPosition(self._topic.topic_id, self._reached(found).offsets)
+
+    def _exists(self, shard: int, digest: bytes, entry: bytes | None, intent: bytes) -> bool:
+        """Return whether a contact exists by its entry, and the batch that its shard's writer is about to settle."""
+        try:
+            known = None if digest in intent else shards.exists(entry)
+        except (ValueError, struct.error) as error:
+            raise self._damage(shard, "a contact's entry cannot be read") from error
+        if known is None:
+            raise IndexNotReadyError(
+                "the contact index is just changing a contact, and an event's order depends on whether that exists; "
+                "`order-facts contacts index` settles it"
+            )
+        return known
 
     def _sound(self, replies: Sequence[Any]) -> list[Any]:
         """Return the shards' replies, all of one build that is complete and fits. Raises IndexNotReadyError (C4)."""

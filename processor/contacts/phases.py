@@ -49,7 +49,7 @@ class Phases:
                 standing = Standing(change.timestamp_ms, change.offset, change.partition)
                 joined = b"".join([hashes.identifier(identifier) for identifier in change.identifiers or ()])
                 _, records = self._contacts[shard].setdefault(digest, (change.contact_id, []))
-                records.append(ContactRecord(standing, joined))
+                records.append(ContactRecord(standing, joined, change.identifiers is not None))
         self.count = sum(map(len, self._contacts))
 
     def intents(self) -> Calls:
@@ -58,7 +58,7 @@ class Phases:
         for shard, contacts in enumerate(self._contacts):
             sized = []
             for digest, (_, records) in contacts.items():
-                own = b"".join([hashes for _, hashes in records])
+                own = b"".join([record.hashes for record in records])
                 sized.append(digest + (len(own) // HASH_BYTES).to_bytes(4, "big") + own)
             calls[shard] = (b"".join(sized), *contacts)
         return calls
@@ -81,7 +81,7 @@ class Phases:
                     coming[at][identifier].append(claim)
                     touched[at][identifier].append(named)
                 if before or len(new) > 1:
-                    others = b"".join([hashes for _, hashes in (*before, *new)])
+                    others = b"".join([record.hashes for record in (*before, *new)])
                     for identifier in {*_split(others)}.difference(claimed):
                         touched[shard_of(identifier)][identifier].append(named)
         return {

@@ -7,9 +7,9 @@ shard is lost, moved or removed as a whole. Its fields (no name of the last four
   timestamp (8 bytes, ms + 2^63), the length of the contact's id (2 bytes) and the id (UTF-8);
 - that hash and a `+`: the other claims, one after the other in any order. A look-up does not read them;
 - 16 bytes, the keyed hash of a contact's id: its entry, which is its last record in each partition that has one (C1). A
-  record is the partition (2 bytes), offset (8), timestamp (8), the number of hashes (4) and the hashes of all
-  identifiers that it has; a deletion has none. What the records of a crashed batch would have had is in a record of
-  partition NO_PARTITION;
+  record is the partition (2 bytes), offset (8), timestamp (8), 1 or for a deletion 0 (1 byte), the number of hashes (4)
+  and the hashes of all identifiers that it has; a deletion has none. What the records of a crashed batch would have had
+  is in a record of partition NO_PARTITION;
 - `mark`: what the shard was made for and whether it is complete (Mark); `position`: up to where (Position);
 - `writer` and `intent`: for the writer only (see `contacts.writer`).
 
@@ -38,12 +38,13 @@ FORMAT: Final = 3  # of everything described above; part of the keys, so that ve
 HASH_BYTES: Final = 16
 MARK: Final = b"mark"
 POSITION: Final = b"position"
+INTENT: Final = b"intent"
 _CLAIM_HEAD: Final = struct.Struct(">QH")
 _CLAIM_HEAD_BYTES: Final = _CLAIM_HEAD.size
 _TIMESTAMP_BIAS: Final = 1 << 63
 OTHERS: Final = b"+"  # after the winning claim, if there are others
 NO_PARTITION: Final = 0xFFFF
-_RECORD_HEAD: Final = struct.Struct(">HQQI")
+_RECORD_HEAD: Final = struct.Struct(">HQQ?I")
 log = get_logger()
 _CONTACT_KIND: Final = b"\0"  # an identifier's kind is a digit or a built-in's number, never this
 
@@ -175,17 +176,18 @@ def winner_of(value: bytes) -> str:
 
 
 class ContactRecord(NamedTuple):
-    """A contact's last record in one partition: where it stands, and the hashes of its identifiers, joined."""
+    """A contact's last record in one partition: where it stands, the hashes of its identifiers, whether it exists."""
 
     standing: Standing
     hashes: bytes
+    exists: bool
 
 
 def entry_bytes(records: Iterable[ContactRecord]) -> bytes:
     """Return a contact's entry."""
     return b"".join(
-        _RECORD_HEAD.pack(partition, offset, timestamp_ms + _TIMESTAMP_BIAS, len(hashes) // HASH_BYTES) + hashes
-        for (timestamp_ms, offset, partition), hashes in records
+        _RECORD_HEAD.pack(partition, offset, timestamp_ms + _TIMESTAMP_BIAS, exists, len(hashes) // HASH_BYTES) + hashes
+        for (timestamp_ms, offset, partition), hashes, exists in records
     )
 
 
@@ -193,9 +195,20 @@ def read_entry(value: bytes) -> Iterator[ContactRecord]:
     """Yield the records of a contact's entry. Raises ValueError or struct.error for other bytes."""
     at = 0
     while at < len(value):
-        partition, offset, biased_ms, count = _RECORD_HEAD.unpack_from(value, at)
+        partition, offset, biased_ms, exists, count = _RECORD_HEAD.unpack_from(value, at)
         start = at + _RECORD_HEAD.size
         at = start + count * HASH_BYTES
         if at > len(value):
             raise ValueError("ends within a record")
-        yield ContactRecord(Standing(biased_ms - _TIMESTAMP_BIAS, offset, partition), value[start:at])
+        yield ContactRecord(Standing(biased_ms - _TIMESTAMP_BIAS, offset, partition), value[start:at], exists)
+
+
+def exists(entry: bytes | None) -> bool | None:
+    """Return whether a contact exists, by its entry: the record in force is no deletion (D15).
+
+    None: a batch with it crashed, and it is not known. Raises as `read_entry`.
+    """
+    records = list(read_entry(entry or b""))
+    if any(record.standing.partition == NO_PARTITION for record in records):
+        return None
+    return bool(records) and max(records).exists

@@ -6,8 +6,8 @@
     SetStatus         D21: order_unknown                     D20: the status changes, nothing else
 
 For an order that exists, an event that happened before the latest one that the order shows is stale (D25). The owner is
-decided next (D15): an event without an identifier keeps the order's contact; another contact is a mismatch or, if so
-configured, takes over the order. If every field stays as it was, there is no
+decided next (D15): an event without an identifier keeps the order's contact; another contact is a mismatch, but takes
+the order over if the order's contact no longer exists, or if so configured. If every field stays as it was, there is no
 change (D22). Any other change is revision + 1, and the new order is the fact (D23).
 
 `decide` does all of it. It never changes its arguments and raises for no command; it raises only UndecodableError, if
@@ -34,9 +34,17 @@ _REQUIRED_FIELDS: Final = frozenset(field for _, field in _REQUIRED_AT_CREATION)
 
 
 def decide(
-    order: Order | None, command: Command, owner: Owner | None, source: Source, policy: Policy
+    order: Order | None,
+    command: Command,
+    owner: Owner | None,
+    source: Source,
+    policy: Policy,
+    gone: frozenset[str] = frozenset(),
 ) -> Order | Rejection:
-    """Return the order as the event leaves it, or why it changes nothing; `owner`: whom the candidates found."""
+    """Return the order as the event leaves it, or why it changes nothing.
+
+    `owner`: whom the candidates found; `gone`: those of `pipeline.owners_in_doubt` that do not exist.
+    """
     if order is None:
         if type(command) is SetStatus:
             return Rejection(Reason.ORDER_UNKNOWN, f"{command.event_type} of an order that does not exist")
@@ -45,7 +53,7 @@ def decide(
         return Rejection(Reason.ORDER_EXISTS, "the order was created before")
     if _is_stale(order, command):
         return Rejection(Reason.STALE, "the order has changed by an event that happened later")
-    return _change(order, command, owner, source, policy)
+    return _change(order, command, owner, source, policy, gone)
 
 
 def _create(command: Create | Update, owner: Owner | None, source: Source, policy: Policy) -> Order | Rejection:
@@ -74,13 +82,15 @@ def _create(command: Create | Update, owner: Owner | None, source: Source, polic
     )
 
 
-def _change(order: Order, command: Command, owner: Owner | None, source: Source, policy: Policy) -> Order | Rejection:
+def _change(
+    order: Order, command: Command, owner: Owner | None, source: Source, policy: Policy, gone: frozenset[str]
+) -> Order | Rejection:
     changes = _replacements(order, command)
     if owner is None:
         if command.candidates:
             return _nobody(command)
     elif owner.contact_id != order.contact_id:
-        if not policy.reassign_on_owner_conflict:
+        if not policy.reassign_on_owner_conflict and order.contact_id not in gone:  # D15
             return Rejection(Reason.CONTACT_MISMATCH, "the order belongs to another contact")
         changes["contact_id"] = owner.contact_id
         changes["identified_by"] = owner.identified_by

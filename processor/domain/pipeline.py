@@ -1,8 +1,9 @@
 """Steps 2 to 4 of a batch: records in, one fact or one rejection for each out. Pure.
 
 Step 2, `read`, turns every record into a command or a rejection. The service does step 3: it looks up what `needs`
-names. Step 4, `fold`, applies the commands in the records' order; each sees what earlier ones of the batch did to its
-order. For any input, facts + rejections = records consumed (D24).
+names, and then which of the contacts exist that `owners_in_doubt` names. Step 4, `fold`, applies the commands in the
+records' order; each sees what earlier ones of the batch did to its order. For any input, facts + rejections = records
+consumed (D24).
 """
 
 from collections import Counter
@@ -60,6 +61,34 @@ def needs(parsed: Iterable[Parsed]) -> Needs:
     return Needs(order_ids, identifiers)
 
 
+def owners_in_doubt(
+    parsed: Iterable[Parsed], orders: Mapping[OrderKey, Order], contacts: Mapping[Identifier, str], rules: Rules
+) -> set[str]:
+    """Return the contacts of which step 4 must know whether they exist (D15): nearly always none.
+
+    They are those of each order for which the batch names several: the order's contact, and whom its events find.
+    """
+    doubted: set[str] = set()
+    if rules.policy.reassign_on_owner_conflict:  # another contact takes the order over anyway
+        return doubted
+    first: dict[OrderKey, str] = {}
+    for entry in parsed:
+        command = entry.result
+        if type(command) is Rejection:
+            continue
+        owner = find_owner(command.candidates, contacts)
+        if owner is not None:
+            place = (entry.record.partition, command.order_id)
+            held = first.get(place)
+            if held is None:
+                order = orders.get(place)
+                held = first[place] = owner.contact_id if order is None else order.contact_id
+            if owner.contact_id != held:
+                doubted.add(held)
+                doubted.add(owner.contact_id)
+    return doubted
+
+
 def fold(
     parsed: Sequence[Parsed],
     orders: Mapping[OrderKey, Order],
@@ -67,12 +96,15 @@ def fold(
     encode: EncodeFact,
     rules: Rules,
     budget_bytes: int = 1 << 62,
+    *,
+    gone: frozenset[str] = frozenset(),
 ) -> Folded:
     """Step 4: apply the commands in order until the byte budget is spent; consume at least one record.
 
-    `orders` holds the known orders before the batch, `contacts` the contact id of each identifier that finds one. The
-    caller carries the other records, `parsed[len(outputs):]`, to the next batch. Raises UndecodableError if items must
-    be compared and their kept form is damaged.
+    `orders` holds the known orders before the batch, `contacts` the contact id of each identifier that finds one,
+    `gone` the contacts of `owners_in_doubt` that do not exist. The caller carries the other records,
+    `parsed[len(outputs):]`, to the next batch. Raises UndecodableError if items must be compared and their kept form is
+    damaged.
     """
     outputs: list[Output] = []
     changed: dict[int, dict[str, Order]] = {}
@@ -93,7 +125,8 @@ def fold(
             changes, order_id = changed.setdefault(partition, {}), command.order_id
             before = changes.get(order_id) or orders.get((partition, order_id))
             try:
-                after = decide(before, command, find_owner(command.candidates, contacts), _source(record), rules.policy)
+                owner = find_owner(command.candidates, contacts)
+                after = decide(before, command, owner, _source(record), rules.policy, gone)
                 result = after if type(after) is Rejection else _keep(after, changes, encode, rules)
             except Exception as defect:  # only to note the record; the error is raised again
                 _note_place(defect, record)

@@ -2,7 +2,8 @@
 
     1 poll     wait for a record, take what is there, note the group's generation
     2 decode   Avro -> event -> command or rejection; a bad record becomes a value
-    3 look up  every order's state, every identifier and the marks they are as of, in one round trip
+    3 look up  every order's state, every identifier and the marks they are as of, in one round trip; seldom, in a
+               second one, whether contacts still exist
     4 fold     (order, command, owner) -> fact or rejection; later events see what earlier ones did
     5 commit   facts, rejected records and source offsets in one Kafka transaction
     6 mirror   the changed orders and the new watermark to Redis, one atomic step a partition, not waited for
@@ -23,11 +24,11 @@ import msgspec
 from processor.codec.avro import codec
 from processor.codec.order_state import state_of
 from processor.codec.packed_items import with_packed_items
-from processor.contacts.lookup import ContactIndex, IndexNotReadyError
-from processor.domain.batch import Folded, OrderKey, Parsed
-from processor.domain.pipeline import fold, needs, read
-from processor.domain.records import Identifier, Order, Record, UndecodableError
-from processor.errors import FactsMovedError, MirrorMovedError, ProducerLostError, RedisError, RetryError
+from processor.contacts.lookup import IndexNotReadyError
+from processor.domain.batch import Folded, Parsed
+from processor.domain.pipeline import fold, read
+from processor.domain.records import Record, UndecodableError
+from processor.errors import FactsMovedError, ProducerLostError, RedisError, RetryError
 from processor.kafka.clients import transactional_producer
 from processor.kafka.repeats import Repeats
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
@@ -38,6 +39,7 @@ from processor.replica.breaker import Breaker
 from processor.replica.group import Group, Intake
 from processor.replica.lag import Lag
 from processor.replica.ledger import Ledger
+from processor.replica.looking_up import Known, LookUp
 from processor.replica.partitions import Partitions
 from processor.replica.positions import Positions
 from processor.replica.telemetry import Telemetry
@@ -46,7 +48,7 @@ from processor.settings import Settings
 from processor.settings.rules import rules_of
 from processor.state import connection
 from processor.state.mirror import Mirror, MirrorWrite
-from processor.state.watermark import ContactsPosition, Notes, Watermark
+from processor.state.watermark import Notes, Watermark
 
 POLL_S: Final = 0.1
 PROBE_EVERY_S: Final = 5.0
@@ -66,15 +68,6 @@ class Batch(msgspec.Struct, frozen=True):
     timing: Timing
 
 
-class Known(msgspec.Struct, frozen=True):
-    """What step 3 found: the mirror's watermarks, the known orders, the contacts by identifier."""
-
-    marks: dict[int, Watermark | None]
-    orders: dict[OrderKey, Order]
-    contacts: dict[Identifier, str]
-    index: ContactsPosition  # how far the contact index was
-
-
 class Service:
     """One replica."""
 
@@ -90,7 +83,7 @@ class Service:
         self._ledger = Ledger(settings, found.lineage, self._transactions)
         self._line = connection.Line(found.redis)
         self._mirror = Mirror(found.redis, found.lineage, codec())
-        self._index: ContactIndex = found.index
+        self._lookup = LookUp(self._line, self._mirror, found.index, self._partitions, self._rules)
         self._positions = Positions(settings, self._partitions, self._group, self._mirror, found)
         self._lag = Lag(found.cluster, settings.events_topic, self._partitions, self._group)
         self._breaker = Breaker(settings.breaker_window, settings.breaker_max_invalid_ratio)
@@ -163,28 +156,16 @@ class Service:
         return read(records, self._read_event, self._rules)
 
     def look_up(self, parsed: list[Parsed]) -> Known:
-        """Step 3, in one round trip: one atomic command reads each partition, and each index shard."""
-        wanted = needs(parsed)
-        order_ids: dict[int, list[str]] = {partition: [] for partition in self._group.ends()}
-        order_ids |= {partition: list(names) for partition, names in wanted.order_ids.items()}
-        self._mirror.add_lookups(self._line, order_ids)
-        of_orders, of_identifiers = list[Any](), list[Any]()
-        self._line.send(of_orders.extend)  # Redis looks for the orders while the identifiers are hashed
-        plan = self._index.add_lookups(self._line, wanted.identifiers)
-        self._line.send(of_identifiers.extend)
-        self._line.answers()
-        marks, orders = self._mirror.read(order_ids, of_orders)
-        moved = [partition for partition, mark in marks.items() if mark != self._partitions.placed[partition].mark]
-        if moved:
-            raise MirrorMovedError(f"the mirror of partitions {moved} is not as this replica left it")
-        found = self._index.read(plan, of_identifiers)
-        self._telemetry.index_read(found.complete_at_ms)
-        return Known(marks, orders, found.contacts, found.position)
+        """Step 3."""
+        known = self._lookup.known(parsed, self._group.ends())
+        self._telemetry.index_read(known.indexed_at_ms)
+        return known
 
     def fold(self, parsed: list[Parsed], known: Known) -> Folded:
         """Step 4. Pure."""
         try:
-            return fold(parsed, known.orders, known.contacts, self._encode_fact, self._rules, BATCH_BYTES)
+            encode, rules = self._encode_fact, self._rules
+            return fold(parsed, known.orders, known.contacts, encode, rules, BATCH_BYTES, gone=known.gone)
         except UndecodableError:
             self._mirror.check_items(known.orders)
             raise

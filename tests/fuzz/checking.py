@@ -31,7 +31,7 @@ from tests.reference import fold as reference_fold
 from tests.support import strict_avro
 from tests.support.events import exact
 from tests.support.facts import fact_of, with_decimal, without_logical_types
-from tests.support.owners import owners_of
+from tests.support.owners import gone, owners_of
 from tests.support.schemas import copy_schemas, header_of, schema_of, versions_of
 from tests.unit.test_properties import assert_names_are_told, encoded_size
 from tests.unit.test_rules import settings_of
@@ -104,7 +104,7 @@ class Checker:
         for attempt in range(3):
             try:
                 with _no_hang():
-                    output, changed, cpu_ms = _process(record, orders, owners, rules)
+                    output, changed, cpu_ms = _process(record, orders, owners, rules, case.contacts)
             except HangError:
                 seconds = f"more than {HANG_CPU_S:.0f} s of CPU time"
                 raise BrokenError(f"hang: {case.name}", f"{record.size_bytes} bytes took {seconds}") from None
@@ -151,7 +151,7 @@ class Checker:
                 _require(same, "another fact than the reference's")
 
 
-def _process(record, orders, owners, rules):
+def _process(record, orders, owners, rules, contacts_topic):
     """Send one record through steps 2 to 4; give its output, the changed orders, and the CPU time in ms."""
     begun = time.thread_time()
     parsed = read([record], decoder(record).read_event, rules)
@@ -161,7 +161,8 @@ def _process(record, orders, owners, rules):
     known = {place: orders[place] for place in places if place in orders}
     contacts = {one: owners[one] for one in needed.identifiers & owners.keys()}
     begun = time.thread_time()
-    folded = fold(parsed, known, contacts, codec().encode_fact, rules)
+    nobody = gone(parsed, known, contacts, rules, contacts_topic)
+    folded = fold(parsed, known, contacts, codec().encode_fact, rules, gone=nobody)
     cpu_ms = (read_s + time.thread_time() - begun) * 1_000
     _require(len(folded.outputs) == 1, "not one output for one record")
     return folded.outputs[0], folded.changed.get(record.partition, {}), cpu_ms

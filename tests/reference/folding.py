@@ -204,7 +204,7 @@ def _change(order, params, changes, contacts, rules):
             raise RefusedError("contact_not_found")
         contact_id, identified_by = found
         if contact_id != order["contactId"]:
-            if rules.on_owner_conflict != "reassign":
+            if rules.on_owner_conflict != "reassign" and contacts.exists(order["contactId"]):
                 raise RefusedError("contact_mismatch")
             owner = {"contactId": contact_id, "identifiedBy": identified_by}
     fact = {**order, **owner, **changes, "custom": {**order["custom"], **changes.get("custom", {})}}

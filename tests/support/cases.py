@@ -7,7 +7,8 @@ A case is {"rule", "name", "rules", "contacts", "events", "expect"} and, where t
   "offset" the number of earlier entries, "timestamp" in ms (1000, 2000, ...), "size" of the value 1000 bytes,
   and "key" the UTF-8 of its externalOrderId (null where it has none);
 - a contact entry is {"id", "contact": Contact's fields that are not empty, or null for deleted} with
-  "partition" 0, "offset" the number of earlier entries and "timestamp" 0;
+  "partition" 0, "offset" the number of earlier entries, "timestamp" 0, and "since" 0: the number of the first event
+  that finds it there;
 - "fact_bytes" gives, for each event, what a fact made by it would weigh;
 - "expect" has one entry for each event: {"fact": the fields to compare, money as text} or {"reason", and
   "detail": the names that the detail has to mention, none where left out}.
@@ -21,6 +22,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ class Case:
     name: str
     rules: Rules
     contacts: tuple[ContactRecord, ...]
+    since: tuple[int, ...]  # of each contact's record
     inputs: tuple[Input, ...]
     fact_bytes: tuple[int, ...] | None
     expect: tuple[dict, ...]
@@ -50,6 +53,13 @@ class Case:
     def id(self):
         """The case's name in a test report."""
         return f"{self.rule}: {self.name}"
+
+    @property
+    def stages(self):
+        """Yield the events between two changes of contacts, as a slice, and the contacts' records until then."""
+        for start, stop in pairwise(sorted({0, *self.since, len(self.inputs)})):
+            told = zip(self.contacts, self.since, strict=True)
+            yield slice(start, stop), tuple(record for record, since in told if since <= start)
 
     @property
     def encoded_size(self):
@@ -94,6 +104,7 @@ def _case(raw):
         name=raw["name"],
         rules=Rules(**rules),
         contacts=tuple(_contact(entry, number) for number, entry in enumerate(raw["contacts"])),
+        since=tuple(entry.get("since", 0) for entry in raw["contacts"]),
         inputs=tuple(_input(entry, number) for number, entry in enumerate(raw["events"])),
         fact_bytes=tuple(raw["fact_bytes"]) if "fact_bytes" in raw else None,
         expect=tuple(raw["expect"]),

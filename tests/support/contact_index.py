@@ -140,7 +140,9 @@ def contents(client, lineage, hashes, topic):
         fields = client.hgetall(key)
         for name, value in fields.items():
             if name in names:
-                entries[key, name] = {(record.standing, *sorted(_split(record.hashes))) for record in read_entry(value)}
+                entries[key, name] = {
+                    (record.standing, record.exists, *sorted(_split(record.hashes))) for record in read_entry(value)
+                }
             elif len(name) == HASH_BYTES:
                 others = fields.get(name + b"+", b"")
                 first, more = next(read_claims(value)), value[len(claim_bytes(*_raw(next(read_claims(value))))) :]
@@ -171,7 +173,9 @@ def expected_contents(lineage, hashes, topic):
         standing = Standing(record.timestamp_ms, record.offset, record.partition)
         digests = sorted(hashes.identifier(identifier) for identifier in record.identifiers or ())
         contact = hashes.contact(record.contact_id)
-        entries.setdefault((keys[shard_of(contact)], contact), set()).add((standing, *digests))
+        entries.setdefault((keys[shard_of(contact)], contact), set()).add(
+            (standing, record.identifiers is not None, *digests)
+        )
         in_force[record.contact_id] = max(in_force.get(record.contact_id, (standing, digests)), (standing, digests))
     for contact_id, (standing, digests) in in_force.items():
         for digest in digests:

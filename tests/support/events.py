@@ -57,6 +57,7 @@ _CONTACTS: dict[str, dict[str, Any]] = {
     },
     "42": {"phone": f"{MARK}-380501234567", "email": "  "},
 }
+CONTACT_IDS = st.sampled_from(list(_CONTACTS))
 _IDENTIFIERS_BY_NAME = {
     **dict.fromkeys(("ContactId", "Contact_id"), st.sampled_from([f"c-{MARK}", f" c-{MARK}", f"d-{MARK}", "42", 42])),
     **dict.fromkeys(
@@ -85,8 +86,9 @@ BAD_IDENTIFIERS = SCALARS | st.sampled_from(
 def contact_records(draw):
     """Draw the contacts topic: the known contacts, then changes and deletions among them."""
     entries = [(contact_id, contact_id) for contact_id in _CONTACTS]
-    ids = st.sampled_from(list(_CONTACTS))
-    entries += draw(mostly(st.just([]), st.lists(st.tuples(ids, st.none() | ids), min_size=1, max_size=2), 4))
+    entries += draw(
+        mostly(st.just([]), st.lists(st.tuples(CONTACT_IDS, st.none() | CONTACT_IDS), min_size=1, max_size=2), 4)
+    )
     return [
         ContactRecord(
             partition=0,

@@ -1,9 +1,11 @@
 """`order-facts run` that harms itself at a named moment of a named batch: `python -m tests.support.saboteur`.
 
 The environment variable TEST_SABOTAGE says when: {"moment": "after commit", "batch": 3, "signal": "SIGKILL"}. Instead
-of a signal it may have "pause": the number of a partition that the client then no longer reads, unknown to the program.
-Moments are "before" and "after" one of the six steps, and within step 5 "after flush" (the facts are
-written, their offsets are not in the transaction) and "before end" (the offsets are, the commit is not sent).
+of a signal it may have "pause": the number of a partition that the client then no longer reads, unknown to the program;
+or "empty": the address of a Redis that loses everything. Moments are "before" and "after" one of the six steps; within
+step 3 "before owners" (identifiers are found, and it is to be asked whether contacts exist); and within step 5 "after
+flush" (the facts are written, their offsets are not in the transaction) and "before end" (the offsets are, the commit
+is not sent).
 The line `test.sabotage` in the log proves that the moment was reached. The product itself has no hooks.
 """
 
@@ -12,8 +14,10 @@ import os
 import signal
 
 from confluent_kafka import TopicPartition
+from redis import Redis
 
 from processor.cli import main
+from processor.contacts.lookup import ContactIndex
 from processor.kafka.transactions import Transactions
 from processor.logs import get_logger
 from processor.replica.ledger import Ledger
@@ -39,7 +43,13 @@ def pauses(service, partition):
     service._group._consumer.pause([TopicPartition(service._settings.events_topic, partition)])
 
 
-ACTS = {"signal": signals, "pause": pauses}
+def empties(service, address):
+    """Empty a Redis."""
+    with Redis.from_url(address) as client:
+        client.flushall()
+
+
+ACTS = {"signal": signals, "pause": pauses, "empty": empties}
 
 
 class Sabotage:
@@ -86,6 +96,7 @@ def install(plan):
     sabotage = Sabotage(**plan)
     for step, method in STEPS.items():
         sabotage.wrap(Service, method, step)
+    sabotage.wrap(ContactIndex, "existing", "owners")
     sabotage.wrap(Ledger, "_flush", "flush")
     sabotage.wrap(Transactions, "commit", "end")
 

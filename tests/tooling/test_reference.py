@@ -29,7 +29,10 @@ def test_fold_gives_what_every_case_expects():
 
 def differences(case):
     """Say, event by event, where the fold does not give what a case expects; an empty list: it does."""
-    outputs = fold(case.inputs, Contacts(case.contacts, case.rules), case.rules, case.encoded_size)
+    outputs, orders = [], dict[tuple[int, str], dict]()
+    for stage, records in case.stages:
+        contacts = Contacts(records, case.rules)
+        outputs += fold(case.inputs[stage], contacts, case.rules, case.encoded_size, orders)
     if not len(outputs) == len(case.inputs) == len(case.expect):
         return [f"{len(outputs)} outputs, {len(case.inputs)} events, {len(case.expect)} expected"]
     return [

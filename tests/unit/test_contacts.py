@@ -10,6 +10,7 @@ from processor.codec.avro import UndecodableError, codec
 from processor.contacts.changes import change_of
 from processor.contacts.shards import (
     FORMAT,
+    NO_PARTITION,
     SHARDS,
     ContactRecord,
     Hashes,
@@ -17,6 +18,7 @@ from processor.contacts.shards import (
     Position,
     claim_bytes,
     entry_bytes,
+    exists,
     read_entry,
     shard_of,
     winner_of,
@@ -126,6 +128,7 @@ RECORDS = st.lists(
         ContactRecord,
         st.builds(Standing, st.integers(-(1 << 63), (1 << 63) - 1), st.integers(0, 1 << 63), st.integers(0, 0xFFFF)),
         st.lists(st.binary(min_size=16, max_size=16), max_size=4).map(b"".join),
+        st.booleans(),
     ),
     max_size=4,
 )
@@ -135,6 +138,22 @@ RECORDS = st.lists(
 def test_c1_a_contacts_records_are_kept_whole(records):
     """Of any number of partitions, deletions too."""
     assert list(read_entry(entry_bytes(records))) == records
+
+
+@pytest.mark.parametrize(
+    ("records", "known"),
+    [
+        ((), False),
+        (((Standing(1, 5, 0), b"", False),), False),
+        (((Standing(1, 5, 0), b"", True),), True),  # whose id and other identifiers match nothing
+        (((Standing(2, 5, 0), b"", True), (Standing(1, 9, 1), b"", False)), True),
+        (((Standing(1, 5, 0), b"", True), (Standing(1, 5, 1), b"", False)), False),
+        (((Standing(1, 5, 0), b"", True), (Standing(-(1 << 63), 0, NO_PARTITION), b"", False)), None),
+    ],
+)
+def test_d15_a_contact_exists_if_its_record_in_force_is_no_deletion(records, known):
+    """Of several partitions the one in force counts; after a crashed batch it is not known until that is repeated."""
+    assert exists(entry_bytes(ContactRecord(*record) for record in records)) is known
 
 
 def test_a_claim_takes_the_longest_id_there_may_be():

@@ -29,6 +29,7 @@ from tests.reference import fold as reference_fold
 from tests.reference.contacts import identifiers_of
 from tests.support.cases import EMPTY_CONTACT
 from tests.support.events import (
+    CONTACT_IDS,
     RIGHT,
     RIGHT_ITEM,
     RULES,
@@ -54,7 +55,7 @@ from tests.support.hostile import (
     examples,
     object_text,
 )
-from tests.support.owners import claims_of, owners_of
+from tests.support.owners import claims_of, gone, owners_of
 from tests.unit.test_rules import settings_of
 
 DETAIL_CHARACTERS = 400
@@ -63,18 +64,22 @@ IDENTITY = ("externalOrderId", "createdAt", "updatedAt", "statusChangedAt", "rev
 NOT_COMPARED = {*IDENTITY, "sourceOffset", "eventTypeKey", "identifiedBy"}  # D22 compares the rest
 
 
-def run(sent, contacts, reference_rules, batch=10**9, budget_bytes=1 << 62):
-    """Send records through steps 2 to 4 in batches; give the outputs and the orders as they then are."""
+def run(sent, contacts, reference_rules, batch=10**9, budget_bytes=1 << 62, *, before=None):
+    """Send records through steps 2 to 4 in batches; give the outputs and the orders as they then are.
+
+    `before` are the orders at the beginning.
+    """
     rules = with_packed_items(rules_of(settings_of(reference_rules)))
     index = owners_of(contacts, rules.parsing.identification)
     waiting, outputs = [s.record for s in sent], []
-    orders: dict[OrderKey, Order] = {}
+    orders: dict[OrderKey, Order] = dict(before or {})
     while waiting:
         parsed = read(waiting[:batch], codec().read_event, rules)
         needed = needs(parsed)
         found = {identifier: index[identifier] for identifier in needed.identifiers & index.keys()}
         known = {(p, n): orders[p, n] for p, ids in needed.order_ids.items() for n in ids if (p, n) in orders}
-        folded = fold(parsed, known, found, codec().encode_fact, rules, budget_bytes)
+        nobody = gone(parsed, known, found, rules, contacts)
+        folded = fold(parsed, known, found, codec().encode_fact, rules, budget_bytes, gone=nobody)
         assert_counts_add_up(waiting, folded)
         for partition, changed in folded.changed.items():
             orders |= {(partition, order_id): kept(order) for order_id, order in changed.items()}
@@ -387,12 +392,40 @@ def test_what_python_takes_for_equal_is_told_apart_as_the_reference_does(sent):
     assert_as_the_reference(sent, ONE_CONTACT, ReferenceRules())
 
 
+@examples(150)
+@given(
+    sent=topics(),
+    contacts=contact_records(),
+    reference_rules=RULES,
+    cut=st.integers(1, 12),
+    deleted=st.sets(CONTACT_IDS, min_size=1),
+    batch=st.sampled_from([1, 3, 10**9]),
+)
+def test_an_order_goes_to_who_is_found_once_its_contact_is_gone(sent, contacts, reference_rules, cut, deleted, batch):
+    """Contacts are deleted between two events: facts and rejections are the reference's, in any batches (D15)."""
+    later = [*contacts, *(ContactRecord(0, len(contacts) + n, 3, one, None) for n, one in enumerate(deleted))]
+    expected, outputs = [], []
+    of_reference: dict[tuple[int, str], dict] = {}
+    orders: dict[OrderKey, Order] = {}
+    for part, records in ((sent[:cut], contacts), (sent[cut:], later)):
+        known = Contacts(records, reference_rules)
+        expected += reference_fold([s.read for s in part], known, reference_rules, encoded_size, of_reference)
+        some, orders = run(part, records, reference_rules, batch, before=orders)
+        outputs += some
+    assert_same(expected, outputs)
+
+
 def assert_as_the_reference(sent, contacts, reference_rules):
     """Compare what the program makes of records with what the reference fold makes of them."""
     expected = reference_fold(
         [s.read for s in sent], Contacts(contacts, reference_rules), reference_rules, encoded_size
     )
     outputs, _ = run(sent, contacts, reference_rules)
+    assert_same(expected, outputs)
+
+
+def assert_same(expected, outputs):
+    """Compare the program's outputs with the reference's."""
     for wanted, output in zip(expected, outputs, strict=True):
         assert (wanted.source_partition, wanted.source_offset) == (output.record.partition, output.record.offset)
         if isinstance(wanted, Rejected):

@@ -12,7 +12,7 @@ from processor.settings import IdentificationRule, Settings
 from processor.settings.rules import rules_of
 from tests.support.cases import fact_differences, load_cases, noted
 from tests.support.facts import fact_of
-from tests.support.owners import owners_of
+from tests.support.owners import gone, owners_of
 
 CASES = load_cases()
 BATCHES = (1, 7, 5000)
@@ -70,16 +70,25 @@ def test_event_becomes_the_fact_or_reason_of_its_case(case):
             require_what_the_case_expects(case, batch)
 
 
+def batches_of(case, records, batch):
+    """Yield a case's records in batches of at most this size, each with the contacts' records until then."""
+    for stage, contacts_topic in case.stages:
+        staged = records[stage]
+        for start in range(0, len(staged), batch):
+            yield staged[start : start + batch], contacts_topic
+
+
 def require_what_the_case_expects(case, batch):
     """Send a case's events through steps 2 to 4 in batches of this size, and compare what comes out."""
     rules = with_packed_items(rules_of(settings_of(case.rules)))
-    owners = owners_of(case.contacts, rules.parsing.identification)
     events, outputs = Events(case), []
     orders: dict[OrderKey, Order] = {}
-    for start in range(0, len(case.inputs), batch):
-        parsed = read(events.records[start : start + batch], events.decode, rules)
+    for records, contacts_topic in batches_of(case, events.records, batch):
+        owners = owners_of(contacts_topic, rules.parsing.identification)
+        parsed = read(records, events.decode, rules)
         contacts = {identifier: owners[identifier] for identifier in needs(parsed).identifiers & owners.keys()}
-        folded = fold(parsed, orders, contacts, encoder(case), rules)
+        nobody = gone(parsed, orders, contacts, rules, contacts_topic)
+        folded = fold(parsed, orders, contacts, encoder(case), rules, gone=nobody)
         for partition, changed in folded.changed.items():
             orders |= {(partition, order_id): order for order_id, order in changed.items()}
         outputs += folded.outputs
