@@ -72,6 +72,10 @@ _PUBLISHED: Final = {
         "recovery error step records",
     ),
     "batch.dropped": ("a rebalance came while a batch was read; its records are read again", "cause records"),
+    "events.mixed_partitioners": (
+        "of a sample of keys some are where murmur2 puts them and some elsewhere: producers differ, orders live twice",
+        "keys_following keys_elsewhere",
+    ),
     # partitions
     "group.rejoined": ("the consumer was fenced by its own earlier attempt to join; a new one joins", "error"),
     "partition.assigned": ("the group gave this replica partitions", "partitions"),

@@ -66,6 +66,11 @@ CONTACTS_AGE: Final = Gauge(
     "Age of the contact index: since it last held the whole contacts topic. A few seconds if all is well.",
     registry=REGISTRY,
 )
+MIXED_PARTITIONERS: Final = Gauge(
+    "order_facts_mixed_partitioners",
+    "1 if a sample of keys of the last minutes shows producers with different partitioners, else 0.",
+    registry=REGISTRY,
+)
 CAUGHT_UP: Final = Counter("order_facts_caught_up_facts", "Facts read to bring mirrors up to date.", registry=REGISTRY)
 
 DROPPED_LINES: Final = Gauge(

@@ -87,7 +87,7 @@ class Service:
         self._positions = Positions(settings, self._partitions, self._group, self._mirror, found)
         self._lag = Lag(found.cluster, settings.events_topic, self._partitions, self._group)
         self._breaker = Breaker(settings.breaker_window, settings.breaker_max_invalid_ratio)
-        self._telemetry = Telemetry(settings)
+        self._telemetry = Telemetry(settings, found.topics.events.partitions)
         self._size = BatchSize(settings.max_batch)
         self._timing = Timing()
         self._in_hand: list[Record] = []  # the current batch's

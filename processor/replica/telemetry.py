@@ -12,6 +12,7 @@ from processor.health import Health, rss_bytes, serve
 from processor.logs import get_logger
 from processor.replica import metrics
 from processor.replica.index_age import IndexAge
+from processor.replica.partitioners import Partitioners
 from processor.replica.timing import Step
 from processor.settings import Settings
 
@@ -22,11 +23,12 @@ log = get_logger()
 class Telemetry:
     """Counts, times and waits of one replica."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, partitions: int) -> None:
         self.health = Health()
         port, host = settings.http_port, settings.http_host
         self._server = serve(self.health, port, host, metrics.exposition) if port else None
         self._index_age = IndexAge(settings.contacts_max_age_s)
+        self._partitioners = Partitioners(partitions)
         self._counts: Counter[str] = Counter(events=0, facts=0, ignored=0, invalid=0)
         self._totals_s = time.monotonic()  # when the last totals were logged
         self._events_then = 0
@@ -44,6 +46,7 @@ class Telemetry:
         outcomes = folded.outcomes
         ignored, invalid = outcomes[Outcome.IGNORED], outcomes[Outcome.INVALID]
         self._counts.update(events=len(folded.outputs), facts=folded.facts, ignored=ignored, invalid=invalid)
+        self._partitioners.look(folded.outputs)
         metrics.BATCHES.inc()
         for outcome, count in (("fact", folded.facts), ("ignored", ignored), ("invalid", invalid)):
             metrics.EVENTS.labels(outcome).inc(count)
@@ -112,6 +115,7 @@ class Telemetry:
                 metrics.UNREADABLE.labels(error.topic, number).set(error.offset)
             self._unread = bool(unread)
         self.health.turned()
+        self._partitioners.judge()
         stale = self._index_age.check()
         if self._waiting_for is not None:
             return  # `waiting` said what is missing

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from processor.codec.avro import codec
+from processor.kafka.partitioning import usual_partition
 from tests.support.commands import NOWHERE, VENDOR_EXAMPLE, event, output
 from tests.support.deployment import PROJECT, PYTHON, await_condition
 from tests.support.refusals import refusal
@@ -165,39 +166,7 @@ def test_key_and_partition(events, tmp_path):
     assert sorted(key for key, _, _ in found if key is not None) == sorted(keyed)
     assert sum(key is None for key, _, _ in found) == len(ids) + 1 - len(keyed)
     for key, _, partition in found:
-        assert key is None or partition == (murmur2(key) & 0x7FFFFFFF) % 7
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("21", -973932308),
-        ("foobar", -790332482),
-        ("a-little-bit-long-string", -985981536),
-        ("a-little-bit-longer-string", -1486304829),
-        ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
-        ("abc", 479470107),
-    ],
-)
-def test_the_yardstick_of_partitions(text, expected):
-    """The murmur2 of these tests gives the values of Kafka's own tests."""
-    assert murmur2(text.encode()) == expected
-
-
-def murmur2(data):
-    """Give the hash of org.apache.kafka.common.utils.Utils.murmur2, a signed 32-bit integer."""
-    mask, multiplier = 0xFFFFFFFF, 0x5BD1E995
-    result = 0x9747B28C ^ len(data)
-    whole = len(data) // 4 * 4
-    for at in range(0, whole, 4):
-        part = int.from_bytes(data[at : at + 4], "little") * multiplier & mask
-        part = (part ^ part >> 24) * multiplier & mask
-        result = result * multiplier & mask ^ part
-    if data[whole:]:
-        result = (result ^ int.from_bytes(data[whole:], "little")) * multiplier & mask
-    result = (result ^ result >> 13) * multiplier & mask
-    result ^= result >> 15
-    return result - (1 << 32) if result >> 31 else result
+        assert key is None or partition == usual_partition(key, 7)
 
 
 def test_without_file_topic_or_broker(idle, tmp_path):
