@@ -11,8 +11,8 @@ from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
 from tests.benchmarks.stage import PARTITIONS
 from tests.reference import ContactRecord, Contacts, Fact, Input, Rules, fold
-from tests.support.deployment import UNDECODABLE
 from tests.support.facts import contact_of, event_of, fact_of
+from tests.support.inputs import UNDECODABLE
 
 
 class WrongOutputsError(Exception):

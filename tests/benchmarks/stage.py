@@ -27,7 +27,8 @@ from processor.state.mirror import Mirror
 from tests.benchmarks import load
 from tests.benchmarks.process import cpu_s
 from tests.conftest import creator
-from tests.support.deployment import UNDECODABLE, Deployment, await_condition
+from tests.support.deployment import Deployment, await_condition
+from tests.support.inputs import UNDECODABLE
 
 PARTITIONS = 6
 PARTITION_UA = -1  # the producer's partitioner decides

@@ -6,7 +6,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from tests.support.audits import verified
-from tests.support.deployment import UNDECODABLE
+from tests.support.inputs import UNDECODABLE
 from tests.support.traffic import Sent, created, traffic
 
 CUT_BYTES = 64 << 10

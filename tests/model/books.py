@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from tests.reference import Contacts, fold
 from tests.support.comparison import compare_outputs, source_of_fact, source_of_rejection
-from tests.support.deployment import contact_of, input_of, rules_of
 from tests.support.facts import fact_of
+from tests.support.inputs import contact_of, input_of, rules_of
 
 OUTPUTS = ("facts", "rejected")
 

@@ -12,7 +12,8 @@ from processor.contacts.shards import MARK, POSITION, Mark, Position, lineage_of
 from tests.model.books import Violation
 from tests.model.estate import ROLES, Estate, Skipped
 from tests.model.ways import ways_of
-from tests.support.deployment import await_condition, rules_of
+from tests.support.deployment import await_condition
+from tests.support.inputs import rules_of
 from tests.support.refusals import PREFIX
 
 PATIENCE_S = 45.0  # a dead member's transaction is looked for every 10 s, its session lasts 3 s

@@ -24,17 +24,15 @@ from processor.kafka.ranges import read_range
 from processor.replica import startup
 from processor.settings import Settings
 from processor.state.mirror import Mirror
-from tests.reference import ContactRecord, Contacts, Input, Rules, fold
+from tests.reference import Contacts, fold
 from tests.support.comparison import compare_mirror, compare_outputs
-from tests.support.facts import contact_of as raw_contact_of
-from tests.support.facts import event_of
+from tests.support.inputs import UNDECODABLE, contact_of, input_of, rules_of
 
 PYTHON = (sys.executable, "-m")
 PROJECT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 POLL_S = 0.02
 REQUEST_S = 30.0
-UNDECODABLE = "test.undecodable"
 SOON_OVER = {"transaction.timeout.ms": 5_000}  # Kafka properties of one who dies with a transaction open
 
 
@@ -133,14 +131,14 @@ class Deployment:
                 own[f"ORDER_FACTS_{name.upper()}"] = text
         return own
 
-    def command(self, *arguments, check=True, stdin=None, extra=None, **changes):
+    def command(self, *arguments, check=True, stdin=None, module="processor", extra=None, **changes):
         """Run a command to its end and give the completed process, its output as text.
 
         `extra` are variables of its environment, None for one to take away.
         """
         environment = self.environment(**changes) | (extra or {})
         done = subprocess.run(
-            (*PYTHON, "processor", *arguments),
+            (*PYTHON, module, *arguments),
             env={name: value for name, value in environment.items() if value is not None},
             cwd=PROJECT,
             input=stdin,
@@ -242,15 +240,22 @@ class Deployment:
         for process in self._processes:
             process.end()
 
-    def require_right_outputs(self):
-        """Require that the topics' whole content, and the mirror, are the reference's; give counts by reason."""
-        comparison = self.compare()
+    def require_right_outputs(self, events=None):
+        """Require that the topics' whole content, and the mirror, are the reference's; give counts by reason.
+
+        `events` are the records that count, where the events topic no longer holds them all.
+        """
+        comparison = self.compare() if events is None else self.compare_with(events)
         assert comparison.is_clean, comparison.told()
         return comparison.reasons
 
     def compare(self):
         """Compare the topics' whole content, and the mirror, with the reference fold."""
-        inputs = [input_of(record) for record in self.read(self.settings.events_topic)]
+        return self.compare_with(self.read(self.settings.events_topic))
+
+    def compare_with(self, events):
+        """Compare the outputs' whole content, and the mirror, with the reference fold of these events."""
+        inputs = [input_of(record) for record in events]
         contacts = [contact_of(record) for record in self.read(self.settings.contacts_topic)]
         rules = rules_of(self.settings)
         expected = fold(inputs, Contacts(contacts, rules), rules)
@@ -321,35 +326,3 @@ def _all_of(names, cluster):
 
 def _all_partitions(topic, count):
     return [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(count)]
-
-
-def input_of(record):
-    """Give an event's record as the reference reads it."""
-    decodable = record.value is not None and UNDECODABLE not in dict(record.headers)
-    event = event_of(record.value) if decodable else None
-    size = len(record.value or b"")
-    return Input(record.partition, record.offset, record.timestamp_ms, record.key, size, event)
-
-
-def contact_of(record):
-    """Give a contact's record as the reference reads it."""
-    value = record.value
-    contact = None if value is None else raw_contact_of(value)
-    return ContactRecord(record.partition, record.offset, record.timestamp_ms, record.key.decode(), contact)
-
-
-def rules_of(settings):
-    """Give the rules of the reference that these settings stand for."""
-    return Rules(
-        max_event_bytes=settings.max_event_bytes,
-        max_fact_bytes=settings.max_fact_bytes,
-        time_zone=settings.time_zone,
-        default_currency=settings.default_currency,
-        item_profile=settings.item_profile,
-        identification=tuple((rule.parameter, rule.field) for rule in settings.identification),
-        phone_matching=settings.phone_matching,
-        phone_region=settings.phone_region,
-        on_owner_conflict=settings.on_owner_conflict,
-        on_duplicate_create=settings.on_duplicate_create,
-        occurred_at_parameter=settings.occurred_at_parameter,
-    )
