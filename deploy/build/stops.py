@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 # fmt: off
 ROWS: Final = (
-    Row("kafka away", "Kafka at … did not answer within", "No broker answers at `bootstrap_servers`.", "Start the brokers, or correct `bootstrap_servers` or `kafka`. Start again."),
+    Row("kafka away", "Kafka at … did not answer within", "No broker answers at `bootstrap_servers`, or TLS fails: the line says why.", "Start the brokers, or correct `bootstrap_servers` or `kafka`. Start again."),
     Row("kafka went away", "Kafka answered at first, then no more", "The brokers went away during the start.", "Start again when they are back."),
     Row("redis away", "Redis did not answer within", "No server answers at `redis_url`.", "Start it, or correct `redis_url`. Start again."),
     Row("redis replica", "put the address of the primary into the setting redis_url", "The server is a replica.", "Correct `redis_url`, or finish the fail-over. Start again."),
@@ -72,7 +72,7 @@ ROWS: Final = (
     Row("open transaction", "is still open; try again in half a minute", "`state recover` or `state skip` soon after a crash.", "Run the command again after 30 s."),
     Row("skip below start", "the events from the committed offset … to … were lost to retention", "`state skip` where retention removed events.", _ACCEPT_LOSS),
     Row("skip without offsets", "the group's offsets are lost, set them first", "`state skip` where the offsets are lost.", "`order-facts state recover`; then `state skip` again if it is still needed."),
-    Row("another version", "by another version of this program", "A newer version committed an offset.", "Run that version."),
+    Row("another version", "by a newer version of this program", "A newer version committed an offset.", "Run that version."),
     Row("another facts topic", "belongs to another events or facts topic", "The events or facts topic was recreated.", _ANEW),
     Row("another group's facts", "belongs to another group, or to an events topic that was deleted", "The facts topic is another group's, or the events topic was recreated.", "Set `group_id` to that group. Or: " + _ANEW),
     Row("recreated events", "is not the topic that the outputs were made from", "`state recover` where the events topic was recreated.", _ANEW),
@@ -83,8 +83,7 @@ ROWS: Final = (
     Row("records gone", "records were deleted while they were processed", "Records were deleted under a running replica.", "Start again; the start says which events are lost, if any."),
     Row("repeats", "the same failed … times in a row", "One batch fails again and again for a cause that does not pass.", "Remove the cause that the line and the brokers' log name; start again."),
     Row("hanging calls", "start again under the same instance_id, which frees them", "Calls of the Kafka client hang.", "Start again under the same `instance_id`."),
-    Row("schema files", ".avsc", "A schema file of the installation is damaged.", "Install again."),
-    Row("schema text", "not an Avro schema that is read here", "A schema file of the installation is damaged.", "Install again."),
+    Row("schema files", "install the program again", "A schema file of the installation is missing, damaged, or none of its own.", "Install again."),
     Row("replay running", "a transaction of an earlier `rejected replay` of", "Another `rejected replay` runs, or was killed just now.", "Run it again when that one has ended, 20 s after a kill."),
     Row("replay overtaken", "another `rejected replay` has begun", "A later `rejected replay` took over.", "Run it again; it continues after what was replayed."),
     Row("replay too large", "refuses the record of", "`order-events` does not take an event for its size.", "Raise its `max.message.bytes`; run `rejected replay` again."),

@@ -49,7 +49,10 @@ def read_schemas(folder: Traversable | Path) -> dict[str, dict[int, Any]]:
         if not file.name.endswith(".avsc"):
             continue
         if name not in files or not version.isdecimal():
-            raise StopError(f"{file}: expected <subject>.<version>.avsc, subject one of {', '.join(_WANTED)}")
+            raise StopError(
+                f"{file}: expected <subject>.<version>.avsc, subject one of {', '.join(_WANTED)}; the installation is "
+                "damaged: install the program again"
+            )
         files[name][int(version)] = file
     return {name: _read_versions(folder, name, found) for name, found in files.items()}
 
@@ -57,12 +60,17 @@ def read_schemas(folder: Traversable | Path) -> dict[str, dict[int, Any]]:
 def _read_versions(folder: Traversable | Path, name: str, files: Mapping[int, Traversable | Path]) -> dict[int, Any]:
     """Return a subject's schemas, each one that the newest can be read from."""
     if not files:
-        raise StopError(f"{folder}: no schema {name}.<version>.avsc")
+        raise StopError(
+            f"{folder}: no schema {name}.<version>.avsc; the installation is damaged: install the program again"
+        )
     versions: dict[int, Any] = {}
     for version in sorted(files, reverse=True):
         try:
             versions[version] = json.loads(files[version].read_text(encoding="utf-8"))
             decoder_source("decode", versions[version], versions[max(versions)], _WANTED[name])
         except (ValueError, TypeError, KeyError, RecursionError, fastavro.schema.SchemaParseException) as error:
-            raise StopError(f"{files[version]}: not an Avro schema that is read here: {error}") from error
+            raise StopError(
+                f"{files[version]}: not an Avro schema that is read here: {error}; the installation is damaged: "
+                "install the program again"
+            ) from error
     return dict(sorted(versions.items()))

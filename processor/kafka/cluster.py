@@ -3,6 +3,7 @@
 Every request raises what its failure asks for: RetryError, or StopError if an operator must act.
 """
 
+import re
 import time
 import warnings
 from collections.abc import Collection, Iterable, Iterator
@@ -22,7 +23,7 @@ from confluent_kafka.admin import (
 
 from processor.errors import OrderFactsError, StopError, UnreachableError
 from processor.kafka.clients import REQUEST_TIMEOUT_S, client_properties, new_client
-from processor.kafka.failures import classify, failures
+from processor.kafka.failures import PASSING, classify, failures
 from processor.logs import SERVICE
 from processor.settings import Settings
 
@@ -33,6 +34,7 @@ _REQUEST_S: Final = 3.0  # how long a dead broker may be asked; by then the clie
 _FIRST_ANSWER_S: Final = 1.0
 _REFRESH_S: Final = 1.0
 _NO_ID: Final = str(Uuid(0, 0))
+_TLS: Final = re.compile(r"\bSSL\b|security\.protocol")  # in the client's text if one side has TLS, the other not
 _REFUSALS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
 
 
@@ -61,15 +63,14 @@ class Cluster:
             try:
                 return known_cluster_id(self._description(max(0.1, min(limit_s, deadline - time.monotonic()))))
             except KafkaException as error:
-                refused = self._refusal()
-                failure = classify(refused or error.args[0], f"Kafka at {self._settings.bootstrap_servers}")
+                cause = self._cause(error.args[0])
+                failure = classify(cause, f"Kafka at {self._settings.bootstrap_servers}")
                 if isinstance(failure, StopError):
                     raise failure from error
                 if time.monotonic() >= deadline:
                     raise UnreachableError(
                         f"Kafka at {self._settings.bootstrap_servers} did not answer within {timeout_s:g} s: "
-                        f"{(refused or error.args[0]).str()}; check the setting "
-                        f"{'kafka, and ' if refused else ''}bootstrap_servers"
+                        f"{self._explained(cause)}bootstrap_servers"
                     ) from error
                 limit_s *= 2  # a distant or busy cluster needs longer
 
@@ -83,14 +84,25 @@ class Cluster:
         return self.admin.describe_cluster(request_timeout=limit_s).result()
 
     def _note(self, error: KafkaError) -> None:
-        if error.code() in _REFUSALS:
+        is_refused = self._reason is not None and self._reason.code() in _REFUSALS  # by one of several brokers
+        if error.code() in _REFUSALS or (error.code() != KafkaError._ALL_BROKERS_DOWN and not is_refused):  # noqa: SLF001
             self._reason = error
 
-    def _refusal(self) -> KafkaError | None:
-        """Return why brokers refused the client since the last request, if they did: a password, a certificate."""
-        self._reason = None
+    def _cause(self, failed: KafkaError) -> KafkaError:
+        """Return why the client cannot connect, if a request failed for that: the request only says that it waited.
+
+        The client reports a cause once, and not again while it stays the same.
+        """
         self.admin.poll(0)  # calls `_note`
-        return self._reason
+        return self._reason if self._reason is not None and failed.code() in PASSING else failed
+
+    def _explained(self, cause: KafkaError) -> str:
+        """Return why no broker answered, and which settings to check besides the one that says where they are."""
+        text = cause.str()
+        if self._reason is None:  # brokers that ask for TLS close a plain connection, and the client does not report it
+            return f"{text}, as with brokers that ask for TLS; check the setting kafka, and "
+        is_kafka = cause.code() in _REFUSALS or _TLS.search(text) is not None
+        return f"{text}; check the setting {'kafka, and ' if is_kafka else ''}"
 
     def topics(self, names: Iterable[str]) -> dict[str, Topic]:
         """Return the topics that exist, by name."""

@@ -90,10 +90,14 @@ def sweeps_of(committed: TopicPartition, topic: Topic) -> Sweeps:
             "kafka-consumer-groups, which leaves no metadata: records below it count as replayed, the rest does not"
         ) from error
     if metadata.v != _VERSION:
-        raise StopError(f"{place} was written by another version of this program (format {metadata.v}); run that one")
+        raise StopError(
+            f"{place} was written by a newer version of this program (format {metadata.v}, this one reads {_VERSION}); "
+            "run that version"
+        )
     if metadata.topic != topic.topic_id:
         raise StopError(
             f"{place} belongs to another topic of that name (it was deleted and recreated); delete the offsets of "
-            "that group with Kafka's own tools to start over"
+            "that group with Kafka's kafka-consumer-groups, then run this again: the topic's records count as never "
+            "replayed"
         )
     return metadata.swept

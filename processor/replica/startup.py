@@ -58,5 +58,8 @@ def check(settings: Settings) -> Found:
         except RetryError as error:  # a broker answered and went away: ask again
             client.close()
             if time.monotonic() >= deadline:
-                raise UnreachableError(f"{error}; Kafka answered at first, then no more") from error
+                raise UnreachableError(
+                    f"{error}; Kafka answered at first, then no more: look at the brokers of "
+                    f"{settings.bootstrap_servers}, then start again"
+                ) from error
             time.sleep(_PACE_S)

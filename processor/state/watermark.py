@@ -214,7 +214,10 @@ def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:
             "with `order-facts state recover`, or take a new group_id with a new facts_topic and rejected_topic"
         ) from error
     if isinstance(metadata, int):
-        raise StopError(f"{place} was written by another version of this program (format {metadata}); run that one")
+        raise StopError(
+            f"{place} was written by a newer version of this program (format {metadata}, this one reads up to "
+            f"{max(_READABLE_VERSIONS)}); run that version"
+        )
     if metadata.topics != (lineage.events_topic_id, lineage.facts_topic_id):
         raise StopError(
             f"{place} belongs to another events or facts topic (a topic was deleted and recreated); take a new "

@@ -159,9 +159,9 @@ def test_offsets_of_another_version_of_this_program(single):
     """A format of the metadata that is not known is named, not misread."""
     process(single, facts(1))
     offset, metadata = offsets(single)[0]
-    set_offset(single, offset, json.dumps(json.loads(metadata) | {"v": 3, "facts": "told otherwise"}))
+    set_offset(single, offset, json.dumps(json.loads(metadata) | {"v": 99, "facts": "told otherwise"}))
     line = refused_run(single)
-    assert "written by another version of this program (format 3); run that one" in line
+    assert "written by a newer version of this program (format 99, this one reads up to 3); run that version" in line
     refused = single.command("state", "recover", check=False)
     assert (refused.returncode, line in refused.stderr) == (1, True), "what is not understood is not overwritten"
 

@@ -204,7 +204,7 @@ def test_offset_set_by_hand_means_all_below_and_nothing_above():
     ("metadata", "expected"),
     [
         ("{}", "was not written by this program"),
-        ('{"v":2,"topic":"id-of-rejected","swept":{}}', "written by another version"),
+        ('{"v":2,"topic":"id-of-rejected","swept":{}}', "written by a newer version"),
         ('{"v":1,"topic":"another","swept":{}}', "belongs to another topic"),
     ],
 )
