@@ -30,8 +30,6 @@ CLASS_ARCHIVE = "classes.jsa"
 READ_CLASSES = f"-XX:SharedArchiveFile=libraries/{CLASS_ARCHIVE}"
 WRITE_CLASSES = f"-XX:ArchiveClassesAtExit={CLASS_ARCHIVE}"
 JVM = (
-    "-cp",
-    "libraries/*",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
@@ -75,6 +73,7 @@ class EmbeddedKafka(EmbeddedServer):
     """One broker with private data; read `bootstrap_servers` only after the first start."""
 
     heap = "1g"
+    class_path = "libraries/*"  # relative to the folder
 
     def __init__(
         self,
@@ -118,7 +117,7 @@ class EmbeddedKafka(EmbeddedServer):
         link.symlink_to(libraries)
         if not (self.folder / "data" / "meta.properties").exists():
             self._format()
-        return [java(), f"-Xmx{self.heap}", *JVM, classes, "kafka.Kafka", "server.properties"]
+        return [java(), "-cp", self.class_path, f"-Xmx{self.heap}", *JVM, classes, "kafka.Kafka", "server.properties"]
 
     def _class_archive(self, libraries: Path) -> str:
         """Return Java's option to read the archive of classes; write the archive first if there is none."""
@@ -142,7 +141,7 @@ class EmbeddedKafka(EmbeddedServer):
     def _format(self) -> None:
         tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id}", "-c", "server.properties"]
         result = subprocess.run(
-            [java(), "-Xmx256m", *JVM, READ_CLASSES, *tool],
+            [java(), "-cp", self.class_path, "-Xmx256m", *JVM, READ_CLASSES, *tool],
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,

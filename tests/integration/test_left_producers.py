@@ -1,4 +1,4 @@
-"""Proves that producers whose calls hang are not left behind without end."""
+"""Proves that producers whose calls hang are not left behind without end; a start under the same name frees them."""
 
 import threading
 
@@ -8,9 +8,12 @@ from processor.errors import ProducerLostError, StopError
 from processor.kafka.bounded import GRACE_S, Call
 from processor.kafka.clients import transactional_producer
 from processor.kafka.transactions import Transactions
+from tests.integration.test_refusals import failure
+from tests.support.adverse import adverse, calls_hang
+from tests.support.refusals import facts, rejections
+from tests.support.ways import go_on, require_row
 
 
-@pytest.mark.follows("hanging calls")
 def test_producers_that_hang_are_replaced_a_few_times_then_the_program_stops(settings):
     """Each takes its connections and threads along; once the calls have ended, the count begins anew."""
     comes_back = threading.Event()
@@ -35,3 +38,13 @@ def test_producers_that_hang_are_replaced_a_few_times_then_the_program_stops(set
             thread.join(30)
     transactions.ready("starting transactions")
     transactions.forget()
+
+
+@pytest.mark.follows("hanging calls")
+def test_a_replica_whose_calls_hang_is_started_again_under_its_name(single):
+    """What it wrote in transactions that were never committed is aborted by that start, and written once."""
+    single.send([*facts(3), *rejections(2)])
+    replica = single.start("run", name="a", **adverse(calls_hang))
+    require_row(failure(replica), "hanging calls")
+    go_on(single, instance_id="a")
+    assert single.require_right_outputs() == {"fact": 3, "contact_not_found": 2}

@@ -1,11 +1,11 @@
 """Proves `state recover`: offsets lost or spoilt are set to where the outputs say, and nothing is done twice."""
 
 import pytest
-from confluent_kafka import TopicPartition
 
 from tests.support.deployment import deployed
-from tests.support.refusals import forget_offsets, offsets, set_offset
+from tests.support.refusals import delete_records, forget_offsets, offsets, set_offset
 from tests.support.traffic import contacts, traffic
+from tests.support.ways import stopped
 
 
 @pytest.fixture
@@ -33,6 +33,14 @@ def go_on(deployment):
 def places(deployment):
     """Give the group's committed offsets, without what the program notes beside them."""
     return {partition: offset for partition, (offset, _) in offsets(deployment).items()}
+
+
+def ends_of(records):
+    """Give the offset after the last of some records, by partition."""
+    ends: dict[int, int] = {}
+    for record in records:
+        ends[record.partition] = max(ends.get(record.partition, 0), record.offset + 1)
+    return ends
 
 
 @pytest.mark.follows("offsets lost")
@@ -75,20 +83,21 @@ def test_an_offset_moved_forward_by_another_tool_is_set_back(deployment):
 @pytest.mark.follows("retention")
 def test_events_lost_to_retention_are_passed_over_only_when_accepted(deployment):
     """Events deleted unprocessed stop the command, which says how many; with the flag the rest goes on."""
-    before = places(deployment)
+    before, topic = places(deployment), deployment.settings.events_topic
     deployment.send(traffic(seed=72, count=200))
-    end = deployment.cluster.ends(deployment.settings.events_topic, [0])[0]
-    place = TopicPartition(deployment.settings.events_topic, 0, end)
-    (future,) = deployment.cluster.admin.delete_records([place]).values()
-    future.result()
-    refused = deployment.command("state", "recover", check=False)
-    assert refused.returncode == 1
-    assert f"up to {end - before[0]} events" in refused.stderr
-    done = deployment.command("state", "recover", "--accept-loss")
-    assert f"-> {end}: " in done.stdout
+    events = deployment.read(topic)
+    end = deployment.cluster.ends(topic, [0])[0]
+    delete_records(deployment, topic, end)
+    for command in (("run",), ("state", "recover")):
+        assert f"up to {end - before[0]} events" in stopped(deployment, "retention", *command)
+    assert f"-> {end}: " in deployment.command("state", "recover", "--accept-loss").stdout
+    deployment.send(traffic(seed=74, count=100))
+    left = [record for record in events if record.partition != 0 or record.offset < before[0]]
+    later = [record for record in deployment.read(topic) if record.offset >= ends_of(events)[record.partition]]
     replica = deployment.replica("a")
-    deployment.await_accounted(deployment.sent - (end - before[0]))
+    deployment.await_accounted(len(left) + len(later))
     replica.stop()
+    deployment.require_right_outputs([*left, *later])
 
 
 def test_refused_while_replicas_run(deployment):

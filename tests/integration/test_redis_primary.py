@@ -73,7 +73,9 @@ def test_replica_of_redis_is_refused(idle, tmp_path):
 
 
 def test_node_of_a_cluster_is_refused(idle, tmp_path):
-    """A node of a Redis Cluster is named as such by `check`, `run` and `contacts index`, at once."""
+    """A node of a Redis Cluster is named as such by `check`, `run` and `contacts index`; a single server is taken."""
+    for role in ("events", "contacts", "facts", "rejected"):
+        idle.create(role)
     with redis_servers(tmp_path, {"cluster-enabled": "yes"}) as (node,):
         asked = {"redis_url": node.url, "check": False}
         line = (
@@ -83,6 +85,10 @@ def test_node_of_a_cluster_is_refused(idle, tmp_path):
         assert problem(idle.command("check", **asked), 2) == line
         assert refusal(idle.command("run", **asked), 2) == line
         assert refusal(idle.command("contacts", "index", **asked), 2) == line
+    idle.start("contacts", "index", name="index").await_line("contacts.ready")
+    running = idle.replica("a")  # with the address of a single server
+    running.await_line("partition.positioned")
+    running.stop()
 
 
 @pytest.fixture

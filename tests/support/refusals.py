@@ -116,6 +116,12 @@ def delete_records(deployment, topic, before, partition=0):
     assert future.result(REQUEST_S).low_watermark == before
 
 
+def delete_topic(deployment, name):
+    """Delete a topic; it is gone when this returns."""
+    deployment.cluster.admin.delete_topics([name])[name].result(REQUEST_S)
+    await_condition(lambda: name not in deployment.cluster.topics([name]), f"{name} is gone")
+
+
 def process(deployment, records):
     """Have a replica process records of a single partition, and stop."""
     deployment.send(records)
