@@ -12,6 +12,7 @@ Looking everything up takes at most a tenth of the time, however many wait; whil
 
 import time
 from collections.abc import Iterable, Iterator
+from heapq import nsmallest
 from itertools import islice
 from typing import Final
 
@@ -29,7 +30,7 @@ from processor.kafka.cluster import Cluster, Topic
 from processor.replay.healer_view import HealerView
 from processor.replay.judging import Copy, Entry, entry_of, is_swept
 from processor.replay.rejected_feed import RejectedFeed, read_again
-from processor.replay.replay_ledger import ReplayLedger
+from processor.replay.replay_ledger import SMALL_QUEUE, ReplayLedger
 from processor.replay.replaying import copy_of
 from processor.replay.searching import ORDERS_AT_ONCE, Search
 from processor.replay.sweeps import Sweeps
@@ -40,7 +41,7 @@ from processor.state.connection import Client
 from processor.state.mirror import Mirror
 from processor.state.watermark import ContactsPosition, Lineage
 
-MOST_WAITING: Final = 300_000  # records: some 150 MiB
+MOST_WAITING: Final = 200_000  # records: some 70 MiB for each 100,000
 HEALED: Final = frozenset(
     {Reason.CONTACT_NOT_FOUND, Reason.MISSING_PARAMETER, Reason.NO_IDENTIFIER, Reason.ORDER_UNKNOWN}
 )
@@ -49,6 +50,7 @@ _SWEEP_PAUSE_S: Final = 1.0
 _SWEEP_SHARE: Final = 10  # of the time one part goes into looking everything up
 _EXPIRE_EVERY_S: Final = 5.0
 _FORGET_AT_ONCE: Final = 10_000
+_SEND_AT_ONCE: Final = 10_000
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -87,6 +89,7 @@ class Healing:
         self._swept_to: ContactsPosition | None = None
         self._sweeping_to: ContactsPosition | None = None
         self._opened_s = time.monotonic()
+        self._is_ready = False
         self._open()
 
     def _open(self) -> None:
@@ -99,7 +102,7 @@ class Healing:
         self._forget(starts)
         first = self._ledger.first_since(partitions, _now_ms() - self._plan.within_ms - _MARGIN_MS)
         froms = {partition: max(starts[partition], first.get(partition, ends[partition])) for partition in partitions}
-        self._consumer = reader(self._settings)
+        self._consumer = reader(self._settings, **SMALL_QUEUE)
         self.feed = RejectedFeed(self._consumer, name, froms, ends)
 
     def close(self) -> None:
@@ -108,12 +111,12 @@ class Healing:
 
     def read(self, timeout_s: float) -> int:
         """Step 2; return how many records came. Waits `timeout_s` at most, for the first."""
-        was_behind = not self.feed.is_caught_up
         records = self.feed.poll(0.0 if self._todo is not None else timeout_s)
         let_go = sum(map(self._see, records))
         if let_go:
             self._view.let_go(let_go, MOST_WAITING)
-        if was_behind and self.feed.is_caught_up:
+        if not self._is_ready and self.feed.is_caught_up:
+            self._is_ready = True
             self._healed = {}  # what comes now was never sent back
             self.waiting.fresh()
             self._view.ready(self.waiting.records, self._healed_records, time.monotonic() - self._opened_s)
@@ -143,9 +146,10 @@ class Healing:
 
     def send_back(self) -> Iterator[int]:
         """Step 4; yield after each transaction how many records it sent back."""
-        leaving = set(self.waiting.leaving)
-        if not leaving:
-            return
+        while leaving := set(nsmallest(_SEND_AT_ONCE, self.waiting.leaving)):  # in order, partition by partition
+            yield from self._send(leaving)
+
+    def _send(self, leaving: set[Place]) -> Iterator[int]:
         name = self._at.rejected.name
         starts = self._at.cluster.starts(name, range(self._at.rejected.partitions))
         there = {place for place in leaving if place.offset >= starts[place.partition]}
@@ -193,6 +197,7 @@ class Healing:
             order=order_hash(entry.partition, record.key),
             place=Place(record.partition, record.offset),
             event_offset=entry.event_offset,
+            rounds=entry.rounds,
             expires_ms=min(times_ms, default=0) + self._plan.within_ms,
         )
 

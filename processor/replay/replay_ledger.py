@@ -35,6 +35,8 @@ from processor.settings import REPLAY, Settings
 PARTITIONS_AT_ONCE: Final = 100  # in one transaction: keeps their metadata far below a batch's limit
 _PENDING_S: Final = 3.0  # for an answer that takes a tenth of a second if nothing is pending
 _POLL_S: Final = 0.1
+# What a consumer fetches ahead: small records take several times their size in the client's memory.
+SMALL_QUEUE: Final = {"queued.max.messages.kbytes": 4 << 10}
 _NOT_YET: Final = frozenset(
     {
         KafkaError._TIMED_OUT,  # noqa: SLF001
@@ -68,7 +70,7 @@ class ReplayLedger:
         self._transactions = Transactions(self._producer, _failure)
         self.group_id = f"{settings.group_id}-{REPLAY}"
         # Nobody joins this group: it only holds offsets.
-        self.consumer = reader(settings, **{"group.id": self.group_id})
+        self.consumer = reader(settings, **{"group.id": self.group_id}, **SMALL_QUEUE)
 
     def swept(self) -> dict[int, Sweeps]:
         """Return what was replayed, by partition; partitions that no run has read are missing.

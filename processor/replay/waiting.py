@@ -8,8 +8,9 @@ it is, until when it waits, and the hashes of its identifiers (16 bytes each). A
 - What was rejected of the same order after a head waits behind it: it was rejected because the order was not there.
 - As soon as one head of an order is found, the order goes back as a whole: everything that waits, from the first record
   on. So no event of an order overtakes an earlier one, and the rules judge each of them.
-- What was rejected before the copies were judged goes back too, behind them: a record whose event is in the events
-  topic before the last copy. What was rejected after that has another cause, and waits only if it is a head itself.
+- What was rejected before a copy was judged goes back too, behind it: a record whose event is in the events topic
+  before the copy. What was rejected after that has another cause, and waits only if it is a head itself. The same holds
+  for a copy that is rejected again beside others of its own round: these were judged with it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -33,13 +34,15 @@ def order_hash(partition: int, key: bytes | None) -> OrderHash:
 class Sighting(msgspec.Struct, frozen=True):
     """A record of the rejected topic that may wait.
 
-    `event_offset` is the event's own; `digests` are the joined hashes of the identifiers that may find a contact;
-    `order_key` is the order's key if it waits for the order itself. A record with neither can only wait behind others.
+    `event_offset` is the event's own, `rounds` how often it was sent back before; `digests` are the joined hashes of
+    the identifiers that may find a contact; `order_key` is the order's key if it waits for the order itself. A record
+    with neither can only wait behind others.
     """
 
     order: OrderHash
     place: Place
     event_offset: int
+    rounds: int
     expires_ms: int
     digests: bytes = b""
     order_key: bytes | None = None
@@ -47,6 +50,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
 class _Record(msgspec.Struct, frozen=True, gc=False):
     offset: int
+    rounds: int
     expires_ms: int
     digests: bytes
     order_key: bytes | None
@@ -57,13 +61,26 @@ class _Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Order(msgspec.Struct, gc=False):
-    """What waits of an order, in order; what is on its way; and behind which copy all was judged with the order."""
+    """What waits of an order, in order; what is on its way; and what was sent back, until it is judged.
+
+    `copies` are the greatest offset in the events topic of each round's copies: (round, offset).
+    """
 
     partition: int
     records: list[_Record]
     leaving: int = 0  # records that go back now, not committed yet
-    copied_to: int = -1  # the greatest offset of a copy in the events topic
-    until_ms: int = 0  # how long that matters
+    copies: tuple[tuple[int, int], ...] = ()
+    until_ms: int = 0  # how long they matter
+
+    def copied(self, rounds: int, offset: int) -> None:
+        """Note the copy of a record that was sent back `rounds` times before."""
+        copies = dict(self.copies)
+        copies[rounds + 1] = max(copies.get(rounds + 1, -1), offset)
+        self.copies = tuple(copies.items())
+
+    def is_followed_by(self, seen: Sighting) -> bool:
+        """Return whether a record was rejected before a copy of a later round was judged."""
+        return any(number > seen.rounds and seen.event_offset < offset for number, offset in self.copies)
 
 
 class Waiting:
@@ -72,7 +89,7 @@ class Waiting:
     def __init__(self, most: int) -> None:
         self._most = most
         self._orders: dict[OrderHash, _Order] = {}  # the one that began to wait first comes first
-        self._leaving: dict[Place, OrderHash] = {}
+        self._leaving: dict[Place, tuple[OrderHash, int]] = {}  # with the rounds before
         self._judged: dict[int, int] = {}  # by partition: up to which event the processor has come, as far as is seen
         self._fresh: dict[OrderHash, None] = {}
         self.records = 0
@@ -89,13 +106,14 @@ class Waiting:
     def copied(self, seen: Sighting, copy_offset: int) -> None:
         """Note a record that was sent back before, and where its copy is."""
         order = self._order(seen)
-        order.copied_to, order.until_ms = max(order.copied_to, copy_offset), max(order.until_ms, seen.expires_ms)
+        order.copied(seen.rounds, copy_offset)
+        order.until_ms = max(order.until_ms, seen.expires_ms)
 
     def add(self, seen: Sighting) -> int:
         """Take a record; return how many had to be let go for it."""
         order = self._orders.get(seen.order)
-        record = _Record(seen.place.offset, seen.expires_ms, seen.digests, seen.order_key)
-        if order is not None and (order.leaving or seen.event_offset < order.copied_to):
+        record = _Record(seen.place.offset, seen.rounds, seen.expires_ms, seen.digests, seen.order_key)
+        if order is not None and (order.leaving or order.is_followed_by(seen)):
             self._leave(seen.order, order, record)
         elif record.is_head or (order is not None and order.records):
             self._order(seen).records.append(record)
@@ -141,8 +159,8 @@ class Waiting:
     def sent(self, copies: Mapping[Place, int]) -> None:
         """Note records that were sent back, each with its copy's offset in the events topic."""
         for place, copy_offset in copies.items():
-            order = self._left(place)
-            order.copied_to = max(order.copied_to, copy_offset)
+            order, rounds = self._left(place)
+            order.copied(rounds, copy_offset)
 
     def lost(self, places: Iterable[Place]) -> None:
         """Note records that were to go back and are no longer in the rejected topic."""
@@ -163,7 +181,8 @@ class Waiting:
                     del kept[0]
                 gone += len(order.records) - len(kept)
                 order.records = kept
-            is_judged = order.copied_to < self._judged.get(order.partition, -1) or order.until_ms <= now_ms
+            last = max((offset for _, offset in order.copies), default=-1)
+            is_judged = last < self._judged.get(order.partition, -1) or order.until_ms <= now_ms
             if not order.records and not order.leaving and is_judged:
                 del self._orders[name]
         self.records -= gone
@@ -185,12 +204,13 @@ class Waiting:
     def _leave(self, name: OrderHash, order: _Order, record: _Record) -> None:
         order.leaving += 1
         order.until_ms = max(order.until_ms, record.expires_ms)
-        self._leaving[Place(order.partition, record.offset)] = name
+        self._leaving[Place(order.partition, record.offset)] = name, record.rounds
 
-    def _left(self, place: Place) -> _Order:
-        order = self._orders[self._leaving.pop(place)]
+    def _left(self, place: Place) -> tuple[_Order, int]:
+        name, rounds = self._leaving.pop(place)
+        order = self._orders[name]
         order.leaving -= 1
-        return order
+        return order, rounds
 
     def _let_go(self) -> int:
         """Let the oldest records go: a part of all, so that this is rare."""
