@@ -71,21 +71,19 @@ def owners_in_doubt(
     doubted: set[str] = set()
     if rules.policy.reassign_on_owner_conflict:  # another contact takes the order over anyway
         return doubted
-    first: dict[OrderKey, str] = {}
+    created: dict[OrderKey, str] = {}  # the first contact found for each order that is not known
     for entry in parsed:
         command = entry.result
         if type(command) is Rejection:
             continue
-        owner = find_owner(command.candidates, contacts)
-        if owner is not None:
-            place = (entry.record.partition, command.order_id)
-            held = first.get(place)
-            if held is None:
+        for candidate in command.candidates:  # as `find_owner`, without an object for each event
+            if candidate.identifier is not None and (found := contacts.get(candidate.identifier)) is not None:
+                place = (entry.record.partition, command.order_id)
                 order = orders.get(place)
-                held = first[place] = owner.contact_id if order is None else order.contact_id
-            if owner.contact_id != held:
-                doubted.add(held)
-                doubted.add(owner.contact_id)
+                held = created.setdefault(place, found) if order is None else order.contact_id
+                if found != held:
+                    doubted |= {held, found}
+                break
     return doubted
 
 
