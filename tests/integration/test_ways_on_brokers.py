@@ -67,7 +67,7 @@ def test_a_broker_that_is_not_trusted(kafka, single, tmp_path):
     another, right = kafka.trusting(self_signed(tmp_path / "another.p12")), kafka.trusting(kafka.authority)
     refused = {
         "certificate verify failed": another,
-        "connecting to a PLAINTEXT broker listener": right | {"bootstrap_servers": kafka.bootstrap_servers},
+        "SSL": right | {"bootstrap_servers": kafka.bootstrap_servers},
         "as with brokers that ask for TLS": {"bootstrap_servers": kafka.tls_servers},
     }
     for cause, wrong in refused.items():
