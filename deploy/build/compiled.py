@@ -27,6 +27,7 @@ MODULES: Final = (
     "processor/domain/instants.py",
     "processor/domain/items.py",
     "processor/domain/identifiers.py",
+    "processor/domain/parameters.py",
     "processor/domain/events.py",
     "processor/domain/orders.py",
     "processor/domain/pipeline.py",

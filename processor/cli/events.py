@@ -9,7 +9,7 @@ import click
 from processor.cli.options import CONNECTION, with_settings
 from processor.cli.sending import RefusedError, Sender, json_entries, lines_of
 from processor.codec.avro import codec
-from processor.domain.events import ORDER_ID
+from processor.domain.parameters import ORDER_ID, order_id_text
 from processor.domain.records import LONGS
 from processor.domain.values import is_filled
 from processor.settings import Settings
@@ -89,5 +89,6 @@ def _key_of(event: Mapping[str, Any]) -> bytes | None:
     for param in event["params"]:
         value = param["value"]
         if param["name"] == ORDER_ID and is_filled(value):
-            return str(value).encode() if isinstance(value, str | int) and not isinstance(value, bool) else None
+            order_id = order_id_text(value)
+            return None if order_id is None else order_id.encode()
     return None

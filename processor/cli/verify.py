@@ -13,7 +13,8 @@ from processor.settings import Settings
 
 _RULES: Final = (
     *("max_event_bytes", "max_fact_bytes", "time_zone", "default_currency"),
-    *("item_profile", "identification", "phone_matching", "phone_region", "on_owner_conflict", "on_duplicate_create"),
+    *("item_profile", "statuses", "identification", "phone_matching", "phone_region"),
+    *("on_owner_conflict", "on_duplicate_create"),
 )
 
 

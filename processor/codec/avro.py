@@ -14,6 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 import fastavro
 
 from processor.codec import generated
+from processor.codec.appearance import looks_like
 from processor.codec.decoders import AS_DICTIONARY, AS_EVENT, AS_ORDER, AS_PLAIN_EVENT, Shape, compile_decoder
 from processor.codec.schemas import CONTACT, EVENT, FACT, FRAMING, canonical, header_of, read_schemas, schema_folder
 from processor.domain.batch import EncodeFact
@@ -36,8 +37,7 @@ class _Decoders(dict[bytes, Callable[[bytes, int], T]], Generic[T]):
     def __missing__(self, header: bytes) -> Callable[[bytes, int], T]:
         """Make a decoder. Raises UndecodableError where the schema is not known."""
         if header not in self._writers:
-            is_framed = header.startswith(FRAMING) and len(header) == _HEADER_BYTES
-            raise UndecodableError("unknown schema fingerprint" if is_framed else "not Avro single-object encoding")
+            raise UndecodableError(_problem(header))
         self[header] = compile_decoder(self._writers[header], self._newest, self._shape)
         return self[header]
 
@@ -98,6 +98,16 @@ def _packed_form(facts: Mapping[int, Any]) -> bytes:
 
 def _field(record: Any, name: str) -> Any:
     return next(field["type"] for field in record["fields"] if field["name"] == name)
+
+
+def _problem(header: bytes) -> str:
+    """Say what is wrong with a header that is none of the known ones."""
+    if not header:
+        return "the value is empty"
+    if header.startswith(FRAMING) and len(header) == _HEADER_BYTES:
+        return "unknown schema fingerprint"
+    appearance = looks_like(header)
+    return "not Avro single-object encoding" + (f"; it looks like {appearance}" if appearance else "")
 
 
 def _writer(schema: Any) -> Callable[[Mapping[str, Any]], bytes]:

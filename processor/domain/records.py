@@ -180,11 +180,15 @@ class Role(NamedTuple):
 
 
 class Parsing(msgspec.Struct, frozen=True):
-    """How an event is read (D8, D10, D14), how an order's items are kept, and the roles of the names seen so far."""
+    """How an event is read (D7, D8, D10, D14), how an order's items are kept, and the roles of the names seen so far.
+
+    `statuses` maps a shop's own words, trimmed and by `lower()`, to statuses.
+    """
 
     identification: Identification
     zone: tzinfo = UTC
-    lenient_items: bool = False
+    lenient_items: bool = True
+    statuses: Mapping[str, str] = {}
     occurred_at: str | None = None  # the parameter that says when an event happened (D25)
     keep_items: Callable[[tuple[Item, ...]], Items] = PlainItems
     roles: dict[str, Role] = {}

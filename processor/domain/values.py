@@ -1,4 +1,4 @@
-"""Single values of events: what is filled, money, text, numbers (D4, D6, D11).
+"""Single values of events: what is filled, money, text, numbers (D4, D5, D6, D11).
 
 Takes values as Avro or JSON has them; gives the value as an order keeps it, or raises `InvalidValue`.
 """
@@ -21,7 +21,9 @@ _EXACT_BELOW: Final = 10.0**11  # 15 digits with four places
 _MOST_DIGITS: Final = 4_300  # that int() takes
 _SHORT: Final = 14  # characters: below the limit, whatever they are
 _WHOLE_BELOW: Final = 2.0**53  # a double distinguishes all whole numbers below
-_PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
+_SEPARATED = re.compile(r"[+-]?[0-9][0-9.,'\s]*")
+_HALF = re.compile("[\ud800-\udfff]")  # Python's strings hold no other surrogates
 _FOUR_PLACES = Decimal("0.0001")
 _ROUNDING = Context(prec=40, rounding=ROUND_HALF_EVEN)
 
@@ -41,9 +43,17 @@ def is_filled(value: object) -> bool:
     return value is not None
 
 
-def is_plain_number(text: str) -> bool:
-    """Return whether a string is ASCII digits with at most one point between digits (D6)."""
-    return _PLAIN_NUMBER.fullmatch(text) is not None
+def number_in(text: str) -> str:
+    """Return the number that a text holds, trimmed: digits, at most one point between them, an exponent (D4, D6).
+
+    It may have a minus. Raises InvalidValue for any other text, and says where one has two meanings.
+    """
+    trimmed = text.strip()
+    if _NUMBER.fullmatch(trimmed) is not None:
+        return trimmed
+    if _SEPARATED.fullmatch(trimmed) is not None:
+        raise InvalidValue("separators have two meanings (1,234 may be 1.234): expected digits with at most one point")
+    raise InvalidValue("expected a number such as 258.0")
 
 
 def whole_text(value: object) -> str | None:
@@ -53,11 +63,11 @@ def whole_text(value: object) -> str | None:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def money(value: Any) -> int:
-    """Return an amount in units of 0.0001, rounded half-even (D6).
+def money(value: Any, *, signed: bool = False) -> int:
+    """Return an amount in units of 0.0001, rounded half-even; with `signed` it may be negative (D6).
 
-    Takes a string of digits, an integer or a double (the number its shortest text says).
-    Raises InvalidValue for anything else, a negative or non-finite number, and 10^14 or more.
+    Takes a text (see `number_in`), an integer, a double (the number its shortest text says) or a decimal.
+    Raises InvalidValue for anything else, a non-finite number, and a size of 10^14 or more.
     """
     # Nearly all amounts are doubles with at most four places. Doubles distinguish decimals of up to 15 digits, so a
     # double that equals one with four places is the number of its shortest text. 0.2 us instead of 2.2.
@@ -73,29 +83,35 @@ def money(value: Any) -> int:
         whole, point, fraction = value.partition(".")
         if whole.isdigit() and len(fraction) <= MONEY_PLACES and (fraction.isdigit() or not point):
             return int(whole + fraction.ljust(MONEY_PLACES, "0"))
-    return _rounded(value)
+    return _rounded(value, signed=signed)
 
 
-def _rounded(value: object) -> int:
+def signed_money(value: Any) -> int:
+    """Return an amount that may be negative: a discount, or the cost of an item (D6)."""
+    return money(value, signed=True)
+
+
+def _rounded(value: object, *, signed: bool) -> int:
     amount = _amount(value)
     if not amount.is_finite():
         raise InvalidValue("expected a finite number")
-    if amount < 0:
+    # A text has no minus then, not even before a 0; of a double, -0.0 is 0.
+    if not signed and (amount < 0 or (isinstance(value, str) and amount.is_signed())):
         raise InvalidValue("expected a number of 0 or more")
-    if amount >= MONEY_LIMIT:
+    if not -MONEY_LIMIT < amount < MONEY_LIMIT:
         raise InvalidValue("expected a number below 10^14")
     units = int(amount.quantize(_FOUR_PLACES, context=_ROUNDING).scaleb(MONEY_PLACES))
-    if units >= MONEY_LIMIT * _UNITS:
+    if abs(units) >= MONEY_LIMIT * _UNITS:
         raise InvalidValue("expected a number below 10^14")
     return units
 
 
 def _amount(value: object) -> Decimal:
     match value:
-        case str() if is_plain_number(value):
-            return Decimal(value)
         case str():
-            raise InvalidValue("expected a number such as 258.0")
+            return Decimal(number_in(value))
+        case Decimal():
+            return value
         case float():
             return Decimal(repr(value))
         case Digits(text):
@@ -108,11 +124,12 @@ def _amount(value: object) -> Decimal:
 
 def money_text(units: int) -> str:
     """Write an amount given in units of 0.0001 as a decimal number with four places."""
-    return f"{units // 10**MONEY_PLACES}.{units % 10**MONEY_PLACES:04d}"
+    whole, fraction = divmod(abs(units), _UNITS)
+    return f"{'-' if units < 0 else ''}{whole}.{fraction:04d}"
 
 
-def number_text(value: float | Digits) -> str:
-    """Return a number's or boolean's JSON text: `5`, `5.0`, `true` (D10, D11)."""
+def number_text(value: float | Digits | Decimal) -> str:
+    """Return a number's or boolean's JSON text: `5`, `5.0`, `true`; a decimal with all its places (D10, D11)."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -120,6 +137,8 @@ def number_text(value: float | Digits) -> str:
             return text
         case float():
             return repr(finite(value))
+        case Decimal():
+            return format(value, "f")
         case _:
             return str(value)
 
@@ -185,6 +204,26 @@ def parse_json(text: str) -> object:
         return _QUICK_JSON.decode(text)  # a third of the time, and the same value if it takes the text (tested)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return _parse_json_plainly(text)
+
+
+def parse_mended_json(text: str) -> object:
+    """Read JSON as `parse_json` does, but lone surrogates become U+FFFD, in names too (D10)."""
+    try:
+        return _QUICK_JSON.decode(text)  # takes no lone surrogate
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return _mended(_parse_json_plainly(text))
+
+
+def _mended(value: Any) -> Any:
+    match value:
+        case str():
+            return value if value.isascii() else _HALF.sub("\N{REPLACEMENT CHARACTER}", value)
+        case list():
+            return [_mended(element) for element in value]
+        case dict():
+            return {_mended(name): _mended(element) for name, element in value.items()}
+        case _:
+            return value
 
 
 def _parse_json_plainly(text: str) -> object:

@@ -4,13 +4,15 @@ Each refusal is one line that names the setting and says what to put there. It n
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
-from processor.domain.events import ORDER_PARAMETERS
 from processor.domain.identifiers import identification
+from processor.domain.orders import STATUSES
+from processor.domain.parameters import ORDER_PARAMETERS
+from processor.domain.values import is_filled
 from processor.errors import UsageError
 from processor.settings.definitions import REPLAY, Settings
 from processor.settings.kafka_properties import property_problem
@@ -47,9 +49,26 @@ def _problems(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "time_zone", f"{settings.time_zone!r} is not a time zone; put a name such as Europe/Kyiv there"
     if settings.default_currency is not None and not re.fullmatch(r"[A-Za-z]{3}", settings.default_currency):
         yield "default_currency", "put three letters there, such as EUR"
+    yield from _statuses_problems(settings.statuses)
     if settings.identifier_key is not None and len(settings.identifier_key) < 16:
         yield "identifier_key", "put a secret of 16 characters or more there"
     yield from _conflicts(settings)
+
+
+def _statuses_problems(statuses: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a shop's own words for statuses (D7)."""
+    known, seen = {status.lower() for status in STATUSES}, set[str]()
+    for given, status in statuses.items():
+        word = given.strip().lower()
+        if not is_filled(word):
+            yield "statuses", f"no status can be {given!r}, which counts as absent; remove it"
+        if word in known:
+            yield "statuses", f"{given!r} is a status itself; remove it"
+        if word in seen:
+            yield "statuses", f"{given!r} is there twice, since case and outer spaces do not count; remove one"
+        if status not in STATUSES:
+            yield "statuses", f"{given!r} is mapped to {status!r}; put one of {', '.join(STATUSES)} there"
+        seen.add(word)
 
 
 def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:

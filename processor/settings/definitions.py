@@ -54,7 +54,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     default_currency: Annotated[str | None, about("currency of orders created without one: three letters")] = None
     item_profile: Annotated[
         Literal["strict", "lenient"], about("attributes that an item needs: all six, or id and quantity")
-    ] = "strict"
+    ] = "lenient"
+    statuses: Annotated[
+        dict[str, str], about('JSON table from a shop\'s own words, in any case, to statuses: {"paid": "IN_PROGRESS"}')
+    ] = {}
     identification: Annotated[
         tuple[IdentificationRule, ...], about('JSON list of {"parameter", "field"}: replaces the default identifiers')
     ] = ()

@@ -28,6 +28,7 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(
         parsing=Parsing(
             zone=ZoneInfo(settings.time_zone),
+            statuses={word.strip().lower(): status for word, status in settings.statuses.items()},
             lenient_items=settings.item_profile == "lenient",
             identification=identification_of(settings),
             occurred_at=settings.occurred_at_parameter,

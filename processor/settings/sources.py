@@ -1,6 +1,7 @@
 """Reads settings from the command line, the environment and files, and reports each mistake."""
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -24,7 +25,7 @@ _INJECTED: Final = re.compile(
     r"|(\w+_)?NAME=(/[\w.-]+){2,}",  # /container/alias
     re.DOTALL,
 )
-_JSON_SETTINGS: Final = frozenset({"identification", "kafka"})
+_JSON_SETTINGS: Final = frozenset({"identification", "kafka", "statuses"})
 
 
 def load(
@@ -90,11 +91,19 @@ def _convert(name: str, value: Any, origin: str, *, text: bool = True) -> Any:
     """Return the setting's typed value; `text`: the source holds only strings."""
     try:
         if text and name in _JSON_SETTINGS:
-            value = msgspec.json.decode(value)
+            text_of_json, value = value, msgspec.json.decode(value)
+            json.loads(text_of_json, object_pairs_hook=_require_names_once)
         return msgspec.convert(value, HINTS[name], strict=not text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         shown = "" if name in SECRETS else f" (it is {value!r})"
         raise UsageError(f"setting {name}, from {origin}: {error}{shown}; {description(name)}") from error
+
+
+def _require_names_once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse a JSON object in which a name stands twice, as TOML does: it would have two meanings."""
+    names = [name for name, _ in pairs]
+    if len({*names}) < len(names):
+        raise ValueError(f"{max(names, key=names.count)!r} is there twice; remove one")
 
 
 def _nearest(name: str) -> str:

@@ -187,6 +187,6 @@ def _spoil(params, items, fault):
     if fault == "price":
         params["totalCost"] = "12,50"
     elif fault == "quantity":
-        params["items"] = [{**items[0], "quantity": 0}]
+        params["items"] = [{**items[0], "quantity": "1,5"}]
     elif fault == "date":
         del params["date"]

@@ -15,16 +15,17 @@ from contextlib import suppress
 from processor.domain.records import Record
 from tests.fuzz.case import HEADER, KEY, MAX_EVENT_BYTES, OLDER_HEADER, Case, value_of
 from tests.reference import Rules
+from tests.support.cases import key_text
 
 RULES = (
     Rules(),
-    Rules(item_profile="lenient"),
+    Rules(item_profile="strict"),
     Rules(default_currency="UAH", time_zone="Europe/Kyiv"),
     Rules(on_owner_conflict="reassign", on_duplicate_create="update"),
     Rules(max_event_bytes=300, max_fact_bytes=250),
     Rules(identification=(("Token", "email"), ("colour", "externalCustomerId"))),
     Rules(identification=(("externalOrderId", "contactId"), ("email", "email")), time_zone="Pacific/Apia"),
-    Rules(item_profile="lenient", on_duplicate_create="update", time_zone="America/Sao_Paulo"),
+    Rules(statuses=(("paid", "IN_PROGRESS"),), on_duplicate_create="update", time_zone="America/Sao_Paulo"),
     Rules(occurred_at_parameter="occurredAt", on_duplicate_create="update", time_zone="Europe/Kyiv"),
 )
 RAW = {b"R": HEADER, b"O": OLDER_HEADER, b"H": b""}
@@ -60,7 +61,7 @@ def _event(kind, event):
     params = [(_text(name), _value(value)) for name, value in zip(names, values, strict=False)]
     cut = (lambda length: [(1, True)] * (length > 1)) if kind == b"B" else (lambda _length: [])
     order_id = next((value for name, value in params if name == "externalOrderId"), None)
-    key = None if kind == b"K" or order_id is None else str(order_id).encode()
+    key = None if kind == b"K" or order_id is None else key_text(order_id).encode()
     return key, value_of(_text(event_type), params, cut)
 
 

@@ -16,7 +16,7 @@ from tests.support.avro_writer import block, text, varint
 from tests.support.events import RIGHT, RIGHT_ITEM
 from tests.support.hostile import HOSTILE_TEXTS
 
-LENIENT = Rules(item_profile="lenient")
+STRICT = Rules(item_profile="strict")
 OBJECT = json.dumps(RIGHT_ITEM, separators=(",", ":"))[:-1]  # open: attributes may follow
 ENVELOPE = text("orderCreated") + text("")
 UPDATE = text("orderUpdated") + text("")
@@ -244,5 +244,5 @@ def grown(random):
     unit = unit.encode(errors="replace").decode() + comma or " "
     value = _text(name, unit, start + random.choice(("", '"')), last + end)
     before = [right(items=_items(1_000))] if random.random() < 0.2 else []
-    rules = random.choice((Rules(), LENIENT, Rules(on_duplicate_create="update")))
+    rules = random.choice((Rules(), STRICT, Rules(on_duplicate_create="update")))
     return Case(records_of([*before, value]), rules, name=f"{name} of {unit[:40]!r} after {start[-20:]!r}")

@@ -11,7 +11,8 @@ class Rules:
     max_fact_bytes: int = 900_000
     time_zone: str = "UTC"
     default_currency: str | None = None
-    item_profile: str = "strict"  # or lenient
+    item_profile: str = "lenient"  # or strict
+    statuses: tuple[tuple[str, str], ...] = ()  # (a shop's own word, status)
     identification: tuple[tuple[str, str], ...] = ()  # (event parameter, contact field), in the order tried
     phone_matching: str = "digits"  # or exact
     phone_region: str | None = None

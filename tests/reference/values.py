@@ -13,12 +13,10 @@ from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
 from zoneinfo import ZoneInfo
 
 STATUSES = ("INITIALIZED", "IN_PROGRESS", "DELIVERED", "CANCELLED", "ABANDONED_SHOPPING_CART")
-PLAIN_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")  # D6: nothing else, and a point only between digits
-DATE = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})"
-    r"(?:\.([0-9]{1,9}))?"
-    r"(?:(Z)|([+-])([0-9]{2}):?([0-9]{2}))?"
-)
+NUMBER = re.compile(r"(-?)[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")  # D6: nothing else, a point only between digits
+DAY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
+TIME = re.compile(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2}))?")
+EPOCH_MS = (10**11, 253402300799999)  # D8: a number of milliseconds is neither smaller nor greater
 CURRENCY = re.compile(r"[A-Za-z]{3}")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # Python's strings hold no other surrogates
 MONEY_LIMIT = Decimal(10) ** 14
@@ -50,38 +48,84 @@ def integer_text(value):
     return value.digits if isinstance(value, BigInteger) else str(value)
 
 
-def money(value):
+def whole_number_text(value):
+    """D5: the digits of an integer, or of a double that is a whole number below 2^53 in size; else None."""
+    if is_integer(value):
+        return integer_text(value)
+    if isinstance(value, float) and abs(value) < 2**53 and value == math.floor(value):
+        return str(math.floor(value))
+    return None
+
+
+def number_text(value, *, may_be_negative):
+    """D4, D6: the number that a text holds, trimmed, or None."""
+    trimmed = value.strip()
+    match = NUMBER.fullmatch(trimmed)
+    if match is None or (match[1] == "-" and not may_be_negative):
+        return None
+    return trimmed
+
+
+def money(value, *, may_be_negative=False):
     """D6: a decimal(18,4), or None."""
     if isinstance(value, str):
-        if not PLAIN_DECIMAL.fullmatch(value):
+        digits = number_text(value, may_be_negative=may_be_negative)
+        if digits is None:
             return None
-        number = Decimal(value)
+        number = Decimal(digits)
+    elif isinstance(value, Decimal):
+        number = value
     elif is_integer(value):
         number = Decimal(integer_text(value))
     elif isinstance(value, float) and math.isfinite(value):
         number = Decimal(repr(value))
     else:
         return None
-    if number < 0 or number >= MONEY_LIMIT:
+    if number < 0 and not may_be_negative:
         return None
-    rounded = abs(number.quantize(Decimal("0.0001"), context=MONEY_CONTEXT))  # abs: -0.0 is 0
-    return rounded if rounded < MONEY_LIMIT else None
+    if not -MONEY_LIMIT < number < MONEY_LIMIT:
+        return None
+    rounded = number.quantize(Decimal("0.0001"), context=MONEY_CONTEXT)
+    rounded = MONEY_CONTEXT.add(rounded, Decimal(0))  # -0.0000 is 0
+    return rounded if -MONEY_LIMIT < rounded < MONEY_LIMIT else None
 
 
-def status(value):
-    """D7: one of the five, exactly."""
-    return value if value in STATUSES else None
+def status(value, words):
+    """D7: one of the five, in any case, or what the shop's own word for it stands for; words are (word, status)."""
+    if not isinstance(value, str):
+        return None
+    trimmed = value.strip()
+    upper = "".join(letter.upper() if "a" <= letter <= "z" else letter for letter in trimmed)
+    if upper in STATUSES:
+        return upper
+    for word, known in words:
+        if word.strip().lower() == trimmed.lower():
+            return known
+    return None
 
 
 def date_ms(value, time_zone):
     """D8: milliseconds since the epoch, or None; time_zone names the zone of a date without an offset."""
-    match = DATE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    if isinstance(value, str):
+        return _written_date_ms(value.strip(), time_zone)
+    if isinstance(value, float) and math.isfinite(value) and value == math.floor(value):
+        value = math.floor(value)
+    first, last = EPOCH_MS
+    return value if is_integer(value) and first <= value <= last else None
+
+
+def _written_date_ms(text, time_zone):
+    day_match = DAY.match(text)
+    if day_match is None:
         return None
-    year, month, day, hour, minute, second = (int(digits) for digits in match.groups()[:6])
-    fraction, utc, sign, offset_hours, offset_minutes = match.groups()[6:]
-    if year < 1970:
+    year, month, day = (int(digits) for digits in day_match.groups())
+    rest = text[day_match.end() :]
+    # A day alone is its first moment.
+    time_match = TIME.fullmatch(rest[1:] if rest[:1] in ("T", "t", " ") else "" if rest else "00:00")
+    if time_match is None or year < 1970:
         return None
+    hour, minute, second = (int(digits or "0") for digits in time_match.groups()[:3])
+    fraction, utc, sign, offset_hours, offset_minutes = time_match.groups()[3:]
     try:
         # fold=0 is the earlier of a local time that occurs twice, and reads one that never occurs with
         # the offset before the gap, which is later on the clock by the length of the gap.
@@ -105,8 +149,8 @@ def date_ms(value, time_zone):
 
 
 def currency(value):
-    """D9: three ASCII letters, upper-cased."""
-    return value.upper() if isinstance(value, str) and CURRENCY.fullmatch(value) else None
+    """D9: three ASCII letters, trimmed and upper-cased."""
+    return value.strip().upper() if isinstance(value, str) and CURRENCY.fullmatch(value.strip()) else None
 
 
 def text(value):
@@ -116,11 +160,16 @@ def text(value):
     return json_text(value) if is_storable(value) else None
 
 
+def id_text(value):
+    """D11: what the columns externalCustomerId and phone keep: as others, but of a whole double its digits."""
+    return whole_number_text(value) or text(value)
+
+
 def custom(value):
-    """D11: what a custom field keeps: scalars with their type, an array as JSON text."""
+    """D11: what a custom field keeps: scalars with their type, what else there is as text."""
     if not is_storable(value):
         return None
-    return json_text(value) if isinstance(value, list) else value
+    return json_text(value) if isinstance(value, list | dict | Decimal) else value
 
 
 def is_storable(value):
@@ -137,7 +186,7 @@ def is_storable(value):
 
 
 def json_text(value):
-    """Write a value as compact JSON: names in their order, non-ASCII as itself, doubles as repr."""
+    """Write a value as compact JSON: names in their order, non-ASCII as itself, doubles as repr, decimals in full."""
     if isinstance(value, dict):
         members = (f"{json_text(name)}:{json_text(element)}" for name, element in value.items())
         return "{" + ",".join(members) + "}"
@@ -145,6 +194,8 @@ def json_text(value):
         return "[" + ",".join(json_text(element) for element in value) + "]"
     if is_integer(value):
         return integer_text(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     return json.dumps(value, ensure_ascii=False)  # None, booleans, strings, finite doubles
 
 

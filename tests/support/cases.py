@@ -13,8 +13,8 @@ A case is {"rule", "name", "rules", "contacts", "events", "expect"} and, where t
 - "expect" has one entry for each event: {"fact": the fields to compare, money as text} or {"reason", and
   "detail": the names that the detail has to mention, none where left out}.
 
-What JSON cannot hold or should not repeat: {"$double": "nan"}, {"$bytes": "ff00"} in hex, and
-{"$text": ["a", ["b", 300]]}, the parts joined, a part with a number repeated. An integer of the file is Avro's
+What JSON cannot hold or should not repeat: {"$double": "nan"}, {"$decimal": "12.5000"}, {"$bytes": "ff00"} in hex,
+and {"$text": ["a", ["b", 300]]}, the parts joined, a part with a number repeated. An integer of the file is Avro's
 long, a number with a point or an exponent its double.
 """
 
@@ -99,6 +99,8 @@ def _case(raw):
     rules = raw.get("rules", {})
     if "identification" in rules:
         rules = {**rules, "identification": tuple((r["parameter"], r["field"]) for r in rules["identification"])}
+    if "statuses" in rules:
+        rules = {**rules, "statuses": tuple(rules["statuses"].items())}
     return Case(
         rule=raw["rule"],
         name=raw["name"],
@@ -137,14 +139,21 @@ def _input(entry, number):
 def _default_key(event):
     for param in (event or {}).get("params", ()):
         if param["name"] == "externalOrderId" and param["value"] is not None:
-            return str(param["value"])
+            return key_text(param["value"])
     return None
+
+
+def key_text(order_id):
+    """Give the key, as text, that belongs to an order's id: its digits where it is a whole double (D5)."""
+    return str(int(order_id)) if isinstance(order_id, float) and order_id.is_integer() else str(order_id)
 
 
 def _unmark(raw):
     match raw:
         case {"$double": text}:
             return float(text)
+        case {"$decimal": text}:
+            return Decimal(text)
         case {"$bytes": text}:
             return bytes.fromhex(text)
         case {"$text": parts}:

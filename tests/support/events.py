@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from processor.codec.avro import codec
 from processor.domain.records import Record
 from tests.reference import ContactRecord, Input, Rules
-from tests.support.cases import EMPTY_CONTACT
+from tests.support.cases import EMPTY_CONTACT, key_text
 from tests.support.hostile import (
     AMOUNTS,
     ANY_VALUE,
@@ -21,6 +21,7 @@ from tests.support.hostile import (
     MARK,
     ORDER_IDS,
     SCALARS,
+    SIGNED_AMOUNTS,
     TEXTS,
     changed_dates,
     dates,
@@ -34,6 +35,7 @@ ZONES = (
     *("Africa/Casablanca", "Africa/Monrovia", "Australia/Lord_Howe", "Pacific/Apia", "Antarctica/Troll"),
 )
 STATUSES = ("INITIALIZED", "IN_PROGRESS", "DELIVERED", "CANCELLED", "ABANDONED_SHOPPING_CART")
+OWN_WORDS = (("paid", "IN_PROGRESS"), ("Платимо", "DELIVERED"))  # a shop's, for statuses
 TYPES = ("orderCreated", "orderCreated", "orderUpdated", "orderUpdated", "orderDelivered", "orderCancelled")
 CREATION = ("totalCost", "status", "date", "email", "token", "colour")  # with an owner by each of the RULES
 TEXT_NAMES = (
@@ -108,8 +110,11 @@ _MONEY_NAMES = ("totalCost", "shipping", "discount", "taxes")
 GOOD_VALUES = {
     "externalOrderId": ORDER_IDS,
     **dict.fromkeys(_MONEY_NAMES, AMOUNTS),
-    "status": st.sampled_from(STATUSES),
-    "date": mostly(dates(), changed_dates(), 20),
+    "discount": SIGNED_AMOUNTS,
+    "status": mostly(st.sampled_from(STATUSES), st.sampled_from(["Delivered", " in_progress", " PAID ", "ПЛАТИМО"]), 4),
+    "date": mostly(
+        dates(), changed_dates() | st.sampled_from([1_589_451_060_000, 1.589451060007e12, 1_589_451_060]), 9
+    ),
     **dict.fromkeys(("currency", "currencyCode"), CURRENCIES),
     "items": ITEMS,
     "occurredAt": OCCURRED,
@@ -120,6 +125,8 @@ GOOD_VALUES = {
 }
 _CREATION_VALUES = {
     **GOOD_VALUES,
+    "status": st.sampled_from(STATUSES),
+    "date": dates(),
     "email": st.just(f"{MARK}.ann@example.com"),
     "token": st.just(f"{MARK}-gold"),
     "colour": st.just(f"{MARK}-77"),
@@ -180,7 +187,7 @@ def _broken_envelope(event):
 def key_of(event):
     """Give the key that the event's record should have."""
     ids = [param["value"] for param in event["params"] if param["name"] == "externalOrderId"]
-    return str(ids[0]).encode() if ids and ids[0] is not None else None
+    return key_text(ids[0]).encode() if ids and ids[0] is not None else None
 
 
 @dataclass(frozen=True)
@@ -267,6 +274,7 @@ RULES = st.builds(
     time_zone=st.sampled_from(ZONES),
     default_currency=st.sampled_from([None, "UAH"]),
     item_profile=st.sampled_from(["strict", "lenient"]),
+    statuses=st.sampled_from([(), OWN_WORDS]),
     identification=st.sampled_from(
         [
             *(

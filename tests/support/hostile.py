@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 MARK = "needle"
 LONGS = st.integers(-(1 << 63), (1 << 63) - 1)
 SHORT_TEXT = st.text(max_size=12)
-DATE_MARKS = "0123456789-T:ZWz .+\0\u0663"
+DATE_MARKS = "0123456789-Tt:ZWz .+\0\u0663"
 FAST = "fast"  # Hypothesis' profile of `make test-fast`
 FAST_EXAMPLES = 25
 
@@ -61,19 +61,48 @@ HOSTILE_VALUES: tuple[Any, ...] = (
     *(False, True, 0, 1, -1, 2, (1 << 63) - 1, -(1 << 63), 10**14, 10**14 - 1),
     *(0.0, -0.0, 1.0, 1.5, 1e-9, -1e-9, 1.00005, 5e-324, 1e14, 1e300, float("nan"), float("inf"), float("-inf")),
     *("0", "-0", "-1", "+1", "1,5", "1e3", ".5", "5.", " 5", "5\n", "\u0663", "0x1", "NaN", "1_0"),
+    *("-1e3", "1E-4", "1e+999", "1e-999", "-0e0", "1e1000", "1e", "1e3.0", "1.234,50", "1.234.567", "1 000", "1'000"),
+    *(
+        float(1 << 53),
+        float((1 << 53) - 1),
+        -1e15,
+        1e11,
+        99999999999.0,
+        10**11,
+        10**11 - 1,
+        253402300799999,
+        1e15 + 0.5,
+    ),
     *("99999999999999.99985", "99999999999999.99995", "0" * 5000 + "1", "9" * 5000, "0." + "0" * 5000 + "1"),
     *("UAH", "eur", "EU", "EURO", "E1R", "\u0415UR", "\ufb00s", "INITIALIZED", "delivered", "DELIVERED "),
+    *(
+        "CANCEL\u013fED",
+        "\u0131N_PROGRESS",
+        "paid",
+        " Paid\u2003",
+        "\u041f\u043b\u0430\u0447\u0435\u043d\u043e",
+        " eur ",
+        "U H",
+    ),
     *("1969-12-31T23:59:59", "2021-02-29T00:00:00", "2021-01-01T24:00:00", "2021-01-01T00:00:00z", "2021-01-01"),
+    *(
+        "2021-01-01 00:00:00",
+        "2021-01-01t00:00",
+        "2021-01-01T00:00:00 Z",
+        " 2021-01-01\n",
+        "2021-01-01Z",
+        "2021-01-01T",
+    ),
+    *("01.02.2021", "1/2/2021 10:11", "1609459200000", "2018-11-04", "2011-12-30"),
     *("9999-12-31T23:59:59-23:59", "1970-01-01T00:00:00+23:59", "2021-01-01T00:00:00.1234567890"),
     *(MARK.ljust(300, "x"), MARK.ljust(301, "x"), [], [{}], [{"a": None}]),
     *(
         [{"a": 1, "b": 1.0, "c": True, "d": "\u2028"}],
         [{"a": float("nan")}],
         [{"externalItemId": "i-1", "quantity": 1}],
-        "[]",
-        "[{}]",
-        "{}",
-        "[1]",
+        *("[]", "[{}]", "{}", "[1]", '"[]"', '"{}"', '"\\"[]\\""', "[object Object]"),
+        '{"externalItemId": 7.0, "quantity": "-1e0"}',
+        '"[{\\"externalItemId\\": 1, \\"quantity\\": 0}]"',
     ),
 )
 
@@ -81,27 +110,29 @@ AMOUNTS = st.one_of(
     st.integers(0, 10**6),
     st.decimals(0, 10**6, places=2).map(str),
     st.floats(0, 1e6),
-    st.sampled_from(["258.0", "1.00005", "0", "000.5", 1.00005, -0.0, "99999999999999.9999"]),
+    st.sampled_from(["258.0", "1.00005", "0", "000.5", 1.00005, -0.0, "99999999999999.9999", " 1e2", "5E-5\n"]),
 )
+SIGNED_AMOUNTS = AMOUNTS | st.integers(-(10**6), -1) | st.floats(-1e6, 0) | st.sampled_from(["-258.0", "-1e-4", "-0"])
 BAD_VALUE = mostly(st.sampled_from(range(len(HOSTILE_VALUES))).map(HOSTILE_VALUES.__getitem__), ANY_VALUE, 3)
 CURRENCIES = st.sampled_from(["UAH", "eur", "Usd"])
 TEXTS = SHORT_TEXT.map(lambda text: f"{MARK} {text}")
-ORDER_IDS = st.sampled_from([f"{MARK}-1", f"{MARK}-1", f"замовлення {MARK}", 42, "42"])
+ORDER_IDS = st.sampled_from([f"{MARK}-1", f"{MARK}-1", f"замовлення {MARK}", 42, 42.0, "42"])
 
 
 @st.composite
 def dates(draw):
     """Draw a date as D8 writes it, more often than chance near a change of the clocks."""
-    near_a_change = st.tuples(
-        st.sampled_from(
-            ["1972-01-07", "2011-12-30", "2018-11-04", "2021-03-28", "2021-10-31", "2021-03-14", "2021-11-07"]
-        ),
-        st.times().map(lambda time: time.isoformat()[:8]),
-    ).map("T".join)
-    anywhere = st.datetimes().filter(lambda date: date.year >= 1970).map(lambda date: date.isoformat()[:19])
-    fraction = st.sampled_from(["", "", ".5", ".0009", ".123456789"])
-    offset = st.sampled_from(["", "", "", "Z", "+03:00", "-0530", "+23:59"])
-    return draw(near_a_change | anywhere) + draw(fraction) + draw(offset)
+    change = st.sampled_from(
+        ["1972-01-07", "2011-12-30", "2018-11-04", "2021-03-28", "2021-10-31", "2021-03-14", "2021-11-07"]
+    )
+    anywhere = st.dates().filter(lambda date: date.year >= 1970).map(lambda date: date.isoformat())
+    day = draw(change | anywhere)
+    if once_in(draw, 12):
+        return day
+    time = draw(st.times()).isoformat()[: draw(st.sampled_from([8, 8, 8, 8, 5]))]
+    fraction = st.sampled_from(["", "", ".5", ".0009", ".123456789"]) if len(time) == 8 else st.just("")
+    offset = st.sampled_from(["", "", "", "Z", "z", "+03:00", "-0530", "+23:59"])
+    return day + draw(st.sampled_from("TTT t")) + time + draw(fraction) + draw(offset)
 
 
 @st.composite
@@ -135,7 +166,25 @@ HOSTILE_TEXTS = (
     *("null", "true", "false", "0", "-0", "-0.0", "-1", "1", "1.0", "2.50", "1e2", "5e-324", "1e400", "-1E400"),
     *("9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "9" * 5000),
     *("-" + "9" * 5000, "1" + "0" * 400, "-1" + "0" * 309, "1.00005", "99999999999999.99995", "100000000000000"),
-    *('""', '" "', '"null"', '"3"', '"1.5"', '" 1"', '"-1"', '"1e3"', f'"{MARK}"', '"\\u0000\\n\u2028"', '"\\u0663"'),
+    *(
+        '""',
+        '" "',
+        '"null"',
+        '"3"',
+        '"1.5"',
+        '" 1"',
+        '"-1"',
+        '"1e3"',
+        '"-1e-400"',
+        '"1e400"',
+        '"1,5"',
+        "7.0",
+        "9e15",
+        "7.5",
+        f'"{MARK}"',
+        '"\\u0000\\n\u2028"',
+        '"\\u0663"',
+    ),
     *('"\\ud83d\\ude00"', '"\\ud800"', '"x\\udfff"', '"\\ude00\\ud83d"'),
     *('["\\ud800"]', '{"\\ud800": 1}', '{"a": "\\ud800"}'),
     *("[]", "{}", "[[1]]", '{"a": {"b": 1, "a": 2, "b": 3}}', '["\\u00e9 é"]', "[1e400]", "[null, 1.0, 1]", '[""]'),
@@ -173,10 +222,10 @@ def _json_texts(leaves, names):
 _SOUND_TEXTS = _json_texts(_SOUND_LEAVES, _NAMES.map(json.dumps))
 _BAD_TEXTS = _json_texts(mostly(_SOUND_LEAVES, _BAD_LEAVES, 2), mostly(_NAMES.map(json.dumps), st.just('"\\ud800"')))
 GOOD_ATTRIBUTES = {
-    "externalItemId": st.sampled_from(['"i-1"', '"i-2"', "7", "9" * 30]),
+    "externalItemId": st.sampled_from(['"i-1"', '"i-2"', "7", "7.0", "9" * 30]),
     "name": st.sampled_from(['"Lamp"', "5", "5.0"]),
-    "quantity": st.sampled_from(["1", "2.5", '"3"', "9007199254740993", "1" + "0" * 300]),
-    "cost": st.sampled_from(["990.5", '"1.00005"', "0", "-0.0"]),
+    "quantity": st.sampled_from(["1", "2.5", '"3"', '" 1e1"', "9007199254740993", "1" + "0" * 300]),
+    "cost": st.sampled_from(["990.5", '"1.00005"', "0", "-0.0", "-2.5", '"-1e-3"']),
     "url": st.just('"https://shop.example/1"'),
     "imageUrl": st.just('"https://shop.example/1.png"'),
 }
@@ -191,6 +240,28 @@ def _item_texts(draw):
     members = [(json.dumps(name), draw(good)) for name, good in GOOD_ATTRIBUTES.items()]
     further = draw(st.lists(st.tuples(_FURTHER_NAMES.map(json.dumps), _SOUND_TEXTS), max_size=2))
     return object_text(draw(st.permutations(members + further)))
+
+
+@st.composite
+def _lenient_item_texts(draw):
+    """Draw one item as JSON text that keeps the lenient rules: what it may lack, and quantities below 1."""
+    kept = [name for name in GOOD_ATTRIBUTES if name in {"externalItemId", "quantity"} or not once_in(draw, 2)]
+    members = {name: draw(GOOD_ATTRIBUTES[name]) for name in kept}
+    if once_in(draw, 2):
+        members["quantity"] = draw(st.sampled_from(["0", "-0.0", '"0.00"', '"1e-400"', "-1", '"-2.5"']))
+    further = draw(
+        st.sampled_from([{}, {}, {"imageUrl": '""'}, {"url": "null"}, {"note": '"\\ud800"'}, {"\ud800": "1"}])
+    )
+    pairs = [(json.dumps(name), value) for name, value in (members | further).items()]
+    return object_text(draw(st.permutations(pairs)))
+
+
+@st.composite
+def _other_forms(draw):
+    """Draw one item alone, or items as JSON in JSON: once, which is read, or twice."""
+    item = draw(_item_texts() | _lenient_item_texts())
+    text = draw(st.sampled_from([item, array_text([item]), array_text([item, item])]))
+    return draw(st.sampled_from([text, json.dumps(text), json.dumps(text), json.dumps(json.dumps(text))]))
 
 
 @st.composite
@@ -226,7 +297,7 @@ def _native_items(cost, other):
             {
                 "externalItemId": st.just("i-1"),
                 "name": st.sampled_from(["Lamp", 5, 5.0]),
-                "quantity": st.sampled_from([1, 2.5, "3"]),
+                "quantity": st.sampled_from([1, 2.5, "3", " 2e0 "]),
                 "cost": cost,
                 "url": st.just("u"),
                 "imageUrl": st.just("i"),
@@ -238,10 +309,12 @@ def _native_items(cost, other):
 
 
 ITEM_ARRAYS = st.lists(_item_texts(), max_size=3).map(array_text)
-ITEMS = ITEM_ARRAYS | _native_items(AMOUNTS, FINITE_SCALARS)
+ITEMS = ITEM_ARRAYS | _native_items(SIGNED_AMOUNTS, FINITE_SCALARS)
 BAD_ITEMS = st.one_of(
     _items_with_one_fault(),
     _items_with_one_fault(),
+    st.lists(_lenient_item_texts(), min_size=1, max_size=3).map(array_text),
+    _other_forms(),
     st.lists(mostly(_item_texts(), _bad_item_texts(), 2), min_size=1, max_size=3).map(array_text),
     st.lists(mostly(_item_texts(), _BAD_TEXTS, 2), min_size=1, max_size=3).map(array_text),
     _broken(ITEM_ARRAYS),

@@ -30,6 +30,7 @@ def rules_of(settings):
         time_zone=settings.time_zone,
         default_currency=settings.default_currency,
         item_profile=settings.item_profile,
+        statuses=tuple(settings.statuses.items()),
         identification=tuple((rule.parameter, rule.field) for rule in settings.identification),
         phone_matching=settings.phone_matching,
         phone_region=settings.phone_region,

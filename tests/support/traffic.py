@@ -151,5 +151,5 @@ def _items(source):
         for n in range(source.randrange(1, 4))
     ]
     if source.random() < 0.02:
-        items[0]["quantity"] = 0
+        items[0]["quantity"] = 0 if len(items) == 1 else "1,5"
     return json.dumps(items) if source.random() < 0.5 else items

@@ -11,7 +11,7 @@ from tests.unit.test_avro import ENVELOPE, HEADER
 from tests.unit.test_properties import ONE_CONTACT, assert_as_the_reference, results, run
 
 NULL = b"\0"
-LENIENT = Rules(item_profile="lenient")
+LENIENT = Rules()
 
 
 def params_in_one_block(count):

@@ -9,6 +9,7 @@ from msgspec.structs import astuple
 
 from processor.domain import instants, items, values
 from processor.domain.values import InvalidValue
+from tests.reference.items import _mended
 from tests.support.events import exact
 from tests.support.hostile import BAD_ITEMS, ITEMS, changed_dates, examples, mostly
 
@@ -18,6 +19,7 @@ JSON_MARKS = (
     '{"a":',
     "1e400",
     "\\ud83d\\ude00",
+    *('"\\ud800"', '"\\ude00\\ud83d":', "\\udfff"),
     "true",
     "null",
     "-0",
@@ -41,6 +43,14 @@ def test_json_is_read_as_the_standard_library_reads_it(text):
     assert outcome(values.parse_json, text) == outcome(values._parse_json_plainly, text)
 
 
+@examples(1_000)
+@given(text=JSON | JSON.map('[{{"a":{}}}]'.format))
+def test_mended_json_is_read_as_the_standard_library_reads_it_and_then_mended(text):
+    """U+FFFD stands for each lone surrogate, in names too; all else is the same (D10)."""
+    plainly = outcome(lambda plain: _mended(values._parse_json_plainly(plain)), text)
+    assert outcome(values.parse_mended_json, text) == plainly
+
+
 @examples(3_000)
 @given(text=changed_dates(), zone=ZONES)
 @example("2024-01-31T10:20:Z", UTC)
@@ -54,16 +64,23 @@ def test_a_date_of_the_usual_form_is_read_as_any_other(text, zone):
 
 
 @examples(1_000)
-@given(value=mostly(ITEMS, BAD_ITEMS, 2))
-def test_an_item_of_the_usual_attributes_is_read_as_any_other(value):
-    """The six attributes at once, or one by one."""
-    assert outcome(read_items, value, items._item) == outcome(read_items, value, items._any_item)
+@given(value=mostly(ITEMS, BAD_ITEMS, 2), required=st.sampled_from([items._REQUIRED, items._REQUIRED_LENIENT]))
+def test_an_item_of_the_usual_attributes_is_read_as_any_other(value, required):
+    """The usual attributes at once, or one by one."""
+    assert outcome(read_items, value, quickly, required) == outcome(read_items, value, items._any_item, required)
 
 
-def read_items(value, read_item):
+def quickly(index, element, required):
+    """Read an item in the quick way if that takes it, which it does of no quantity of 0."""
+    item = items._usual_item(element, required)
+    assert item is None or item.quantity > 0
+    return item or items._any_item(index, element, required)
+
+
+def read_items(value, read_item, required):
     """Read items, each by a function, and give their fields."""
     elements = values.parse_json(value) if isinstance(value, str) else value
     if not isinstance(elements, list):
         return "no array"
-    required = items._REQUIRED
-    return [astuple(read_item(i, element, required)) for i, element in enumerate(elements) if isinstance(element, dict)]
+    maps = [(index, element) for index, element in enumerate(elements) if isinstance(element, dict)]
+    return [astuple(read_item(index, element, required)) for index, element in maps]

@@ -45,6 +45,7 @@ def settings_of(rules):
         time_zone=rules.time_zone,
         default_currency=rules.default_currency,
         item_profile=rules.item_profile,
+        statuses=dict(rules.statuses),
         identification=tuple(IdentificationRule(*rule) for rule in rules.identification),
         phone_matching=rules.phone_matching,
         phone_region=rules.phone_region,

@@ -34,7 +34,8 @@ DEFAULTS: dict[str, Any] = {
     "max_fact_bytes": 900_000,
     "time_zone": "UTC",
     "default_currency": None,
-    "item_profile": "strict",
+    "item_profile": "lenient",
+    "statuses": {},
     "identification": (),
     "phone_matching": "digits",
     "phone_region": None,
@@ -102,7 +103,9 @@ def test_every_setting_is_explained(name):
     assert len(description(name)) > 10
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"kafka", "identification", "schema_registry_url", "wire_format"}))
+@pytest.mark.parametrize(
+    "name", sorted({*NAMES} - {"kafka", "identification", "statuses", "schema_registry_url", "wire_format"})
+)
 def test_every_setting_is_read_from_every_source(name, config, tmp_path):
     """The command line, a variable, a variable's file and the configuration file all give the same value."""
     examples = {
@@ -112,7 +115,7 @@ def test_every_setting_is_read_from_every_source(name, config, tmp_path):
         "max_fact_bytes": 2000,
         "time_zone": "Asia/Kathmandu",
         "default_currency": "eur",
-        "item_profile": "lenient",
+        "item_profile": "strict",
         "phone_matching": "exact",
         "phone_region": "UA",
         "on_owner_conflict": "reassign",
@@ -143,7 +146,7 @@ def test_every_setting_is_read_from_every_source(name, config, tmp_path):
 
 
 def test_tables_are_json_where_only_texts_are_possible(config):
-    """`kafka` and `identification` are JSON on the command line and in the environment, and tables in the file."""
+    """`kafka`, `identification` and `statuses` are JSON as options and variables, and tables in the file."""
     rules = (IdentificationRule("token", "loyaltyToken"), IdentificationRule("Mail", "email"))
     rule_list = [{"parameter": "token", "field": "loyaltyToken"}, {"parameter": "Mail", "field": "email"}]
     properties = {"security.protocol": "sasl_ssl", "linger.ms": 5, "fetch.wait.max.ms": 1.5, "check.crcs": True}
@@ -152,10 +155,15 @@ def test_tables_are_json_where_only_texts_are_possible(config):
         '[[identification]]\nparameter = "Mail"\nfield = "email"\n'
         '[kafka]\n"security.protocol" = "sasl_ssl"\n"linger.ms" = 5\n"fetch.wait.max.ms" = 1.5\n"check.crcs" = true\n'
     )
-    texts = {"identification": json.dumps(rule_list), "kafka": json.dumps(properties)}
+    statuses = {"Оплачено": "IN_PROGRESS", "wc-completed": "DELIVERED"}
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write('[statuses]\n"Оплачено" = "IN_PROGRESS"\nwc-completed = "DELIVERED"\n')
+    tables = {"identification": rule_list, "kafka": properties, "statuses": statuses}
+    texts = {name: json.dumps(table) for name, table in tables.items()}
     for settings in (load(texts, None, {}), load({}, None, environment(**texts)), load({}, file, {})):
         assert settings.identification == rules
         assert settings.kafka == properties
+        assert settings.statuses == statuses
         assert [type(value) for value in settings.kafka.values()] == [str, int, float, bool]
 
 
@@ -217,6 +225,14 @@ def test_variables_that_are_none_of_the_programs_are_left_alone():
         *(("identification", "token"), ("identification", "{}"), ("identification", '[{"parameter": "token"}]')),
         ("identification", '[{"parameter": "", "field": "email"}]'),
         ("identification", '[{"parameter": "token", "field": "email", "fields": 1}]'),
+        *(
+            ("statuses", "paid=IN_PROGRESS"),
+            ("statuses", '["paid"]'),
+            ("statuses", '{"paid": 1}'),
+            ("statuses", "[" * 9999),
+        ),
+        ("statuses", '{"paid": "IN_PROGRESS", "done": "DELIVERED", "paid": "CANCELLED"}'),
+        *(("kafka", '{"linger.ms": 5, "linger.ms": 6}'), ("identification", '[{"parameter": "a", "parameter": "b"}]')),
         *(("kafka", "linger.ms=5"), ("kafka", "[]"), ("kafka", '{"linger.ms": [5]}'), ("kafka", '{"a": null}')),
     ],
 )
@@ -274,6 +290,26 @@ def test_the_parameter_of_an_events_time_is_one_of_its_own(name, others, problem
     assert told.startswith("setting occurred_at_parameter: ")
     assert problem in told
     assert load({"occurred_at_parameter": "Date"}, None, {}).occurred_at_parameter == "Date"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "told"),
+    [
+        ({"delivered": "CANCELLED"}, "'delivered' is a status itself; remove it"),
+        ({"paid": "IN_PROGRESS", " In_Progress\u2003": "IN_PROGRESS"}, "is a status itself; remove it"),
+        ({"paid": "IN_PROGRESS", " PAID": "IN_PROGRESS"}, "' PAID' is there twice, since case and outer spaces"),
+        ({"ЇЖАК": "CANCELLED", "їжак": "DELIVERED"}, "'їжак' is there twice"),
+        ({"paid": "in_progress"}, "'paid' is mapped to 'in_progress'; put one of INITIALIZED, IN_PROGRESS, "),
+        ({"paid": "PAID"}, "'paid' is mapped to 'PAID'; put one of "),
+        ({"": "CANCELLED"}, "no status can be '', which counts as absent; remove it"),
+        ({" Null ": "CANCELLED"}, "no status can be ' Null ', which counts as absent; remove it"),
+    ],
+)
+def test_a_shops_own_words_have_one_meaning(statuses, told):
+    """A word that is there twice, redefines a status or maps to none is refused at the start (D7)."""
+    line = refused({"statuses": json.dumps(statuses)})
+    assert line.startswith("setting statuses: ")
+    assert told in line
 
 
 def test_no_replica_has_the_name_of_the_replay():

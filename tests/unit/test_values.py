@@ -7,17 +7,22 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from processor.domain.events import parse
 from processor.domain.identifiers import candidates, comparable, find_owner, identification
 from processor.domain.instants import instant_text, parse_date
 from processor.domain.items import InvalidItems, parse_items
 from processor.domain.phones import DIGITS
-from processor.domain.records import MAX_ELEMENTS, Candidate, Digits, Identifier, Owner
-from processor.domain.rejections import Outcome, Reason, shown
-from processor.domain.values import InvalidValue, json_text, money, money_text, parse_json
+from processor.domain.records import MAX_ELEMENTS, Candidate, Digits, Event, Identifier, Owner
+from processor.domain.rejections import Outcome, Reason, Rejection, shown
+from processor.domain.values import InvalidValue, json_text, money, money_text, parse_json, signed_money
+from processor.settings import Settings
+from processor.settings.rules import rules_of
 from tests.reference.items import read_items
 from tests.reference.model import RefusedError
 from tests.reference.values import date_ms
 from tests.reference.values import money as reference_money
+from tests.support.cases import key_text
+from tests.support.events import RIGHT, RIGHT_ITEM
 
 NO_IDENTIFIERS: tuple[Any, ...] = ("", " \u2003", "x" * 301, True, 1.5, 2.0**53, float("inf"), Decimal(1), {}, [], None)
 MILLION = 1_100_000  # digits: more than a decimal context's default exponents
@@ -224,3 +229,49 @@ def test_a_text_without_an_end_is_judged_in_one_pass():
         parse_items("[" * 101 + '"' + '\\"' * 500_000, lenient=False)
     with pytest.raises(InvalidItems, match="is not JSON"):
         parse_items("[" + "[]," * 101 + '"' + '\\"' * 500_000, lenient=False)
+
+
+def detail(name, value, **settings):
+    """Give the detail of the rejection of a right order with another value of a parameter."""
+    params = {**RIGHT, name: value}
+    parsing = rules_of(Settings(**settings)).parsing
+    result = parse(Event.of("orderCreated", "", params.items()), key_text(params["externalOrderId"]).encode(), parsing)
+    assert isinstance(result, Rejection)
+    return result.detail
+
+
+SEPARATORS = "separators have two meanings (1,234 may be 1.234): expected digits with at most one point"
+STATUSES_KNOWN = "expected one of INITIALIZED, IN_PROGRESS, DELIVERED, CANCELLED, ABANDONED_SHOPPING_CART"
+OBJECTS = "is the text [object Object]: expected an array of objects, or its JSON"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        *(("totalCost", text, SEPARATORS) for text in ("1,234", "1.234,50", "1'000", "1 000", "1.234.567", "-1,5")),
+        *(
+            ("totalCost", text, "expected a number such as 258.0")
+            for text in ("five", "1,x", "258 UAH", ".5", "1e1000")
+        ),
+        ("items", [{**RIGHT_ITEM, "quantity": "1,5"}], SEPARATORS),
+        ("status", "Shipped", f"{STATUSES_KNOWN}; the setting `statuses` maps other words to them"),
+        *(("date", n, "milliseconds expected: ") for n in (1_589_451_060, 1_589_451_060.0, 0, 1e300, Decimal(10**12))),
+        *(("date", text, "day and month have two meanings: ") for text in ("14.05.2020", "5/14/20 10:11", "1-2-2020")),
+        *(("date", text, "expected YYYY-MM-ddTHH:mm:ss, ") for text in ("May 14, 2020", "1589451060000", True)),
+        *(("items", text, OBJECTS) for text in ("[object Object]", " [object Object],[object Object]")),
+        ("items", '"[object Object]"', OBJECTS),
+        ("items", "items", "is not JSON"),
+    ],
+)
+def test_a_detail_helps(name, value, told):
+    """It says what has two meanings, what is known, and what the text must be: never the value (D6 to D10)."""
+    assert f": {told}" in detail(name, value)
+    assert f": {told}" in detail(name, value, statuses={"paid": "IN_PROGRESS"}, item_profile="strict")
+
+
+@pytest.mark.parametrize("text", ["-0.0001", "-1.0000", "-99999999999999.9999", "-0.5000"])
+def test_negative_money_is_written_with_its_sign(text):
+    """A discount and an item's cost may be negative (D6): what people read is the amount."""
+    assert money_text(signed_money(text)) == text
+    with pytest.raises(InvalidValue, match="0 or more"):
+        money(text)
