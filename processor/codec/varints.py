@@ -87,7 +87,7 @@ def decimal_of(unscaled: bytes, scale: int) -> Decimal:
     if not unscaled:
         raise UndecodableError("a decimal has no bytes")
     number = int.from_bytes(unscaled, "big", signed=True)
-    if len(unscaled) <= _SMALL_BYTES:
+    if number.bit_length() <= 8 * _SMALL_BYTES:
         return Decimal(number).scaleb(-scale)
     large = _large_decimal(abs(number))
     return _EXACT.scaleb(large if number >= 0 else _EXACT.minus(large), -scale)

@@ -38,7 +38,10 @@ class Reason(StrEnum):
     UNSUPPORTED_EVENT_TYPE = ("unsupported_event_type", "nothing", Outcome.IGNORED)
     MISSING_PARAMETER = ("missing_parameter", "send what `detail` names")
     KEY_MISMATCH = ("key_mismatch", "send the externalOrderId as the record's key")
-    INVALID_PARAMETER = ("invalid_parameter", "correct the parameter that `detail` names")
+    INVALID_PARAMETER = (
+        "invalid_parameter",
+        "correct the parameter that `detail` names, or map the shop's own statuses by `statuses`",
+    )
     INVALID_ITEMS = ("invalid_items", "correct what `detail` names, such as `items[2].quantity`")
     ORDER_UNKNOWN = (
         "order_unknown",

@@ -11,10 +11,11 @@ from tests.reference import ContactRecord, Rules
 from tests.support.avro_writer import text, write
 from tests.support.cases import EMPTY_CONTACT
 from tests.support.events import RIGHT, RIGHT_ITEM
-from tests.support.schemas import SCHEMAS, header_of
+from tests.support.facts import without_decimal
+from tests.support.schemas import header_of, schema_of
 
 OLDER_SCHEMA = Path(__file__).parents[1] / "data" / "schemas" / "order-event.0.avsc"
-NEWEST = json.loads((SCHEMAS / "order-event.1.avsc").read_text(encoding="utf-8"))
+FIRST, NEWEST = schema_of("order-event", 1), schema_of("order-event")
 OLDER = json.loads(OLDER_SCHEMA.read_text(encoding="utf-8"))
 MAX_EVENT_BYTES = Rules().max_event_bytes
 KEY = RIGHT["externalOrderId"].encode()
@@ -38,15 +39,21 @@ class Case(msgspec.Struct, frozen=True):
         return sum(record.size_bytes for record in self.records)
 
 
-HEADER = header_of(NEWEST)
+HEADER, NEWEST_HEADER = header_of(FIRST), header_of(NEWEST)
 OLDER_HEADER = header_of(OLDER)
 
 
 def value_of(event_type, params, cut=lambda _length: []):
-    """Give an event's value for params, by name or as pairs, in blocks cut as told."""
+    """Give an event's value for params, by name or as pairs, in blocks cut as told, by the newest schema."""
     pairs = params.items() if isinstance(params, Mapping) else params
     named = [{"name": name, "value": value} for name, value in pairs]
-    return HEADER + write(NEWEST, {"eventTypeKey": event_type, "keyValue": "", "params": named}, cut)
+    return written({"eventTypeKey": event_type, "keyValue": "", "params": named}, cut)
+
+
+def written(event, cut=lambda _length: []):
+    """Give an event's value by the newest schema."""
+    params = [{**param, "value": without_decimal(param["value"])} for param in event["params"]]
+    return NEWEST_HEADER + write(NEWEST, {**event, "params": params}, cut)
 
 
 def records_of(values, key=KEY):

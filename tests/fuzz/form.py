@@ -2,18 +2,21 @@
 
     form    = settings byte, then records
     record  = kind byte, then up to the next FF: the event type, and a name and a value in turn, each after an FE
-    value   = '"' text | '#' long | '.' double | '+' true | '-' false | '0' null | '[' maps, each after an FD,
-              of names and values in turn, each after an FC
+    value   = '"' text | '#' long | '.' double | '+' true | '-' false | '0' null | '$' a decimal's digits, four of them
+              behind the point | '{' map: names and values in turn, each after an FC | '[' elements, each after an FD:
+              a value after an '=', or a map
 
-Kinds: E an event, B the same in sized blocks, K without its key; R (O: of the older schema) takes all the rest as the
-bytes behind a header, and H as a whole value. FC to FF are in no UTF-8, so that they part any texts.
+Kinds: E an event, B the same in sized blocks, K without its key; R takes all the rest as the bytes behind the first
+version's header (N: the newest's, O: the older schema's), and H as a whole value. FC to FF are in no UTF-8, so that
+they part any texts.
 """
 
 import struct
 from contextlib import suppress
+from decimal import Decimal
 
 from processor.domain.records import Record
-from tests.fuzz.case import HEADER, KEY, MAX_EVENT_BYTES, OLDER_HEADER, Case, value_of
+from tests.fuzz.case import HEADER, KEY, MAX_EVENT_BYTES, NEWEST_HEADER, OLDER_HEADER, Case, value_of
 from tests.reference import Rules
 from tests.support.cases import key_text
 
@@ -28,8 +31,9 @@ RULES = (
     Rules(statuses=(("paid", "IN_PROGRESS"),), on_duplicate_create="update", time_zone="America/Sao_Paulo"),
     Rules(occurred_at_parameter="occurredAt", on_duplicate_create="update", time_zone="Europe/Kyiv"),
 )
-RAW = {b"R": HEADER, b"O": OLDER_HEADER, b"H": b""}
+RAW = {b"R": HEADER, b"N": NEWEST_HEADER, b"O": OLDER_HEADER, b"H": b""}
 MAX_RECORDS = 6
+NESTED = (b"[", b"{", b"$")  # not within a map or an array
 
 
 def case_of(form):
@@ -76,20 +80,35 @@ def _value(raw):
             return kind == b"+"
         case b"0":
             return None
+        case b"$":
+            return Decimal(f"{_digits(rest)}E-4")
+        case b"{":
+            return _map(rest)
         case b"[":
-            return [_map(part) for part in rest.split(b"\xfd")[1:]]
+            return [_element(part) for part in rest.split(b"\xfd")[1:]]
     return _text(rest if kind == b'"' else raw)
+
+
+def _element(raw):
+    return _scalar(raw[1:]) if raw[:1] == b"=" else _map(raw)
+
+
+def _scalar(raw):
+    return _value(b'"' + raw[1:] if raw[:1] in NESTED else raw)
 
 
 def _map(raw):
     parts = raw.split(b"\xfc")
-    values = (_value(value.replace(b"[", b'"', 1) if value[:1] == b"[" else value) for value in parts[1::2])
-    return dict(zip(map(_text, parts[::2]), values, strict=False))
+    return dict(zip(map(_text, parts[::2]), map(_scalar, parts[1::2]), strict=False))
 
 
 def _long(digits):
+    return max(-(1 << 63), min(_digits(digits), (1 << 63) - 1))
+
+
+def _digits(digits):
     with suppress(ValueError):
-        return max(-(1 << 63), min(int(digits[:30]), (1 << 63) - 1))
+        return int(digits[:30])
     return len(digits)
 
 
@@ -107,8 +126,13 @@ def _written(value):
             return b"#%d" % value
         case float():
             return b"." + struct.pack("<d", value)
+        case Decimal():
+            return b"$%d" % int(value.scaleb(4))
+        case dict():
+            return b"{" + _written_map(value)
         case list():
-            return b"[" + b"".join(b"\xfd" + _written_map(one) for one in value)
+            elements = (_written_map(one) if isinstance(one, dict) else b"=" + _written(one) for one in value)
+            return b"[" + b"".join(b"\xfd" + element for element in elements)
     return b'"' + value.encode(errors="replace")
 
 

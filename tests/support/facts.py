@@ -50,6 +50,14 @@ def contact_of(value):
     return read_raw(value, CONTACTS)
 
 
+def without_decimal(value):
+    """Give a parameter's value with the bytes instead of a decimal."""
+    if not isinstance(value, Decimal):
+        return value
+    units = int(f"{value:f}".replace(".", ""))  # four places: exact, however many digits it has
+    return units.to_bytes(units.bit_length() // 8 + 1, "big", signed=True)
+
+
 def with_decimal(value):
     """Give a parameter's value with the number instead of a decimal's bytes."""
     return Decimal(f"{int.from_bytes(value, 'big', signed=True)}E-4") if isinstance(value, bytes) else value

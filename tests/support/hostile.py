@@ -4,6 +4,7 @@ Every personal value holds the word `MARK`, and no name does: wherever the word 
 """
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -54,7 +55,9 @@ NATIVE_ITEM_NAMES = st.sampled_from(
     ["externalItemId", "name", "quantity", "cost", "url", "imageUrl", "category", "description", "size", "", "Name"]
 )
 FINITE_SCALARS = SHORT_TEXT | st.booleans() | LONGS | st.floats(allow_nan=False, allow_infinity=False)
-ANY_VALUE = SCALARS | st.lists(st.dictionaries(NATIVE_ITEM_NAMES | SHORT_TEXT, SCALARS, max_size=4), max_size=3)
+MAPS = st.dictionaries(NATIVE_ITEM_NAMES | SHORT_TEXT, SCALARS, max_size=4)
+DECIMALS = st.integers(1 - 10**18, 10**18 - 1).map(lambda units: Decimal(units).scaleb(-4))  # what fastavro writes
+ANY_VALUE = SCALARS | st.lists(MAPS, max_size=3) | mostly(DECIMALS, MAPS, 2) | st.lists(SCALARS | MAPS, max_size=3)
 
 HOSTILE_VALUES: tuple[Any, ...] = (
     *(None, "", " \u2003", "null", " NULL ", "\x1c", "\u200b", "nul", f"{MARK}", f"{MARK}\n\x00", "\U0010ffff"),

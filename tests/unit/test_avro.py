@@ -143,7 +143,7 @@ NUMBERS = (0, 1, -1, 10**17, -(10**18) + 1, 10**18, 2**87, -(2**88), 2**95, 10**
 
 
 @pytest.mark.parametrize("unscaled", NUMBERS, ids=lambda number: f"{number.bit_length()} bits")
-@pytest.mark.parametrize("more", [0, 3])
+@pytest.mark.parametrize("more", [0, 3, 30])
 def test_a_decimal_is_its_number_whatever_its_size(unscaled, more):
     """Exactly, with four places, also one of more than 18 digits, or written longer than need be."""
     raw = unscaled.to_bytes(unscaled.bit_length() // 8 + 1 + more, "big", signed=True)
