@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from processor.domain.records import Command, Create, Order, Owner, Policy, SetStatus, Source, Update
+from processor.domain.records import Command, Create, Order, Owner, Policy, SetStatus, Source, Update, public_name
 from processor.domain.rejections import Reason, Rejection, shown
 from processor.domain.values import same_values
 
@@ -30,6 +30,7 @@ STATUSES: Final = ("INITIALIZED", "IN_PROGRESS", DELIVERED, CANCELLED, "ABANDONE
 
 # D16, in the order in which a rejection names them
 _REQUIRED_AT_CREATION: Final = (("totalCost", "total_cost"), ("status", "status"), ("date", "date_ms"))
+_MOST_SHOWN: Final = 20  # names in a detail
 _REQUIRED_FIELDS: Final = frozenset(field for _, field in _REQUIRED_AT_CREATION)
 
 
@@ -50,7 +51,7 @@ def decide(
             return Rejection(Reason.ORDER_UNKNOWN, f"{command.event_type} of an order that does not exist")
         return _create(command, owner, source, policy)
     if type(command) is Create and not policy.update_on_duplicate_create:
-        return Rejection(Reason.ORDER_EXISTS, "the order was created before")
+        return Rejection(Reason.ORDER_EXISTS, _compared(order, command, owner))
     if _is_stale(order, command):
         return Rejection(Reason.STALE, "the order has changed by an event that happened later")
     return _change(order, command, owner, source, policy, gone)
@@ -130,6 +131,22 @@ def _replacements(order: Order, command: Command) -> dict[str, Any]:
     if not command.custom:
         return {**command.changes}
     return {**command.changes, "custom": {**order.custom, **command.custom}}
+
+
+def _compared(order: Order, command: Create, owner: Owner | None) -> str:
+    """Return whether a second creation is the same, or what differs: a number used for another order shows so (D17)."""
+    different = [] if owner is None or owner.contact_id == order.contact_id else ["contactId"]
+    different += [public_name(field) for field, value in command.changes.items() if getattr(order, field) != value]
+    known = order.custom
+    different += [
+        shown(name)
+        for name, value in command.custom.items()
+        if name not in known or not same_values({name: known[name]}, {name: value})
+    ]
+    if not different:
+        return "the order exists: the same"
+    more = f" and {len(different) - _MOST_SHOWN} more" if len(different) > _MOST_SHOWN else ""
+    return f"the order exists: {', '.join(different[:_MOST_SHOWN])}{more} {'differ' if different[1:] else 'differs'}"
 
 
 def _differs(order: Order, changes: Mapping[str, Any]) -> bool:

@@ -88,7 +88,7 @@ def _new_fact(record, orders, contacts, rules):
         fact = _create(order_id, params, changes, contacts, rules)
     else:
         if event_type == "orderCreated" and rules.on_duplicate_create != "update":
-            raise RefusedError("order_exists")  # D17
+            raise RefusedError("order_exists", *_told(order, params, changes, contacts, rules))  # D17
         if occurred_at is not None and order["occurredAt"] is not None and occurred_at < order["occurredAt"]:
             raise RefusedError("stale")  # D25
         fact = _change(order, params, changes, contacts, rules)
@@ -214,6 +214,17 @@ def _change(order, params, changes, contacts, rules):
     if all(same(order[field], fact[field]) for field in ORDER_FIELDS):
         raise RefusedError("no_change")
     return fact
+
+
+def _told(order, params, changes, contacts, rules):
+    """D17: the names of what differs from the order as it is, or that it is the same."""
+    found = first_found(candidates(params, rules.identification), contacts)
+    names = [] if found is None or found[0] == order["contactId"] else ["contactId"]
+    columns = {name: value for name, value in changes.items() if name in ORDER_FIELDS and name != "custom"}
+    names += [name for name, value in columns.items() if not same(order[name], value)]
+    known = order["custom"]
+    names += [name for name, value in changes["custom"].items() if not (name in known and same(known[name], value))]
+    return names or ["the same"]
 
 
 def _stamp(fact, order, record):

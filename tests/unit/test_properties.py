@@ -21,7 +21,7 @@ from processor.domain.identifiers import comparable
 from processor.domain.orders import STATUSES
 from processor.domain.pipeline import fold, needs, read
 from processor.domain.records import Create, Item, Order, PlainItems, SetStatus, Update
-from processor.domain.rejections import Outcome, Reason, Rejection
+from processor.domain.rejections import Outcome, Reason, Rejection, shown
 from processor.settings.rules import rules_of
 from tests.reference import ContactRecord, Contacts, Rejected
 from tests.reference import Rules as ReferenceRules
@@ -451,10 +451,27 @@ def assert_names_are_told(wanted, detail):
     if wanted.reason == Reason.MISSING_PARAMETER:
         assert detail == f"missing: {', '.join(wanted.detail_names)}"
         return
+    if wanted.reason == Reason.ORDER_EXISTS:
+        assert_differences_are_told(wanted.detail_names, detail)
+        return
     for name in wanted.detail_names:
         printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
         cut = printable[:-1] + "…"  # of a name too long to show
         assert detail.startswith((f"{printable}: ", f"{cut}: "))
+
+
+def assert_differences_are_told(names, detail):
+    """Check that the detail of an order that exists has all the names that differ, in any order, or twenty of them."""
+    told = detail.removeprefix("the order exists: ")
+    if names == ("the same",):
+        assert told == "the same"
+    elif len(names) == 1:
+        assert told == f"{shown(names[0])} differs"
+    elif len(names) <= 20:
+        assert told.endswith(" differ")
+        assert sorted(told.removesuffix(" differ").split(", ")) == sorted(", ".join(map(shown, names)).split(", "))
+    else:
+        assert told.endswith(f" and {len(names) - 20} more differ")
 
 
 def encoded_size(fact):
