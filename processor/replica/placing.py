@@ -5,6 +5,7 @@ It compares the committed offset and its metadata, the mirror's mark, the last o
     committed offset   mirror, outputs                    then
     none               nothing                            start at the earliest event
     none               something was processed            stop: the offsets are lost
+    none               nothing, and facts were deleted    stop: known orders would be unknown
     not our metadata   anything                           stop: another tool set it
     W                  the mirror is at W                 continue; no fact is read
     W                  the mirror is older or missing     catch up from the facts, then continue
@@ -209,6 +210,8 @@ class Placing:
         known = processed(seen, facts=False, rejected=False)
         if is_below(known, processed(seen, facts=True, rejected=True)):
             return Stop(self._unmarked(seen, is_our_topic=False))
+        if known is None and seen.facts.start > 0:
+            return Stop(self._facts_deleted(seen))
         if known is None:
             return Start(Watermark(seen.events.start, 0), None)
         return Stop(
@@ -234,10 +237,7 @@ class Placing:
         if seen.mark == watermark:
             return Start(watermark, watermark)
         if (seen.mark.facts if seen.mark else 0) < seen.facts.start:
-            return Stop(
-                f"{self._settings.facts_topic}[{seen.committed.partition}]: facts below offset {seen.facts.start} were "
-                f"deleted, so that the orders' state cannot be rebuilt; {_START_ANEW} to write all facts again"
-            )
+            return Stop(self._facts_deleted(seen))
         return Behind(watermark, seen.mark)
 
     def _not_held(self, seen: Situation, watermark: Watermark) -> str | None:
@@ -263,6 +263,12 @@ class Placing:
                 f"{_START_ANEW} to write all facts again"
             )
         return None
+
+    def _facts_deleted(self, seen: Situation) -> str:
+        return (
+            f"{self._settings.facts_topic}[{seen.committed.partition}]: facts below offset {seen.facts.start} were "
+            f"deleted, so that the orders' state cannot be rebuilt; {_START_ANEW} to write all facts again"
+        )
 
     def _other_rejected(self, seen: Situation) -> str:
         return (

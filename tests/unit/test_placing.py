@@ -117,6 +117,17 @@ def test_a_start_without_contradiction(offset, mark, expected):
     assert PLACING.decide(situation(offset, "none", "none", mark)) == expected
 
 
+@pytest.mark.parametrize("offset", ["none", "another tool's"])
+def test_a_facts_topic_that_lost_all_facts_is_no_new_one(offset):
+    """The orders that it had are unknown, and would get a second life."""
+    seen = replace(situation(offset, "none", "none", "none"), facts=range(2, 3))
+    outcome = PLACING.mend(seen, adopt_unmarked=False, accept_loss=True)
+    assert isinstance(outcome, Stop)
+    assert "order-facts[0]: facts below offset 2 were deleted, so that the orders' state cannot" in outcome.line
+    if offset != "another tool's":
+        assert PLACING.decide(seen) == outcome
+
+
 def test_an_offset_moved_forward_is_refused_and_set_back():
     """Events between what was processed and the committed offset, without an output: named, and never skipped."""
     seen = situation("beyond the outputs", "ours", "ours", "equal").leaving_out(11)
