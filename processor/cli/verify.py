@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Final
 
 import click
 
@@ -10,16 +9,11 @@ from processor.audit.auditing import Audit, Audited
 from processor.audit.findings import Findings, Kind
 from processor.cli.options import CONNECTION, TOPICS, print_line, progress, with_settings
 from processor.settings import Settings
-
-_RULES: Final = (
-    *("max_event_bytes", "max_fact_bytes", "time_zone", "default_currency"),
-    *("item_profile", "statuses", "identification", "phone_matching", "phone_region"),
-    *("on_owner_conflict", "on_duplicate_create"),
-)
+from processor.settings.rules import RULE_SETTINGS
 
 
 @click.command()
-@with_settings("group_id", *TOPICS, *_RULES, "redis_url", *CONNECTION)
+@with_settings("group_id", *TOPICS, *RULE_SETTINGS, "redis_url", *CONNECTION)
 def verify(settings: Settings) -> None:
     """Audit the topics and the mirror: nothing lost, nothing doubled, every fact as its event requires.
 

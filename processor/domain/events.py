@@ -32,6 +32,7 @@ MAX_NAME_CHARACTERS: Final = 100
 _CREATED: Final = "orderCreated"
 _UPDATED: Final = "orderUpdated"
 _STATUS_OF: Final = {"orderDelivered": DELIVERED, "orderCancelled": CANCELLED}  # D20
+_NEVER_EMPTY: Final = frozenset({"totalCost", "status", "date"})
 _TYPES: Final = frozenset({_CREATED, _UPDATED, *_STATUS_OF})  # D2
 
 
@@ -53,14 +54,16 @@ def parse(event: Event, key: bytes | None, parsing: Parsing) -> Command | Reject
         if event_type in _STATUS_OF:
             at_ms = _read_few(event.params, order_id, parsing)
             return SetStatus(order_id, event_type, _tried(event.params, parsing), _STATUS_OF[event_type], at_ms)
-        changes, custom, tried = _read(event.params, parsing)
+        nulls: list[str] | None = [] if event_type in parsing.clearing else None
+        changes, custom, tried = _read(event.params, parsing, nulls)
+        cleared = _emptied(nulls, changes, parsing) if nulls else ()
     except _BadParameterError as bad:  # a name for each class: the compiler gives a variable one type
         return Rejection(Reason.INVALID_PARAMETER, str(bad))
     except InvalidItems as wrong:
         return Rejection(Reason.INVALID_ITEMS, str(wrong))
     kind = Create if event_type == _CREATED else Update
     occurred_at_ms = changes.pop(OCCURRED_AT_FIELD, None) if parsing.occurred_at is not None else None
-    return kind(order_id, event_type, tried, changes, custom, occurred_at_ms)
+    return kind(order_id, event_type, tried, changes, custom, occurred_at_ms, cleared)
 
 
 def _event_fault(event: Event, parsing: Parsing) -> str | None:
@@ -123,10 +126,13 @@ def _tried(params: dict[str, Any], parsing: Parsing) -> tuple[Candidate, ...]:
     return in_order(found, parsing.identification.phones)
 
 
-def _read(params: dict[str, Any], parsing: Parsing) -> tuple[dict[str, Any], dict[str, Scalar], tuple[Candidate, ...]]:
+def _read(
+    params: dict[str, Any], parsing: Parsing, nulls: list[str] | None
+) -> tuple[dict[str, Any], dict[str, Scalar], tuple[Candidate, ...]]:
     """Read the filled parameters of orderCreated and orderUpdated, items last (D6 to D13).
 
-    Returns the order's fields, the custom fields, and what the event says about the order's owner.
+    Returns the order's fields, the custom fields, and what the event says about the order's owner. Notes in `nulls` the
+    parameters that are null; None: they are as absent.
     """
     roles = parsing.roles
     changes: dict[str, Any] = {}
@@ -138,6 +144,8 @@ def _read(params: dict[str, Any], parsing: Parsing) -> tuple[dict[str, Any], dic
             is_text = type(value) is str
             # The same as `is_filled`, mostly without the call.
             if value is None or (is_text and len(value.strip()) < 5 and not is_filled(value)):
+                if nulls is not None and value is None:
+                    nulls.append(_nullable(name))
                 continue
             field, read, ranks, keeps_text = roles.get(name) or role_of(name, parsing)
             if ranks:
@@ -150,6 +158,12 @@ def _read(params: dict[str, Any], parsing: Parsing) -> tuple[dict[str, Any], dic
                     changes[field] = kept
     except InvalidValue as error:
         raise _BadParameterError(f"{shown(name)}: {error}") from error
+    _complete(changes, params, parsing)
+    return changes, custom, in_order(found, parsing.identification.phones)
+
+
+def _complete(changes: dict[str, Any], params: dict[str, Any], parsing: Parsing) -> None:
+    """Do what takes more than one parameter: the alias of currency, the word of a status; and read the items."""
     del changes[ORDER_ID_FIELD]
     if CURRENCY_ALIAS in changes:
         alias = changes.pop(CURRENCY_ALIAS)
@@ -159,4 +173,28 @@ def _read(params: dict[str, Any], parsing: Parsing) -> tuple[dict[str, Any], dic
     if "items" in changes:
         # Kept at once, while they are in the core's caches: a batch is larger than those.
         changes["items"] = parsing.keep_items(parse_items(changes["items"], lenient=parsing.lenient_items))
-    return changes, custom, in_order(found, parsing.identification.phones)
+
+
+def _nullable(name: str) -> str:
+    """Return the name of a parameter that is null, if its field may be emptied (D18)."""
+    if name in _NEVER_EMPTY:
+        raise InvalidValue("cannot be emptied: expected a value")
+    return name
+
+
+def _emptied(nulls: list[str], changes: dict[str, Any], parsing: Parsing) -> tuple[str, ...]:
+    """Put the columns that nulls empty among the changes, and return the custom fields that they empty (D18).
+
+    What the event fills stays: of `currency` and its alias a value beats a null.
+    """
+    cleared = []
+    for name in nulls:
+        field, read, _, _ = parsing.roles.get(name) or role_of(name, parsing)
+        if read is None or field == OCCURRED_AT_FIELD:
+            continue
+        if field is None:
+            cleared.append(name)
+        else:
+            empty = parsing.keep_items(()) if field == "items" else None
+            changes.setdefault("currency" if field == CURRENCY_ALIAS else field, empty)
+    return tuple(cleared)

@@ -64,7 +64,7 @@ def _create(command: Create | Update, owner: Owner | None, source: Source, polic
         return Rejection(Reason.MISSING_PARAMETER, f"missing: {', '.join(missing)}")
     if owner is None:
         return _nobody(command)
-    if policy.default_currency is not None and "currency" not in changes:
+    if policy.default_currency is not None and changes.get("currency") is None:
         changes = {**changes, "currency": policy.default_currency}
     return Order(
         external_order_id=command.order_id,
@@ -128,9 +128,12 @@ def _replacements(order: Order, command: Command) -> dict[str, Any]:
     """Return the fields that the command fills, with the values that the order would have."""
     if type(command) is SetStatus:
         return {"status": command.status}
-    if not command.custom:
+    if not command.custom and not command.cleared:
         return {**command.changes}
-    return {**command.changes, "custom": {**order.custom, **command.custom}}
+    custom = {**order.custom, **command.custom}
+    for name in command.cleared:
+        custom.pop(name, None)
+    return {**command.changes, "custom": custom}
 
 
 def _compared(order: Order, command: Create, owner: Owner | None) -> str:

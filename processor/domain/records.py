@@ -180,9 +180,10 @@ class Role(NamedTuple):
 
 
 class Parsing(msgspec.Struct, frozen=True):
-    """How an event is read (D7, D8, D10, D14), how an order's items are kept, and the roles of the names seen so far.
+    """How an event is read (D7, D8, D10, D14, D18), how an order's items are kept, and the roles of names seen so far.
 
-    `statuses` maps a shop's own words, trimmed and by `lower()`, to statuses.
+    `statuses` maps a shop's own words, trimmed and by `lower()`, to statuses. `clearing` are the types of event in
+    which a null empties its field.
     """
 
     identification: Identification
@@ -190,6 +191,7 @@ class Parsing(msgspec.Struct, frozen=True):
     lenient_items: bool = True
     statuses: Mapping[str, str] = {}
     occurred_at: str | None = None  # the parameter that says when an event happened (D25)
+    clearing: frozenset[str] = frozenset()
     keep_items: Callable[[tuple[Item, ...]], Items] = PlainItems
     roles: dict[str, Role] = {}
 
@@ -203,11 +205,12 @@ class _Asked(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Filled(_Asked, frozen=True, gc=False):
-    """With the fields of `Order` that the event fills; `custom` holds the parameters without one."""
+    """With the fields of `Order` that the event fills or empties; `custom` holds the parameters without one."""
 
     changes: dict[str, Any]
     custom: dict[str, Scalar]
     occurred_at_ms: int | None = None  # when it happened, if the event says so (D25)
+    cleared: tuple[str, ...] = ()  # the custom fields that the event empties (D18)
 
 
 @final

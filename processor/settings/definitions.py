@@ -74,6 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     on_duplicate_create: Annotated[
         Literal["ignore", "update"], about("what orderCreated does to an order that exists")
     ] = "ignore"
+    on_null: Annotated[
+        Literal["ignore", "clear"], about("what a null in orderUpdated does: nothing, or it empties the field")
+    ] = "ignore"
     occurred_at_parameter: Annotated[
         Annotated[str, Meta(min_length=1, max_length=100)] | None,
         about("parameter that says when an event happened: an earlier event of the order is then stale"),

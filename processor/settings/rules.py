@@ -1,5 +1,6 @@
 """Turns settings into the domain's rules: the only place where the two meet."""
 
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from processor.domain.batch import Rules
@@ -8,6 +9,15 @@ from processor.domain.phones import DIGITS, EXACT
 from processor.domain.records import Identification, Parsing, PhoneRule, Policy
 from processor.settings import Settings
 from processor.settings.phones import numbers_of_region
+
+RULE_SETTINGS: Final = (
+    *("max_event_bytes", "max_fact_bytes", "fact_version", "time_zone", "default_currency"),
+    *("item_profile", "statuses", "identification", "phone_matching", "phone_region", "occurred_at_parameter"),
+    *("on_owner_conflict", "on_duplicate_create", "on_null"),
+)
+"""The settings that decide what an event becomes: whoever judges events takes all of them."""
+CREATIONS: Final = frozenset({"orderCreated"})
+UPDATES: Final = frozenset({"orderUpdated"})
 
 
 def identification_of(settings: Settings) -> Identification:
@@ -22,6 +32,13 @@ def _phones_of(settings: Settings) -> PhoneRule:
     return EXACT if settings.phone_matching == "exact" else DIGITS
 
 
+def _clearing(settings: Settings) -> frozenset[str]:
+    """Return the types of event in which a null empties its field (D18)."""
+    if settings.on_null != "clear":
+        return frozenset()
+    return UPDATES if settings.on_duplicate_create == "ignore" else UPDATES | CREATIONS
+
+
 def rules_of(settings: Settings) -> Rules:
     """Return the rules as configured."""
     currency = settings.default_currency
@@ -32,6 +49,7 @@ def rules_of(settings: Settings) -> Rules:
             lenient_items=settings.item_profile == "lenient",
             identification=identification_of(settings),
             occurred_at=settings.occurred_at_parameter,
+            clearing=_clearing(settings),
         ),
         policy=Policy(
             default_currency=currency.upper() if currency else None,

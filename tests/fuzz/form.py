@@ -29,7 +29,7 @@ RULES = (
     Rules(identification=(("Token", "email"), ("colour", "externalCustomerId"))),
     Rules(identification=(("externalOrderId", "contactId"), ("email", "email")), time_zone="Pacific/Apia"),
     Rules(statuses=(("paid", "IN_PROGRESS"),), on_duplicate_create="update", time_zone="America/Sao_Paulo"),
-    Rules(occurred_at_parameter="occurredAt", on_duplicate_create="update", time_zone="Europe/Kyiv"),
+    Rules(occurred_at_parameter="occurredAt", on_duplicate_create="update", on_null="clear", time_zone="Europe/Kyiv"),
 )
 RAW = {b"R": HEADER, b"N": NEWEST_HEADER, b"O": OLDER_HEADER, b"H": b""}
 MAX_RECORDS = 6

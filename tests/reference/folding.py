@@ -78,7 +78,9 @@ def _new_fact(record, orders, contacts, rules):
         _read_parameters({name: params[name] for name in looked_at}, rules)
         changes = {"status": FINAL_STATUS[event_type]}  # D20: nothing else is looked at
     else:
-        changes = _read_parameters(params, rules)
+        nulls = _nulls(record.event, rules)
+        in_turn = [p["name"] for p in record.event["params"] if p["name"] in params or p["name"] in nulls]
+        changes = _read_parameters({name: params.get(name) for name in in_turn}, rules)
     occurred_at = _occurred_at(params, rules)
 
     order = orders.get((record.partition, order_id))
@@ -91,7 +93,7 @@ def _new_fact(record, orders, contacts, rules):
             raise RefusedError("order_exists", *_told(order, params, changes, contacts, rules))  # D17
         if occurred_at is not None and order["occurredAt"] is not None and occurred_at < order["occurredAt"]:
             raise RefusedError("stale")  # D25
-        fact = _change(order, params, changes, contacts, rules)
+        fact = _change(order, params, changes, _emptied(record.event, params, rules), contacts, rules)
     known = [at for at in (occurred_at, order and order["occurredAt"]) if at is not None]
     return _stamp(fact, order, record) | {"occurredAt": max(known, default=None)}
 
@@ -136,6 +138,10 @@ def _read_parameters(params, rules):
     identifying = identifying_names(rules.identification)
     changes, custom_fields = {}, {}
     for name, value in params.items():
+        if value is None:  # D18: only where a null empties its field
+            if name in REQUIRED_TO_CREATE:
+                raise RefusedError("invalid_parameter", name)
+            continue
         if name in COLUMNS:
             kept = _read_column(name, value, rules)
             changes[name] = kept
@@ -148,14 +154,41 @@ def _read_parameters(params, rules):
             custom_fields[name] = kept
         if kept is None:
             raise RefusedError("invalid_parameter", name)
+    changes = _with_what_they_mean_together(changes, params)
+    if params.get("items") is not None:
+        changes["items"] = read_items(params["items"], rules.item_profile)
+    return {**changes, "custom": custom_fields}
+
+
+def _with_what_they_mean_together(changes, params):
+    """D7, D9."""
     if "status" in changes and status(params["status"], ()) is None:
         # D7: a shop's own word is kept, unless the event says something better
         changes = {"statusDescription": params["status"].strip(), **changes}
     if "currencyCode" in changes:  # D9: both are checked, currency wins
         changes = {"currency": changes.pop("currencyCode"), **changes}
-    if "items" in params:
-        changes["items"] = read_items(params["items"], rules.item_profile)
-    return {**changes, "custom": custom_fields}
+    return changes
+
+
+def _nulls(event, rules):
+    """D18: the parameters that are null, where that empties their fields."""
+    clearing = ("orderUpdated", "orderCreated") if rules.on_duplicate_create == "update" else ("orderUpdated",)
+    if rules.on_null != "clear" or event["eventTypeKey"] not in clearing:
+        return []
+    return [param["name"] for param in event["params"] if param["value"] is None]
+
+
+def _emptied(event, params, rules):
+    """D18: the columns, items or custom fields that the event empties."""
+    if event["eventTypeKey"] in FINAL_STATUS:
+        return []
+    nulls = _nulls(event, rules)
+    identifying = identifying_names(rules.identification)
+    emptied = [name for name in nulls if name == "items" or name in COLUMNS or name.lower() not in identifying]
+    emptied = [name for name in emptied if name not in ("currency", "currencyCode", rules.occurred_at_parameter)]
+    if {"currency", "currencyCode"} & {*nulls} and not {"currency", "currencyCode"} & params.keys():
+        emptied.append("currency")  # a value beats a null
+    return emptied
 
 
 def _occurred_at(params, rules):
@@ -197,7 +230,7 @@ def _create(order_id, params, changes, contacts, rules):
     return {**owner, **empty, **changes}
 
 
-def _change(order, params, changes, contacts, rules):
+def _change(order, params, changes, emptied, contacts, rules):
     """D15, D18, D20, D22."""
     owner = {}
     identifiers = candidates(params, rules.identification)
@@ -211,6 +244,13 @@ def _change(order, params, changes, contacts, rules):
                 raise RefusedError("contact_mismatch")
             owner = {"contactId": contact_id, "identifiedBy": identified_by}
     fact = {**order, **owner, **changes, "custom": {**order["custom"], **changes.get("custom", {})}}
+    for name in emptied:
+        if name == "items":
+            fact["items"] = []
+        elif name in COLUMNS and name not in changes:
+            fact[name] = None
+        elif name not in COLUMNS:
+            fact["custom"].pop(name, None)
     if all(same(order[field], fact[field]) for field in ORDER_FIELDS):
         raise RefusedError("no_change")
     return fact

@@ -18,6 +18,7 @@ class Rules:
     phone_region: str | None = None
     on_owner_conflict: str = "reject"  # or reassign
     on_duplicate_create: str = "ignore"  # or update
+    on_null: str = "ignore"  # or clear
     occurred_at_parameter: str | None = None  # the parameter that says when an event happened
 
 

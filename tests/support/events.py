@@ -288,6 +288,7 @@ RULES = st.builds(
     ),
     on_owner_conflict=st.sampled_from(["reject", "reassign"]),
     on_duplicate_create=st.sampled_from(["ignore", "update"]),
+    on_null=st.sampled_from(["ignore", "clear"]),
     occurred_at_parameter=st.sampled_from([None, "occurredAt"]),
 )
 

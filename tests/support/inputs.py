@@ -36,5 +36,6 @@ def rules_of(settings):
         phone_region=settings.phone_region,
         on_owner_conflict=settings.on_owner_conflict,
         on_duplicate_create=settings.on_duplicate_create,
+        on_null=settings.on_null,
         occurred_at_parameter=settings.occurred_at_parameter,
     )

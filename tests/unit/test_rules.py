@@ -51,6 +51,7 @@ def settings_of(rules):
         phone_region=rules.phone_region,
         on_owner_conflict=rules.on_owner_conflict,
         on_duplicate_create=rules.on_duplicate_create,
+        on_null=rules.on_null,
         occurred_at_parameter=rules.occurred_at_parameter,
     )
 
