@@ -118,10 +118,14 @@ class Estate(Deployment):
         self.cluster.admin.incremental_alter_configs([resource])[resource].result(REQUEST_S)
         await_condition(lambda: self.cluster.topic_settings(name)["cleanup.policy"] == policy, f"policy {policy}")
 
+    def _tool(self):
+        """Give a producer of others: the settings of the replicas are not theirs."""
+        return plain_producer(replace(self.settings, kafka={}))
+
     def produce(self, role, records):
         """Write records with a producer that learns of the topic only now."""
         self.topic(role)
-        producer = plain_producer(replace(self.settings, kafka={}))  # a tool of the operator's
+        producer = self._tool()
         for record in records:
             producer.produce(self.name_of(role), record.value, record.key, headers=headers_of(record))
         assert producer.flush(REQUEST_S) == 0
@@ -129,7 +133,7 @@ class Estate(Deployment):
     def produce_contacts(self, contacts, deleted=()):
         """Write contacts, and deletions, with a producer that learns of the topic only now."""
         self.topic("contacts")
-        producer, name = plain_producer(self.settings), self.name_of("contacts")
+        producer, name = self._tool(), self.name_of("contacts")
         for contact in contacts:
             producer.produce(name, codec().encode_contact(contact), contact["contactId"].encode())
         for contact_id in deleted:
@@ -144,7 +148,7 @@ class Estate(Deployment):
             ahead += self.cluster.ends(events.name, [partition])[partition]
         headers = {"reason": "undecodable", "outcome": "invalid", "detail": "", "source.topic": "another-shop"}
         headers |= {"source.partition": f"{partition}", "source.offset": f"{ahead}", "source.timestamp": "1"}
-        producer = plain_producer(self.settings)
+        producer = self._tool()
         producer.produce(topic.name, b"x", b"k", partition, headers=list(headers.items()))
         assert producer.flush(REQUEST_S) == 0
         self.books.look()
@@ -156,7 +160,7 @@ class Estate(Deployment):
         self.fresh_names("group_id", "events_topic", "facts_topic", "rejected_topic")
         self.command("topics", "create", partitions=partitions)
         await_condition(self._all_led, "all partitions have leaders")
-        producer = plain_producer(self.settings)
+        producer = self._tool()
         for record in records:
             stamp = record.timestamp_ms
             producer.produce(
