@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.demo import report
+from deploy.demo import late, report
 from deploy.demo.invoices import RetailFileError, read_invoices
 from deploy.demo.retail import contacts, order_events, write_json_lines
 from deploy.demo.segments import Facts, popular_item_segment, read_facts, read_rejected
@@ -42,6 +42,7 @@ TOPICS = {
     "CONTACTS_TOPIC": "contacts",
     "FACTS_TOPIC": "order-facts",
     "REJECTED_TOPIC": "order-events-rejected",
+    "HEALED_TOPIC": "order-events-healed",
 }
 
 
@@ -51,10 +52,16 @@ class UnaccountedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """The converted file, ready to send; example_contact_id is one of its contacts, empty if it has none."""
+    """The converted file, ready to send; example_contact_id is one of its contacts, empty if it has none.
+
+    The late contacts are sent after all events; late_orders are their orders.
+    """
 
     contacts: Path
     contact_count: int
+    late_contacts: Path
+    late_count: int
+    late_orders: frozenset[str]
     events: Path
     event_count: int
     example_contact_id: str
@@ -125,7 +132,10 @@ def demonstrate(console: Console, interruptions: Interruptions, csv: Path, *, ke
         folder = Path(folder_name)
         console.print(f"Reading {csv.name}")
         data = convert(csv, folder)
-        console.print(f"  {data.contact_count:,} contacts, {data.event_count:,} order events")
+        console.print(
+            f"  {data.contact_count:,} contacts, {data.event_count:,} order events; "
+            f"{data.late_count:,} more contacts come after their orders"
+        )
         console.print("Starting Kafka and Redis")
         with start_services() as services:
             settings = settings_for(services)
@@ -135,7 +145,9 @@ def demonstrate(console: Console, interruptions: Interruptions, csv: Path, *, ke
                 followers = prepare(children, data)
                 console.print("Sending the order events")
                 processed = process(console, children, data, followers)
-                show(console, children, processed)
+                healed = heal(console, children, data, followers, processed.sent)
+                children.stop(followers.facts, followers.rejected)
+                show(console, children, processed, healed)
                 if not services.disposable:
                     console.print(f"\n{report.left_behind_text(settings)}")
                 if keep:
@@ -145,11 +157,15 @@ def demonstrate(console: Console, interruptions: Interruptions, csv: Path, *, ke
 def convert(csv: Path, folder: Path) -> Input:
     """Turn the file into the inputs of `contacts import` and `events send`."""
     invoices = read_invoices(csv)
-    known = contacts(invoices)
+    known, late_ones = late.split(contacts(invoices))
     contacts_file, events_file = folder / "contacts.jsonl", folder / "events.jsonl"
+    late_file = folder / "late-contacts.jsonl"
     return Input(
         contacts=contacts_file,
         contact_count=write_json_lines(known, contacts_file),
+        late_contacts=late_file,
+        late_count=write_json_lines(late_ones, late_file),
+        late_orders=late.orders_of(invoices, late_ones),
         events=events_file,
         event_count=write_json_lines(order_events(invoices), events_file),
         example_contact_id=known[0].contact_id if known else "",
@@ -193,6 +209,7 @@ def prepare(children: Children, data: Input) -> Followers:
     )
     children.finish(contacts_import)
     children.serve("contacts index", "contacts", "index")
+    children.serve("rejected replay --follow", "rejected", "replay", "--follow")
     return followers
 
 
@@ -213,8 +230,31 @@ def process(console: Console, children: Children, data: Input, followers: Follow
             elif time.monotonic() - changed_s > STALL_S:
                 raise UnaccountedError(f"{report.stall_text(counts, STALL_S)}\n{children.last_log_lines()}")
             time.sleep(WATCH_INTERVAL_S)
-    children.stop(followers.facts, followers.rejected)
     return Processed(counts.sent, changed_s - started_s)
+
+
+def heal(console: Console, children: Children, data: Input, followers: Followers, sent: int) -> int:
+    """Import the late contacts, and watch their orders become facts by themselves; return how many events went back.
+
+    Raises UnaccountedError if that stalls.
+    """
+    with followers.rejected.output.open(encoding="utf-8") as lines:
+        waiting = late.healable(lines, data.late_orders)
+    console.print(f"{waiting:,} events were rejected because their contact is not there yet: importing it now")
+    facts, rejected = LineCounter(followers.facts.output), LineCounter(followers.rejected.output)
+    before = counts = report.Counts(sent + waiting, facts.count(), rejected.count())
+    changed_s = time.monotonic()
+    children.finish(children.begin("contacts import late", "contacts", "import", str(data.late_contacts)))
+    while counts.accounted < sent + waiting:
+        children.check()
+        seen, counts = counts, report.Counts(sent + waiting, facts.count(), rejected.count())
+        if counts.accounted != seen.accounted:
+            changed_s = time.monotonic()
+        elif time.monotonic() - changed_s > STALL_S:
+            raise UnaccountedError(f"{report.stall_text(counts, STALL_S)}\n{children.last_log_lines()}")
+        time.sleep(WATCH_INTERVAL_S)
+    console.print(f"  `rejected replay --follow` sent them back: {counts.facts - before.facts:,} more facts")
+    return waiting
 
 
 def sent_count(output: Path) -> int:
@@ -222,19 +262,20 @@ def sent_count(output: Path) -> int:
     return int(json.loads(output.read_text(encoding="utf-8"))["sent"])
 
 
-def show(console: Console, children: Children, processed: Processed) -> None:
+def show(console: Console, children: Children, processed: Processed, healed: int) -> None:
     """Read both topics from their start and show them. Raises UnaccountedError if they do not add up to the input."""
+    events = processed.sent + healed
     facts, rejected = read_outputs(children)
     console.print()
-    console.print(report.outcome_table(facts, rejected, processed.sent), soft_wrap=False)
+    console.print(report.outcome_table(facts, rejected, processed.sent, healed), soft_wrap=False)
     console.print(report.rate_line(processed.sent, processed.elapsed_s, len(REPLICAS)))
     if facts.example is not None:
         console.print(f"\nOne fact in full\n{report.fact_text(facts.example)}")
     segment = popular_item_segment(facts)
     console.print(f"\nOne segment, answered from the facts\n{report.segment_text(segment)}")
     accounted = facts.count_by_type.total() + rejected.total()
-    if accounted != processed.sent:
-        raise UnaccountedError(f"{processed.sent:,} events sent, but facts + rejected = {accounted:,}")
+    if accounted != events:
+        raise UnaccountedError(f"{events:,} events sent or sent back, but facts + rejected = {accounted:,}")
 
 
 def read_outputs(children: Children) -> tuple[Facts, Counter[tuple[str, str]]]:

@@ -75,7 +75,7 @@ def _plain_progress(console: Console) -> ShowProgress:
     return show
 
 
-def outcome_table(facts: Facts, rejected: Counter[tuple[str, str]], sent: int) -> Table:
+def outcome_table(facts: Facts, rejected: Counter[tuple[str, str]], sent: int, healed: int) -> Table:
     """Return facts by type of event and rejected records by reason, with their sum beside the input."""
     table = Table(title="What became of the events")
     table.add_column("outcome")
@@ -91,6 +91,7 @@ def outcome_table(facts: Facts, rejected: Counter[tuple[str, str]], sent: int) -
     table.add_row("rejected", "", f"{rejected.total():,}")
     table.add_row("facts + rejected", "", f"{facts.count_by_type.total() + rejected.total():,}")
     table.add_row("events sent", "", f"{sent:,}")
+    table.add_row("sent back", "once their contact was there", f"{healed:,}")
     return table
 
 

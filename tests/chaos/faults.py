@@ -7,6 +7,7 @@ from redis import RedisError
 
 from tests.support.deployment import await_condition
 
+HEALER_MOMENTS = ("after take over", "before note", "after write", "before end", "after end")
 AIMED = ("after commit", "before mirror", "after flush", "before end")
 
 
@@ -72,6 +73,25 @@ def burst_of_replicas(world):
 def kill_index(world):
     """SIGKILL the contact index; it restarts."""
     world.index.signal(signal.SIGKILL)
+
+
+def kill_healer(world):
+    """SIGKILL the healer, or replace it by one that kills itself at a named moment; it restarts."""
+    if world.random.random() < 0.5:
+        world.healer.signal(signal.SIGKILL)
+        return
+    retire(world.healer)
+    world.start_healer(world.random.choice(HEALER_MOMENTS))
+
+
+def freeze_healer(world):
+    """SIGSTOP the healer beyond session and transaction timeout, while another takes over, then SIGCONT: a zombie."""
+    zombie = world.healer
+    zombie.signal(signal.SIGSTOP)
+    world.start_healer()
+    time.sleep(14)
+    zombie.signal(signal.SIGCONT)
+    retire(zombie)
 
 
 def redis_restarted_empty(world):
@@ -173,8 +193,9 @@ SHORT = (
     redis_slow,
     broker_restarted,
     kill_index,
+    kill_healer,
 )
-LONG = (*SHORT, freeze_replica, kill_for_good, redis_frozen, broker_frozen)
+LONG = (*SHORT, freeze_replica, freeze_healer, kill_for_good, redis_frozen, broker_frozen)
 # Of three brokers one at a time is hit, so that the two others must go on; and they are hit often.
 CLUSTER = (
     *(kind for kind in LONG if kind not in {broker_restarted, broker_frozen}),

@@ -1,9 +1,10 @@
 """One run of the chaos suite: `python -m tests.chaos.run --seconds 600 --seed 7`, or `make chaos`.
 
-A seeded schedule of faults hits three replicas, the contact index, Redis and Kafka while events flow and a
-reader watches. With `--brokers 3`, or `make chaos-brokers`, Kafka is three brokers, hit one at a time. At the
-end the topics' whole content is compared with the reference fold, and the mirror with the facts. Prints a
-summary; exits with 1 where anything is missing, doubled or wrong.
+A seeded schedule of faults hits three replicas, the contact index, the healer, Redis and Kafka while events
+flow, some of them before their contacts, and a reader watches. With `--brokers 3`, or `make chaos-brokers`,
+Kafka is three brokers, hit one at a time. At the end the topics' whole content is compared with the reference
+fold, and the mirror with the facts. Prints a summary; exits with 1 where anything is missing, doubled or
+wrong.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from deploy.local.kafka_cluster import KafkaCluster
 from deploy.local.services import EmbeddedKafka
 from processor.settings import Settings
 from tests.chaos import faults
+from tests.chaos.late import is_late
 from tests.chaos.world import PARTITIONS, Watcher, World
 from tests.support.deployment import await_condition
 
@@ -44,6 +46,7 @@ def chaos(seconds, seed, folder, least_events, kinds=faults.LONG, kafka=Embedded
         workers = [
             threading.Thread(target=world.pace, args=(stop, rate), daemon=True),
             threading.Thread(target=world.change_contacts, args=(stop,), daemon=True),
+            threading.Thread(target=world.late.send, args=(stop,), daemon=True),
         ]
         for worker in workers:
             worker.start()
@@ -54,7 +57,8 @@ def chaos(seconds, seed, folder, least_events, kinds=faults.LONG, kafka=Embedded
             worker.join(SETTLE_S)
             assert not worker.is_alive(), "the producer could not finish"
         world.keep_up()
-        world.deployment.await_accounted(patience_s=SETTLE_S)
+        await_condition(lambda: not world.late.missing(), world.late.missing, SETTLE_S)
+        world.deployment.await_accounted(len(world.deployment.read(world.deployment.settings.events_topic)), SETTLE_S)
         comparison = _stop_and_compare(world)
         watch.set()
         watcher.join(30)
@@ -94,7 +98,11 @@ def _stop_and_compare(world):
     for process in list(world.replicas.values()):
         if process.exit_code() is None:
             faults.retire(process)
-    return world.deployment.compare()
+    faults.retire(world.healer)
+    events = world.deployment.read(world.deployment.settings.events_topic)
+    comparison = world.deployment.compare_with(events, is_late)
+    comparison.mismatches += world.late.differences()
+    return comparison
 
 
 def _summary(world, hits, comparison, watcher):
@@ -109,6 +117,7 @@ def _summary(world, hits, comparison, watcher):
     return {
         "seed": world.seed,
         "events": world.deployment.sent,
+        "healed_orders": world.late.orders,
         "facts": reasons["fact"],
         "rejected": sum(reasons.values()) - reasons["fact"],
         "faults": dict(sorted(Counter(name for name, *_ in hits).items())),

@@ -1,5 +1,6 @@
-"""The world that the chaos suite plays in: brokers, Redis, the contact index, replicas, a producer and a watcher."""
+"""The world that the chaos suite plays in: brokers, Redis, contact index, healer, replicas, producers, a watcher."""
 
+import json
 import random
 import signal
 import threading
@@ -14,6 +15,7 @@ from redis import Redis
 from deploy.local.services import EmbeddedRedis
 from processor.codec.avro import codec
 from processor.kafka.clients import plain_producer, reader
+from tests.chaos.late import LateOrders
 from tests.support.deployment import Deployment, Process, headers_of
 from tests.support.facts import fact_of
 from tests.support.traffic import CONTACTS, contacts, traffic
@@ -37,6 +39,8 @@ class World:
         self.deployment = Deployment(settings, folder)
         self.replicas: dict[str, Process] = {}
         self.index: Process
+        self.healer: Process
+        self.late = LateOrders(self.deployment)
         self._stopping = threading.Event()
         self.client = Redis.from_url(self.redis.url, socket_timeout=5)
 
@@ -48,10 +52,26 @@ class World:
         self.index.await_line("contacts.ready")
         for name in REPLICAS:
             self.start_replica(name)
+        self.start_healer()
 
     def start_index(self):
         """Start the contact index; a second one would take over."""
         self.index = self.deployment.start("contacts", "index", name="index")
+
+    def start_healer(self, moment=None):
+        """Start the healer, which kills itself at a moment of one of its next transactions if one is given."""
+        if moment is None:
+            self.healer = self.deployment.start("rejected", "replay", "--follow", name="healer")
+        else:
+            plan = {
+                "moment": moment,
+                "time": 1 if "over" in moment else self.random.randrange(2, 5),
+                "signal": "SIGKILL",
+            }
+            command = ("rejected", "replay", "--follow")
+            extra = {"TEST_SABOTAGE": json.dumps(plan)}
+            module = "tests.support.healer_saboteur"
+            self.healer = self.deployment.start(*command, name="healer", module=module, extra=extra)
 
     def start_replica(self, name, moment=None):
         """Start a replica, which kills itself at a moment of one of its next batches if one is given."""
@@ -72,6 +92,10 @@ class World:
         if code is not None:
             assert code == -signal.SIGKILL, self.index.tail(f"the index ended with {code}")
             self.start_index()
+        code = self.healer.exit_code()
+        if code is not None:
+            assert code == -signal.SIGKILL, self.healer.tail(f"the healer ended with {code}")
+            self.start_healer()
 
     def end(self):
         """Leave nothing behind."""

@@ -260,7 +260,8 @@ def test_replay_that_may_not_read_the_brokers_settings_says_so(kafka, admin, dep
     replica.stop()
     name = deployment.settings.group_id
     group = binding(USERS[0], "group", f"{name}-replay", "Read")
-    grant(admin, [group, binding(USERS[0], "topic", deployment.settings.events_topic, "Write")])
+    topics = ((deployment.settings.events_topic, "Write"), (deployment.settings.healed_topic, "Read"))
+    grant(admin, [group, *(binding(USERS[0], "topic", *right) for right in topics)])
     line = refusal(deployment.command("rejected", "replay", check=False, **runs), 1)
     assert "grant DescribeConfigs on the cluster, then run it again" in line
     cluster = AclBinding(
@@ -275,3 +276,25 @@ def test_replay_that_may_not_read_the_brokers_settings_says_so(kafka, admin, dep
     grant(admin, [cluster])
     done = deployment.command("rejected", "replay", **runs)
     assert json.loads(done.stdout)["replayed"] == 3
+
+
+def test_healer_needs_what_the_readme_lists(kafka, admin, deployment):
+    """With the rights of `run`, and those listed for `rejected replay --follow`, an order heals; a standby waits."""
+    runs, indexes = (kafka.settings_of(user) for user in USERS)
+    deployment.start("contacts", "index", name="index", **indexes).await_line("contacts.ready")
+    settings, user = deployment.settings, USERS[0]
+    listed_rights = [("group", f"{settings.group_id}-{name}", "Read") for name in ("replay", "healer")]
+    listed_rights += [("topic", settings.healed_topic, right) for right in ("Read", "Write", "DescribeConfigs")]
+    grant(admin, [binding(user, *right) for right in (*listed_rights, ("topic", settings.events_topic, "Write"))])
+    deployment.send([created("late", phone="+998000001")])
+    replica = deployment.replica("a", **runs)
+    deployment.await_accounted()
+    healer = deployment.start("rejected", "replay", "--follow", name="healer", **runs)
+    healer.await_line("healer.ready")
+    standby = deployment.start("rejected", "replay", "--follow", name="standby", **runs)
+    standby.await_line("healer.standby")
+    deployment.send_contacts([{"contactId": "late", "phone": "+998000001"}])
+    healer.await_line("healer.sent", records=1)
+    deployment.await_accounted(2)
+    for process in (healer, standby, replica):
+        process.stop()

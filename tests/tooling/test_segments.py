@@ -88,7 +88,7 @@ def test_table_adds_up_to_the_input():
     rejected = read_rejected(['{"reason":"order_unknown","outcome":"ignored"}\n'] * 34)
     shown = io.StringIO()
     console = Console(file=shown, width=100)
-    console.print(report.outcome_table(facts, rejected, 1_234))
+    console.print(report.outcome_table(facts, rejected, 1_234, 5))
     cells = [
         " ".join(part.strip() for part in line.split("│") if part.strip())
         for line in shown.getvalue().splitlines()
@@ -101,6 +101,7 @@ def test_table_adds_up_to_the_input():
         "rejected 34",
         "facts + rejected 1,234",
         "events sent 1,234",
+        "sent back once their contact was there 5",
     ]
 
 
