@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from processor.cli.options import CONNECTION, REDIS, print_line, with_settings
-from processor.cli.sending import Entries, Lines, RefusedError, Sender, json_entries, lines_of
+from processor.cli.sending import Entries, Lines, RefusedError, Sendable, Sender, json_entries, lines_of
 from processor.cli.serving import serving
 from processor.codec.avro import codec
 from processor.contacts.keeper import IndexKeeper
@@ -106,8 +106,8 @@ def find(settings: Settings, identifier: str) -> None:
     raise click.exceptions.Exit(1)
 
 
-def record_of(entry: Any) -> tuple[bytes, bytes | None]:
-    """Return the key and value of a contact. Raises as `RecordOf` may."""
+def record_of(entry: Any) -> Sendable:
+    """Return the record of a contact. Raises as `RecordOf` may."""
     if not isinstance(entry, dict):
         raise RefusedError("expected an object with contactId")
     contact = dict(entry)
@@ -120,7 +120,7 @@ def record_of(entry: Any) -> tuple[bytes, bytes | None]:
     if not isinstance(deleted, bool):
         raise RefusedError("deleted: expected true or false")
     msgspec.convert(contact, _Contact)  # the encoder would take a string for an array of its characters
-    return contact_id.encode(), None if deleted else codec().encode_contact(contact)
+    return Sendable(contact_id.encode(), None if deleted else codec().encode_contact(contact))
 
 
 def _csv_entries(path: str, lines: Lines) -> Entries:

@@ -6,13 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import click
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
 from processor.cli.options import print_line, progress
-from processor.errors import UnreachableError, UsageError
+from processor.errors import StopError, UnreachableError, UsageError
 from processor.kafka.clients import plain_producer
 from processor.kafka.cluster import Cluster
 from processor.kafka.failures import classify
@@ -23,8 +23,19 @@ Lines = Iterator[tuple[int, bytes]]
 """A file's lines with their numbers."""
 Entries = Iterator[tuple[str, Any]]
 """Values of a file with their places; a RefusedError instead of one that cannot be read."""
-RecordOf = Callable[[Any], tuple[bytes | None, bytes | None]]
-"""Gives the key and value of an entry's record."""
+
+
+class Sendable(NamedTuple):
+    """A record to send; `timestamp_ms` is since the epoch, `NOW` for the time of sending."""
+
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int = 0
+
+
+NOW: Final = 0  # what the client takes for it
+RecordOf = Callable[[Any], Sendable]
+"""Gives an entry's record."""
 
 
 class RefusedError(ValueError):
@@ -42,6 +53,7 @@ class Sender:
         self._producer = plain_producer(settings)
         self._failure: KafkaError | None = None
         self._sent = self._refused = 0
+        self._is_restamped = False  # the topic replaced a timestamp that was asked for
 
     def send_all(self, entries: Entries, record_of: RecordOf, kind: str, *, at_once: bool = False) -> None:
         """Send the record of each entry, print the counts, and exit with 1 if something was refused.
@@ -53,7 +65,7 @@ class Sender:
             try:
                 if isinstance(entry, RefusedError):
                     raise entry
-                key, value = record_of(entry)
+                record = record_of(entry)
             except RefusedError as error:
                 self._refuse(place, str(error))
             except UnicodeEncodeError:
@@ -61,7 +73,7 @@ class Sender:
             except (ValueError, TypeError) as error:
                 self._refuse(place, f"cannot be written as {kind}: {error}")
             else:
-                self._send(place, key, value)
+                self._send(place, record)
                 if at_once:
                     self._settle()
         self._settle()
@@ -69,11 +81,14 @@ class Sender:
         if self._refused:
             raise click.exceptions.Exit(1)
 
-    def _send(self, place: str, key: bytes | None, value: bytes | None) -> None:
+    def _send(self, place: str, record: Sendable) -> None:
         """Queue a record; wait while the queue is full."""
+        report = functools.partial(self._delivered, place, record)
         while True:
             try:
-                self._producer.produce(self._topic, value, key, on_delivery=functools.partial(self._delivered, place))
+                self._producer.produce(
+                    self._topic, record.value, record.key, timestamp=record.timestamp_ms, on_delivery=report
+                )
                 break
             except BufferError:
                 self._producer.poll(0.1)
@@ -88,6 +103,11 @@ class Sender:
             raise UnreachableError(f"Kafka did not take {left} records within {_FLUSH_S:g} s")
 
     def _check(self) -> None:
+        if self._is_restamped:
+            raise StopError(
+                f"the topic {self._topic} gives records its own time: set its message.timestamp.type to CreateTime, "
+                "or the timestamps that were asked for are lost"
+            )
         if self._failure is not None:
             raise classify(self._failure, f"sending to {self._topic}")
 
@@ -95,9 +115,13 @@ class Sender:
         self._refused += 1
         click.echo(f"order-facts: {place}: {problem}", err=True)
 
-    def _delivered(self, place: str, error: KafkaError | None, _message: Message) -> None:
+    def _delivered(self, place: str, record: Sendable, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self._sent += 1
+            self._is_restamped |= record.timestamp_ms != NOW and message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME
+        elif error.code() == KafkaError.INVALID_TIMESTAMP:
+            limits = "message.timestamp.before.max.ms and message.timestamp.after.max.ms"
+            self._refuse(place, f"its timestamp is further from now than the topic {self._topic} allows ({limits})")
         elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             self._refuse(place, f"is larger than the topic {self._topic} takes (its max.message.bytes)")
         else:

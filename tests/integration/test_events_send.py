@@ -7,11 +7,13 @@ import subprocess
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from processor.codec.avro import codec
 from processor.kafka.partitioning import usual_partition
 from tests.support.commands import NOWHERE, VENDOR_EXAMPLE, event, output
-from tests.support.deployment import PROJECT, PYTHON, await_condition
+from tests.support.deployment import PROJECT, PYTHON, REQUEST_S, await_condition
+from tests.support.events import exact
 from tests.support.refusals import refusal
 
 
@@ -109,6 +111,16 @@ def test_values_keep_their_types_and_nested_items_become_text(events, tmp_path):
         assert [type(entry) for entry in value.values()] == [type(entry) for entry in params.values()]
 
 
+NO_DECIMALS: tuple[Any, ...] = (
+    *(1.5, 1, "1.00005", "1e3", "1,5", "+1", ".5", "5.", "\u0663", "100000000000000", "", None, []),
+)
+
+
+def typed_decimal(value):
+    """Give an event whose only parameter has a value that should be a decimal."""
+    return json.dumps({"eventTypeKey": "a", "params": [{"name": "n", "value": value, "type": "decimal"}]})
+
+
 def test_what_avro_cannot_hold_is_refused_by_its_place(events, tmp_path):
     """Each refusal is one line with its place; all other entries are sent, right or wrong; the exit code is 1."""
     good = [event("orderCreated", {"externalOrderId": "good"}), event("whatever", {}), {"eventTypeKey": ""}]
@@ -121,8 +133,12 @@ def test_what_avro_cannot_hold_is_refused_by_its_place(events, tmp_path):
         "a keyValue that is no text": '{"eventTypeKey": "a", "keyValue": 380501234567}',
         "params that are no array": '{"eventTypeKey": "a", "params": {"phone": "1"}}',
         "a param without a name": '{"eventTypeKey": "a", "params": [{"value": 1}]}',
-        "an object as value": '{"eventTypeKey": "a", "params": [{"name": "b", "value": {"c": 1}}]}',
-        "an array of texts": '{"eventTypeKey": "a", "params": [{"name": "tags", "value": ["x"]}]}',
+        "an object in an object": '{"eventTypeKey": "a", "params": [{"name": "b", "value": {"c": {"d": 1}}}]}',
+        "an array in an array": '{"eventTypeKey": "a", "params": [{"name": "tags", "value": [["x"]]}]}',
+        "an array in an object in an array": '{"eventTypeKey": "a", "params": [{"name": "b", "value": [{"c": []}]}]}',
+        "a huge integer in an array": json.dumps(event("a", {"n": [1 << 63]})),
+        **{f"the decimal {value!r}": typed_decimal(value) for value in NO_DECIMALS},
+        "another type": '{"eventTypeKey": "a", "params": [{"name": "n", "value": "1", "type": "double"}]}',
         "a huge integer": '{"eventTypeKey": "a", "params": [{"name": "n", "value": 9223372036854775808}]}',
         "NaN": '{"eventTypeKey": "a", "params": [{"name": "n", "value": NaN}]}',
         "half a surrogate pair": '{"eventTypeKey": "a", "params": [{"name": "n", "value": "\\ud800"}]}',
@@ -136,6 +152,83 @@ def test_what_avro_cannot_hold_is_refused_by_its_place(events, tmp_path):
     for number, (kind, line) in enumerate(zip(refused, lines, strict=True), 1):
         assert line.startswith(f"order-facts: {file}, line {number}: "), kind
     assert sorted(event["eventTypeKey"] for _, event, _ in sent(events)) == ["", "orderCreated", "whatever"]
+
+
+def test_objects_arrays_and_decimals_are_sent_as_the_schema_has_them(events, tmp_path):
+    """By version 2 of the schema: flat objects, arrays of texts, and exact decimals where their type is given."""
+    params = {
+        "externalOrderId": "native",
+        "additionalInfo": {"a": "x", "b": 1, "c": 1.5, "d": True, "e": None},
+        "tags": ["new", "Їжа"],
+        "mixed": [1, 1.0, None, True, "x", {"a": 1}],
+        "items": {"externalItemId": "1", "quantity": 1},
+        "double": 258.9,
+    }
+    entry = event("orderCreated", params)
+    for text in ("258.90", "-0.0001", "99999999999999.9999", "0012"):
+        entry["params"].append({"name": f"decimal {text}", "value": text, "type": "decimal"})
+    file = tmp_path / "events.json"
+    file.write_text(json.dumps(entry), encoding="utf-8")
+    assert output(events.command("events", "send", str(file))) == [{"sent": 1, "refused": 0}]
+    ((_, found, _),) = sent(events)
+    values = {param["name"]: param["value"] for param in found["params"]}
+    decimals = {name.split()[1]: values.pop(name) for name in list(values) if name.startswith("decimal")}
+    assert exact(values) == exact(params)
+    assert {text: str(number) for text, number in decimals.items()} == {
+        "258.90": "258.9000",
+        "-0.0001": "-0.0001",
+        "99999999999999.9999": "99999999999999.9999",
+        "0012": "12.0000",
+    }
+
+
+def test_a_backfills_records_have_the_times_of_a_parameter(events, tmp_path):
+    """The dates of D8, in the zone of the settings; a missing or bad one refuses the line, and says where."""
+    dates = {
+        "2021-05-14T10:11:00": 1_620_976_260_000,
+        "2021-05-14T10:11:00Z": 1_620_987_060_000,
+        "1970-01-01T00:00:00.001Z": 1,
+    }
+    wrong = {
+        "now": "params[1] (date): expected",
+        "": "date: is missing, and --timestamp-from needs it",
+        "1970-01-01T00:00:00Z": "params[1] (date): a record's timestamp has to be after 1970-01-01T00:00:00Z",
+    }
+    entries = [event("orderCreated", {"externalOrderId": "o", "date": date}) for date in (*dates, *wrong)]
+    entries.append(event("orderCreated", {"externalOrderId": "o", "Date": "2021-05-14T10:11:00"}))
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join(map(json.dumps, entries)), encoding="utf-8")
+    options = ("--timestamp-from", "date", "--time-zone", "Europe/Kyiv")
+    done = events.command("events", "send", str(file), *options, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {"sent": len(dates), "refused": len(wrong) + 1}
+    lines = done.stderr.splitlines()
+    for number, (problem, line) in enumerate(zip([*wrong.values(), wrong[""]], lines, strict=True), len(dates) + 1):
+        assert line.startswith(f"order-facts: {file}, line {number}: {problem}")
+    records = events.read(events.settings.events_topic)
+    assert sorted(record.timestamp_ms for record in records) == sorted(dates.values())
+
+
+def test_a_topic_that_does_not_keep_a_backfills_times_says_so(events, tmp_path):
+    """One that stamps records itself stops the command; a time that the topic refuses refuses the line."""
+    file = tmp_path / "events.jsonl"
+    far = {"externalOrderId": "o", "date": "2999-01-01T00:00:00"}
+    file.write_text(json.dumps(event("orderCreated", far)), encoding="utf-8")
+    done = events.command("events", "send", str(file), "--timestamp-from", "date", check=False)
+    assert json.loads(done.stdout) == {"sent": 0, "refused": 1}
+    assert "its timestamp is further from now than the topic" in done.stderr
+    set_topic(events, "message.timestamp.type", "LogAppendTime")
+    file.write_text(file.read_text().replace("2999", "2021"))
+    done = events.command("events", "send", str(file), "--timestamp-from", "date", check=False)
+    assert refusal(done, 1).startswith(f"the topic {events.settings.events_topic} gives records its own time: ")
+    assert output(events.command("events", "send", str(file))) == [{"sent": 1, "refused": 0}]
+
+
+def set_topic(deployment, name, value):
+    """Set a property of the events topic."""
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, deployment.settings.events_topic, incremental_configs=[entry])
+    deployment.cluster.admin.incremental_alter_configs([resource])[resource].result(REQUEST_S)
 
 
 def test_refusals_in_an_array_are_placed_by_entry(events, tmp_path):

@@ -18,6 +18,7 @@ from processor.kafka.clients import plain_producer, transactional_producer
 from tests.support.commands import event, output
 from tests.support.deployment import PROJECT, PYTHON, await_condition
 from tests.support.refusals import NOBODY, REQUEST_S, refusal
+from tests.support.schemas import schema_of
 from tests.support.traffic import Sent, created
 
 
@@ -62,8 +63,7 @@ def test_facts_show(worked):
     for name in ("createdAt", "updatedAt", "statusChangedAt"):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", fact[name])
         assert abs((datetime.now(UTC) - datetime.fromisoformat(fact[name])).total_seconds()) < 3600
-    names = [field["name"] for field in json.loads((PROJECT / "schemas" / "order-fact.1.avsc").read_text())["fields"]]
-    assert list(fact) == names
+    assert list(fact) == [field["name"] for field in schema_of("order-fact")["fields"]]
 
 
 def test_facts_show_latest_and_one_order(worked):

@@ -37,6 +37,7 @@ FACT: dict[str, Any] = {
     "shipping": None,
     "discount": None,
     "taxes": None,
+    "occurredAt": None,
     "statusDescription": None,
     "restoreUrl": None,
     "storeId": None,
