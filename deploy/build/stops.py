@@ -72,6 +72,7 @@ ROWS: Final = (
     Row("open transaction", "is still open; try again in half a minute", "`state recover` or `state skip` soon after a crash.", "Run the command again after 30 s."),
     Row("skip below start", "the events from the committed offset … to … were lost to retention", "`state skip` where retention removed events.", _ACCEPT_LOSS),
     Row("skip without offsets", "the group's offsets are lost, set them first", "`state skip` where the offsets are lost.", "`order-facts state recover`; then `state skip` again if it is still needed."),
+    Row("newer facts", "is a fact of a schema version that this program does not know", "A newer version writes the facts.", "Run that version."),
     Row("another version", "by a newer version of this program", "A newer version committed an offset.", "Run that version."),
     Row("another facts topic", "belongs to another events or facts topic", "The events or facts topic was recreated.", _ANEW),
     Row("another group's facts", "belongs to another group, or to an events topic that was deleted", "The facts topic is another group's, or the events topic was recreated.", "Set `group_id` to that group. Or: " + _ANEW),

@@ -18,7 +18,7 @@ from processor.codec.appearance import looks_like
 from processor.codec.decoders import AS_DICTIONARY, AS_EVENT, AS_ORDER, AS_PLAIN_EVENT, Shape, compile_decoder
 from processor.codec.schemas import CONTACT, EVENT, FACT, FRAMING, canonical, header_of, read_schemas, schema_folder
 from processor.domain.batch import EncodeFact
-from processor.domain.records import Event, Order, UndecodableError
+from processor.domain.records import Event, Order, UndecodableError, UnknownSchemaError
 
 __all__ = ["Codec", "UndecodableError", "codec"]
 
@@ -37,7 +37,8 @@ class _Decoders(dict[bytes, Callable[[bytes, int], T]], Generic[T]):
     def __missing__(self, header: bytes) -> Callable[[bytes, int], T]:
         """Make a decoder. Raises UndecodableError where the schema is not known."""
         if header not in self._writers:
-            raise UndecodableError(_problem(header))
+            is_framed = header.startswith(FRAMING) and len(header) == _HEADER_BYTES
+            raise (UnknownSchemaError if is_framed else UndecodableError)(_problem(header))
         self[header] = compile_decoder(self._writers[header], self._newest, self._shape)
         return self[header]
 

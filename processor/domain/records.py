@@ -310,3 +310,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 class UndecodableError(ValueError):
     """A record's value that is not valid for its topic; the text says why, without the value."""
+
+
+class UnknownSchemaError(UndecodableError):
+    """A value of a schema that is not known here: perhaps of a later version."""

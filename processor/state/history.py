@@ -12,7 +12,7 @@ import msgspec
 from processor.codec import rejected
 from processor.codec.avro import codec
 from processor.codec.lineage import lineage_of, partitions_of
-from processor.domain.records import Record, UndecodableError
+from processor.domain.records import Record, UndecodableError, UnknownSchemaError
 from processor.domain.rejections import Reason
 from processor.errors import StopError
 from processor.kafka.clients import reader
@@ -149,6 +149,11 @@ def _last_records(
 def _of_fact(settings: Settings, record: Record) -> LastOutput:
     try:
         source = codec().decode_fact(record.value or b"").source_offset
+    except UnknownSchemaError as error:
+        raise StopError(
+            f"{settings.facts_topic}[{record.partition}]: offset {record.offset} is a fact of a schema version that "
+            "this program does not know; run the newer version of the program"
+        ) from error
     except UndecodableError as error:
         raise StopError(
             f"{settings.facts_topic}[{record.partition}]: offset {record.offset} is not a valid fact ({error}): "

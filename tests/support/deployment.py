@@ -153,8 +153,11 @@ class Deployment:
     def start(self, *arguments, name, module="processor", extra=None, **changes):
         """Start a command that goes on; `name` is its log's, and unless changed its instance id."""
         environment = self.environment(**{"instance_id": name, **changes}) | (extra or {})
-        count = len(self._processes)
-        process = Process((*PYTHON, module, *arguments), environment, self.folder / f"{count}-{name}.log")
+        return self.begin((*PYTHON, module, *arguments), environment, name)
+
+    def begin(self, command, environment, name):
+        """Start any process that goes on, in this environment; `name` is its log's."""
+        process = Process(command, environment, self.folder / f"{len(self._processes)}-{name}.log")
         self._processes.append(process)
         return process
 

@@ -58,6 +58,12 @@ def without_decimal(value):
     return units.to_bytes(units.bit_length() // 8 + 1, "big", signed=True)
 
 
+def versions_of_facts(records):
+    """Give the schema version of each fact."""
+    by_header = {header_of(schema_of("order-fact", version)): version for version in versions_of("order-fact")}
+    return [by_header[record.value[:10]] for record in records]
+
+
 def with_decimal(value):
     """Give a parameter's value with the number instead of a decimal's bytes."""
     return Decimal(f"{int.from_bytes(value, 'big', signed=True)}E-4") if isinstance(value, bytes) else value
