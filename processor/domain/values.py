@@ -23,7 +23,7 @@ _SHORT: Final = 14  # characters: below the limit, whatever they are
 _WHOLE_BELOW: Final = 2.0**53  # a double distinguishes all whole numbers below
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _SEPARATED = re.compile(r"[+-]?[0-9][0-9.,'\s]*")
-_HALF = re.compile("[\ud800-\udfff]")  # Python's strings hold no other surrogates
+_HALF = re.compile(r"[\ud800-\udfff]")  # Python's strings hold no other surrogates
 _FOUR_PLACES = Decimal("0.0001")
 _ROUNDING = Context(prec=40, rounding=ROUND_HALF_EVEN)
 
