@@ -80,10 +80,10 @@ def _families(registry: CollectorRegistry) -> Rows:
 
 
 def reasons() -> Rows:
-    """Yield each reason, in the order of precedence: its outcome, and what to do."""
-    yield "reason", "outcome", "what to do"
+    """Yield each reason, in the order of precedence: its outcome, the rules that give it, and what to do."""
+    yield "reason", "outcome", "rule", "what to do"
     for reason in Reason:
-        yield _code(reason.value), reason.outcome.value, reason.what_to_do
+        yield _code(reason.value), reason.outcome.value, reason.rules, reason.what_to_do
 
 
 def allowed() -> Rows:
