@@ -1,4 +1,4 @@
-"""`order-facts events send`: sends events in the vendor's documented JSON shape to the events topic."""
+"""`order-facts events send | explain`: events in the vendor's documented JSON shape."""
 
 import functools
 import json
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from processor.cli import explaining
 from processor.cli.options import CONNECTION, with_settings
 from processor.cli.sending import NOW, RefusedError, Sendable, Sender, json_entries, lines_of
 from processor.codec.avro import codec
@@ -19,8 +20,9 @@ from processor.domain.parameters import ORDER_ID, order_id_text
 from processor.domain.records import LONGS
 from processor.domain.values import InvalidValue, is_filled
 from processor.settings import Settings
+from processor.settings.rules import RULE_SETTINGS
 
-events = click.Group("events", help="Send order events.")
+events = click.Group("events", help="Send order events, or explain what becomes of them.")
 _FIELDS: Final = frozenset({"eventTypeKey", "keyValue", "params"})
 _PARAM_FIELDS: Final = frozenset({"name", "value", "type"})
 _DECIMAL: Final = re.compile(r"-?[0-9]{1,14}(\.[0-9]{1,4})?")  # the digits that decimal(18,4) has room for
@@ -55,6 +57,26 @@ def send(settings: Settings, file: str, *, time_from: str | None) -> None:
     to_record = functools.partial(record_of, time_from=time_from, zone=zone)
     # Somebody may be typing: deliver each line before the next.
     Sender(settings, settings.events_topic).send_all(entries, to_record, "an OrderEvent", at_once=file == "-")
+
+
+@events.command()
+@click.argument("file")
+@click.option("--contacts", metavar="FILE", help="Find these contacts, in a file as `contacts import` takes it.")
+@click.option("--timestamp-from", "time_from", metavar="PARAMETER", help="As in `events send`.")
+@with_settings(*RULE_SETTINGS)
+def explain(settings: Settings, file: str, *, contacts: str | None, time_from: str | None) -> None:
+    """Say what would become of the events in FILE, by the rules of `run`; `-` is standard input. Needs no services.
+
+    FILE is as for `events send`. Each event is judged as the ones before it in FILE left its order. Without --contacts
+    every identifier finds the same contact.
+
+    Prints a table on a terminal, else a JSON object for each event: its place in FILE; its outcome (fact, ignored,
+    invalid, or refused: `events send` would refuse it too); the number of the rule; the fact, or the reason, its
+    detail and what to do. Exits with 0 if all become facts or are ignored, 1 if one is invalid or refused, 2 if a
+    file is wrong.
+    """
+    to_record = functools.partial(record_of, time_from=time_from, zone=ZoneInfo(settings.time_zone))
+    explaining.explain(settings, file, contacts, to_record)
 
 
 def record_of(entry: Any, time_from: str | None = None, zone: tzinfo = UTC) -> Sendable:

@@ -63,15 +63,9 @@ class Sender:
         """
         for place, entry in entries:
             try:
-                if isinstance(entry, RefusedError):
-                    raise entry
-                record = record_of(entry)
+                record = sendable(entry, record_of, kind)
             except RefusedError as error:
                 self._refuse(place, str(error))
-            except UnicodeEncodeError:
-                self._refuse(place, "holds half a surrogate pair, which is not valid text")
-            except (ValueError, TypeError) as error:
-                self._refuse(place, f"cannot be written as {kind}: {error}")
             else:
                 self._send(place, record)
                 if at_once:
@@ -126,6 +120,20 @@ class Sender:
             self._refuse(place, f"is larger than the topic {self._topic} takes (its max.message.bytes)")
         else:
             self._failure = error
+
+
+def sendable(entry: Any, record_of: RecordOf, kind: str) -> Sendable:
+    """Return the record of an entry. Raises RefusedError, whatever is wrong with it."""
+    if isinstance(entry, RefusedError):
+        raise entry
+    try:
+        return record_of(entry)
+    except RefusedError:
+        raise
+    except UnicodeEncodeError as error:
+        raise RefusedError("holds half a surrogate pair, which is not valid text") from error
+    except (ValueError, TypeError) as error:
+        raise RefusedError(f"cannot be written as {kind}: {error}") from error
 
 
 def lines_of(path: str, what: str) -> Lines:

@@ -82,7 +82,9 @@ class Reason(StrEnum):
         ),
     )
 
-    def __new__(cls, name: str, rules: str, what_to_do: str, outcome: Outcome = Outcome.INVALID) -> Self:
+    def __new__(
+        cls, name: str, rules: str = "", what_to_do: str = "nothing", outcome: Outcome = Outcome.INVALID
+    ) -> Self:
         """Make a reason whose value is its name."""
         reason = str.__new__(cls, name)
         reason._value_, reason.rules, reason.what_to_do, reason.outcome = name, rules, what_to_do, outcome
