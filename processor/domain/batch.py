@@ -74,6 +74,11 @@ class Folded(msgspec.Struct, frozen=True):
     output_bytes: int
 
     @property
+    def has_mismatch(self) -> bool:
+        """Whether an event found another contact than its order's: then step 4 must know which owners exist (D15)."""
+        return Reason.CONTACT_MISMATCH in self.reasons
+
+    @property
     def outcomes(self) -> Counter[Outcome]:
         """How many records were ignored, and how many are invalid."""
         counts: Counter[Outcome] = Counter()

@@ -52,7 +52,7 @@ def decide(
         return _create(command, owner, source, policy)
     if type(command) is Create and not policy.update_on_duplicate_create:
         return Rejection(Reason.ORDER_EXISTS, _compared(order, command, owner))
-    if _is_stale(order, command):
+    if command.occurred_at_ms is not None and _is_stale(order, command):
         return Rejection(Reason.STALE, "the order has changed by an event that happened later")
     return _change(order, command, owner, source, policy, gone)
 
@@ -97,6 +97,8 @@ def _change(
         changes["identified_by"] = owner.identified_by
     if not _differs(order, changes):
         return Rejection(Reason.NO_CHANGE, "the order is so already")
+    if command.occurred_at_ms is not None or order.occurred_at_ms is not None:
+        changes["occurred_at_ms"] = _occurred_at_ms(order, command, policy)
     status_changed = "status" in changes and changes["status"] != order.status
     return replace(
         order,
@@ -106,7 +108,6 @@ def _change(
         revision=order.revision + 1,
         source_partition=source.partition,
         source_offset=source.offset,
-        occurred_at_ms=_occurred_at_ms(order, command, policy),
         **changes,
     )
 

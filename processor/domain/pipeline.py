@@ -1,9 +1,9 @@
 """Steps 2 to 4 of a batch: records in, one fact or one rejection for each out. Pure.
 
 Step 2, `read`, turns every record into a command or a rejection. The service does step 3: it looks up what `needs`
-names, and then which of the contacts exist that `owners_in_doubt` names. Step 4, `fold`, applies the commands in the
-records' order; each sees what earlier ones of the batch did to its order. For any input, facts + rejections = records
-consumed (D24).
+names. Step 4, `fold`, applies the commands in the records' order; each sees what earlier ones of the batch did to its
+order. If an event found another contact than its order's, which is rare, the service looks up which of the contacts
+exist that `owners_in_doubt` names, and folds again. For any input, facts + rejections = records consumed (D24).
 """
 
 from collections import Counter
@@ -64,7 +64,7 @@ def needs(parsed: Iterable[Parsed]) -> Needs:
 def owners_in_doubt(
     parsed: Iterable[Parsed], orders: Mapping[OrderKey, Order], contacts: Mapping[Identifier, str], rules: Rules
 ) -> set[str]:
-    """Return the contacts of which step 4 must know whether they exist (D15): nearly always none.
+    """Return the contacts of which step 4 must know whether they exist (D15), if it met another than an order's.
 
     They are those of each order for which the batch names several: the order's contact, and whom its events find.
     """

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from processor.contacts.lookup import ContactIndex
 from processor.domain.batch import OrderKey, Parsed, Rules
@@ -43,10 +44,9 @@ class LookUp:
         self._partitions, self._rules = partitions, rules
 
     def known(self, parsed: list[Parsed], ended: Collection[int]) -> Known:
-        """Return what a batch, and the partitions that `ended`, need; mostly in one round trip.
+        """Return what a batch, and the partitions that `ended`, need, in one round trip.
 
-        One atomic command reads each partition, and each shard of the index. Only if the events name several contacts
-        for one order, a second round trip asks which of them exist.
+        One atomic command reads each partition, and each shard of the index. `gone` is empty: see `owners`.
         Raises MirrorMovedError if a mirror is not as this replica left it; IndexNotReadyError; RedisError.
         """
         wanted = needs(parsed)
@@ -63,8 +63,16 @@ class LookUp:
         if moved:
             raise MirrorMovedError(f"the mirror of partitions {moved} is not as this replica left it")
         found = self._index.read(plan, of_identifiers)
-        position, gone = found.position, frozenset[str]()
-        if doubted := owners_in_doubt(parsed, orders, found.contacts, self._rules):
-            existing, position = self._index.existing(doubted)
-            gone = frozenset(doubted - existing)
-        return Known(marks, orders, found.contacts, gone, position, found.complete_at_ms)
+        return Known(marks, orders, found.contacts, frozenset(), found.position, found.complete_at_ms)
+
+    def owners(self, known: Known, parsed: list[Parsed]) -> Known:
+        """Return it with the contacts that no longer exist, of those that the batch's orders depend on (D15).
+
+        A second round trip, for a batch in which an event found another contact than its order's. Raises
+        IndexNotReadyError; RedisError.
+        """
+        doubted = owners_in_doubt(parsed, known.orders, known.contacts, self._rules)
+        if not doubted:
+            return known
+        existing, position = self._index.existing(doubted)
+        return replace(known, gone=frozenset(doubted - existing), index=position)

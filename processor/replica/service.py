@@ -132,6 +132,11 @@ class Service:
             known = self.look_up(batch.parsed)  # 3
         with timing.of(Step.FOLD):
             folded = self.fold(batch.parsed, known)  # 4
+        if folded.has_mismatch:
+            with timing.of(Step.LOOK_UP):
+                known = self._lookup.owners(known, batch.parsed)  # 3, once more: which owners exist (D15)
+            with timing.of(Step.FOLD):
+                folded = self.fold(batch.parsed, known)
         self._group.give_back(batch.records[len(folded.outputs) :])
         with timing.of(Step.COMMIT):
             watermarks = self.commit(batch, folded, known, beside=self._beside_commit(batch))  # 5; 1, 2 ahead

@@ -27,11 +27,11 @@ class Timing:
 
     @contextmanager
     def of(self, step: Step) -> Iterator[None]:
-        """Time the block as a step, even if it raises."""
+        """Time the block as a step, even if it raises; a step that comes twice is summed."""
         self.step = step
-        self.times_ms[step] = 0.0
+        before_ms = self.times_ms.setdefault(step, 0.0)
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.times_ms[step] = round((time.perf_counter() - started) * 1000, 3)
+            self.times_ms[step] = round(before_ms + (time.perf_counter() - started) * 1000, 3)

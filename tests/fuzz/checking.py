@@ -21,7 +21,7 @@ import msgspec
 from processor.codec.avro import Codec, codec
 from processor.codec.packed_items import with_packed_items
 from processor.domain.batch import OrderKey
-from processor.domain.pipeline import REPLAY_TIMESTAMP, fold, needs, read
+from processor.domain.pipeline import REPLAY_TIMESTAMP, needs, read
 from processor.domain.records import MAX_ELEMENTS, Order, PlainItems, UndecodableError
 from processor.domain.rejections import Reason, Rejection
 from processor.settings.rules import rules_of
@@ -31,7 +31,7 @@ from tests.reference import fold as reference_fold
 from tests.support import strict_avro
 from tests.support.events import exact
 from tests.support.facts import fact_of, with_decimal, without_logical_types
-from tests.support.owners import gone, owners_of
+from tests.support.owners import fold_all, owners_of
 from tests.support.schemas import copy_schemas, header_of, schema_of, versions_of
 from tests.unit.test_properties import assert_names_are_told, encoded_size
 from tests.unit.test_rules import settings_of
@@ -161,8 +161,7 @@ def _process(record, orders, owners, rules, contacts_topic):
     known = {place: orders[place] for place in places if place in orders}
     contacts = {one: owners[one] for one in needed.identifiers & owners.keys()}
     begun = time.thread_time()
-    nobody = gone(parsed, known, contacts, rules, contacts_topic)
-    folded = fold(parsed, known, contacts, codec().encode_fact, rules, gone=nobody)
+    folded = fold_all(parsed, known, contacts, codec().encode_fact, rules, contacts_topic)
     cpu_ms = (read_s + time.thread_time() - begun) * 1_000
     _require(len(folded.outputs) == 1, "not one output for one record")
     return folded.outputs[0], folded.changed.get(record.partition, {}), cpu_ms

@@ -1,7 +1,7 @@
 """What the contact index would say: the program's own identifiers of contacts, without a service."""
 
 from processor.domain.claims import Claim, identifiers_of
-from processor.domain.pipeline import owners_in_doubt
+from processor.domain.pipeline import fold, owners_in_doubt
 from processor.domain.records import Identifier
 from tests.reference import Contacts, Rules, in_force
 
@@ -16,10 +16,14 @@ def claims_of(records, identification):
     return claims
 
 
-def gone(parsed, orders, owners, rules, records):
-    """Give the contacts that no longer exist, of those that a batch's orders depend on (D15): step 3's second half."""
+def fold_all(parsed, orders, owners, encode, rules, records, **limits):
+    """Fold a batch as a replica does: once more, with the contacts that no longer exist, if owners differ (D15)."""
+    folded = fold(parsed, orders, owners, encode, rules, **limits)
+    if not folded.has_mismatch:
+        return folded
     contacts = Contacts(records, Rules())
-    return frozenset(one for one in owners_in_doubt(parsed, orders, owners, rules) if not contacts.exists(one))
+    gone = frozenset(one for one in owners_in_doubt(parsed, orders, owners, rules) if not contacts.exists(one))
+    return fold(parsed, orders, owners, encode, rules, **limits, gone=gone)
 
 
 def owners_of(records, identification):

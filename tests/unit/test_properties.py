@@ -19,7 +19,7 @@ from processor.domain.batch import OrderKey, Rules
 from processor.domain.events import parse
 from processor.domain.identifiers import comparable
 from processor.domain.orders import STATUSES
-from processor.domain.pipeline import fold, needs, read
+from processor.domain.pipeline import needs, read
 from processor.domain.records import Create, Item, Order, PlainItems, SetStatus, Update
 from processor.domain.rejections import Outcome, Reason, Rejection, shown
 from processor.settings.rules import rules_of
@@ -56,7 +56,7 @@ from tests.support.hostile import (
     examples,
     object_text,
 )
-from tests.support.owners import claims_of, gone, owners_of
+from tests.support.owners import claims_of, fold_all, owners_of
 from tests.unit.test_rules import settings_of
 
 DETAIL_CHARACTERS = 400
@@ -79,8 +79,7 @@ def run(sent, contacts, reference_rules, batch=10**9, budget_bytes=1 << 62, *, b
         needed = needs(parsed)
         found = {identifier: index[identifier] for identifier in needed.identifiers & index.keys()}
         known = {(p, n): orders[p, n] for p, ids in needed.order_ids.items() for n in ids if (p, n) in orders}
-        nobody = gone(parsed, known, found, rules, contacts)
-        folded = fold(parsed, known, found, codec().encode_fact, rules, budget_bytes, gone=nobody)
+        folded = fold_all(parsed, known, found, codec().encode_fact, rules, contacts, budget_bytes=budget_bytes)
         assert_counts_add_up(waiting, folded)
         for partition, changed in folded.changed.items():
             orders |= {(partition, order_id): kept(order) for order_id, order in changed.items()}

@@ -5,14 +5,14 @@ import pytest
 from processor.codec.avro import codec
 from processor.codec.packed_items import with_packed_items
 from processor.domain.batch import OrderKey
-from processor.domain.pipeline import fold, needs, read
+from processor.domain.pipeline import needs, read
 from processor.domain.records import Event, Order, Record, UndecodableError
 from processor.domain.rejections import Rejection
 from processor.settings import IdentificationRule, Settings
 from processor.settings.rules import rules_of
 from tests.support.cases import fact_differences, load_cases, noted
 from tests.support.facts import fact_of
-from tests.support.owners import gone, owners_of
+from tests.support.owners import fold_all, owners_of
 
 CASES = load_cases()
 BATCHES = (1, 7, 5000)
@@ -89,8 +89,7 @@ def require_what_the_case_expects(case, batch):
         owners = owners_of(contacts_topic, rules.parsing.identification)
         parsed = read(records, events.decode, rules)
         contacts = {identifier: owners[identifier] for identifier in needs(parsed).identifiers & owners.keys()}
-        nobody = gone(parsed, orders, contacts, rules, contacts_topic)
-        folded = fold(parsed, orders, contacts, encoder(case), rules, gone=nobody)
+        folded = fold_all(parsed, orders, contacts, encoder(case), rules, contacts_topic)
         for partition, changed in folded.changed.items():
             orders |= {(partition, order_id): order for order_id, order in changed.items()}
         outputs += folded.outputs
