@@ -56,14 +56,13 @@ def parse_items(value: object, *, lenient: bool) -> tuple[Item, ...]:
         value = [value]
     if not isinstance(value, list):
         raise InvalidItems("items", "expected an array of objects")
-    required = _REQUIRED_LENIENT if lenient else _REQUIRED
     items = []
     for index, element in enumerate(value):
         if not isinstance(element, dict):
             raise InvalidItems(f"items[{index}]", "expected an object")
-        item = _usual_item(element, required)
+        item = _usual_item(element, lenient=lenient)
         if item is None:
-            item = _any_item(index, element, required)
+            item = _any_item(index, element, lenient=lenient)
             if item.quantity == 0:
                 continue
         items.append(item)
@@ -88,7 +87,7 @@ def _parsed(text: str, *, lenient: bool) -> object:
     return value
 
 
-def _usual_item(element: dict[str, Any], required: tuple[str, ...]) -> Item | None:
+def _usual_item(element: dict[str, Any], *, lenient: bool) -> Item | None:
     """Return an item with attributes of their usual types, its quantity above 0; None if `_any_item` must judge it.
 
     Attributes that are not required may be absent or null. Takes a third of the time of going through them one by one:
@@ -100,7 +99,7 @@ def _usual_item(element: dict[str, Any], required: tuple[str, ...]) -> Item | No
     is_whole = True  # all six are there
     for text in (item_id, name, url, image_url):
         if type(text) is not str or not text.isascii() or (len(text.strip()) < 5 and not is_filled(text)):
-            if text is not None or required is _REQUIRED:
+            if text is not None or not lenient:
                 return None
             is_whole = False
     if item_id is None or type(quantity) not in _NUMBERS or not 0 < quantity < _MOST_QUANTITY:
@@ -109,7 +108,7 @@ def _usual_item(element: dict[str, Any], required: tuple[str, ...]) -> Item | No
     try:
         if amount is not None:
             cost = money(amount)
-        elif required is _REQUIRED:
+        elif not lenient:
             return None
         else:
             cost, is_whole = None, False
@@ -133,9 +132,9 @@ def _further(element: dict[str, Any]) -> dict[str, Scalar] | None:
     return custom
 
 
-def _any_item(index: int, element: dict[str, Any], required: tuple[str, ...]) -> Item:
+def _any_item(index: int, element: dict[str, Any], *, lenient: bool) -> Item:
     """Return an item, its attributes read in their order. Raises InvalidItems."""
-    attributes = _ATTRIBUTES_STRICT if required is _REQUIRED else _ATTRIBUTES
+    required, attributes = (_REQUIRED_LENIENT, _ATTRIBUTES) if lenient else (_REQUIRED, _ATTRIBUTES_STRICT)
     fields: dict[str, Any] = {}
     custom: dict[str, Scalar] = {}
     name = ""

@@ -13,7 +13,7 @@ from deploy.build import compiled
 PROJECT = Path(__file__).parents[2]
 TESTS = (
     *("test_rules.py", "test_properties.py", "test_values.py", "test_avro.py", "test_generated.py"),
-    *("test_decoders.py", "test_order_state.py"),
+    *("test_decoders.py", "test_order_state.py", "test_kinds_of_values.py"),
 )
 WHERE = "import processor.domain.events as e, processor.codec.generated as g; print(e.__file__, g.__file__)"
 

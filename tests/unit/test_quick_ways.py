@@ -64,23 +64,23 @@ def test_a_date_of_the_usual_form_is_read_as_any_other(text, zone):
 
 
 @examples(1_000)
-@given(value=mostly(ITEMS, BAD_ITEMS, 2), required=st.sampled_from([items._REQUIRED, items._REQUIRED_LENIENT]))
-def test_an_item_of_the_usual_attributes_is_read_as_any_other(value, required):
+@given(value=mostly(ITEMS, BAD_ITEMS, 2), lenient=st.booleans())
+def test_an_item_of_the_usual_attributes_is_read_as_any_other(value, lenient):
     """The usual attributes at once, or one by one."""
-    assert outcome(read_items, value, quickly, required) == outcome(read_items, value, items._any_item, required)
+    assert outcome(read_items, value, quickly, lenient) == outcome(read_items, value, items._any_item, lenient)
 
 
-def quickly(index, element, required):
+def quickly(index, element, *, lenient):
     """Read an item in the quick way if that takes it, which it does of no quantity of 0."""
-    item = items._usual_item(element, required)
+    item = items._usual_item(element, lenient=lenient)
     assert item is None or item.quantity > 0
-    return item or items._any_item(index, element, required)
+    return item or items._any_item(index, element, lenient=lenient)
 
 
-def read_items(value, read_item, required):
+def read_items(value, read_item, lenient):
     """Read items, each by a function, and give their fields."""
     elements = values.parse_json(value) if isinstance(value, str) else value
     if not isinstance(elements, list):
         return "no array"
     maps = [(index, element) for index, element in enumerate(elements) if isinstance(element, dict)]
-    return [astuple(read_item(index, element, required)) for index, element in maps]
+    return [astuple(read_item(index, element, lenient=lenient)) for index, element in maps]
