@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tests.support.deployment import deployed
 from tests.support.facts import versions_of_facts
-from tests.support.former import as_version_1, former_replica, program_without, wheel_before
+from tests.support.former import as_version_1, former_replica, program_before, program_without
 from tests.support.refusals import forget_mirror
 from tests.support.traffic import contacts, traffic
 
@@ -23,8 +23,8 @@ FORMER_LINES = (
 
 @pytest.fixture(scope="module")
 def former(tmp_path_factory):
-    """Give the wheel of the commit before facts of version 2."""
-    return wheel_before(SECOND, tmp_path_factory.mktemp("former"))
+    """Give the program of the commit before facts of version 2."""
+    return program_before("order-fact-2", tmp_path_factory.mktemp("former"))
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
-"""The program as it was before a schema version came, from a wheel or without the schema, beside today's processes."""
+"""The program as it was before a schema version came, recorded or without the schema, beside today's processes.
+
+A record is what the wheel of the commit before holds (`git archive COMMIT`, `pip wheel`, unpacked, as .tar.xz): a clone
+may have no history.
+"""
 
 import io
 import shutil
-import subprocess
 import sys
 import tarfile
-import zipfile
 
 import fastavro
 
@@ -15,29 +17,15 @@ from tests.support.deployment import PROJECT
 from tests.support.schemas import header_of, schema_of
 from tests.support.traffic import Sent
 
+RECORDED = PROJECT / "tests" / "data" / "former"
 ISOLATED = (sys.executable, "-P", "-m")  # without the folder it runs in: the wheel is imported, not this project
 
 
-def wheel_before(file, folder):
-    """Build the wheel of the commit before the one that added a file; give the folder that it is unpacked in.
-
-    Needs the history that a full clone has.
-    """
-    added = _git("log", "--diff-filter=A", "--format=%H", "--", file).decode().split()
-    assert added, f"the history does not say when {file} came: git fetch --unshallow"
-    sources, wheels, unpacked = folder / "sources", folder / "wheels", folder / "unpacked"
-    with tarfile.open(fileobj=io.BytesIO(_git("archive", f"{added[-1]}^"))) as archive:
-        archive.extractall(sources, filter="data")
-    pip = (sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--no-build-isolation")
-    subprocess.run((*pip, "--wheel-dir", str(wheels), str(sources)), check=True, capture_output=True)
-    (wheel,) = wheels.glob("*.whl")
-    with zipfile.ZipFile(wheel) as packed:
-        packed.extractall(unpacked)
-    return unpacked
-
-
-def _git(*arguments):
-    return subprocess.run(("git", "-C", str(PROJECT), *arguments), check=True, capture_output=True).stdout
+def program_before(what, folder):
+    """Unpack a recorded program; give the folder that it is imported from."""
+    with tarfile.open(RECORDED / f"before-{what}.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
 
 
 def program_without(file, folder):
