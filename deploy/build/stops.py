@@ -47,6 +47,7 @@ ROWS: Final = (
     Row("old kafka", "use Kafka 2.8 or newer", "The brokers give no ids.", "Upgrade the brokers."),
     Row("topics missing", "order-facts topics create", "A topic does not exist.", "`order-facts topics create`; start again."),
     Row("no leaders", "partitions have a leader; look at the brokers, then run this again", "A topic was created, and brokers are down.", "Start the brokers; `order-facts topics create` again."),
+    Row("topic refused", 'what they allow: see "Topics of your own" in deploy/README.md', "The brokers' policy refuses a topic.", "Create it with Kafka's tool as *Topics of your own* in [First session](#first-session) says, with what the brokers allow; start again."),
     Row("partition counts", "before the first event, delete the outputs and recreate them", "An output has another number of partitions than `order-events`.", "Before the first event: delete the outputs; `order-facts topics create`; start again. After it: [add partitions](#add-partitions)."),
     Row("partitions added", 'see "Partitions were added" in deploy/README.md', "`order-events` got more partitions.", "[Partitions were added](#partitions-were-added)."),
     Row("policy", "cleanup.policy=…; …: set it to", "A topic would lose what must stay.", "Set the policy that the line names; start again. What was removed meanwhile is gone."),

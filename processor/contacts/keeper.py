@@ -32,6 +32,7 @@ from processor.logs import get_logger
 from processor.settings import Settings
 from processor.settings.rules import identification_of
 from processor.state import connection as redis_adapter
+from processor.state.watermark import check_metadata_fits
 
 log = get_logger()
 _FIRST_BACKOFF_S: Final = 0.1
@@ -111,6 +112,7 @@ class IndexKeeper:
         settings = self._cluster.topic_settings(name)
         require_compact(name, settings, "it holds all contacts")
         kept_ms = deletions_kept_ms(name, settings)
+        check_metadata_fits(topic.partitions)
         if not self._has_started:
             self._has_started = True
             log.info("contacts.started", topic=name, partitions=topic.partitions, shards=SHARDS, lineage=lineage)

@@ -55,10 +55,13 @@ class Cluster:
         self.admin = new_client(AdminClient, {**client_properties(settings), "error_cb": self._note})
         self._refreshed_s = float("-inf")
 
-    def wait(self) -> str:
-        """Return the cluster's id as soon as a broker answers. Raises UnreachableError after startup_timeout_s."""
+    def wait(self, deadline_s: float | None = None) -> str:
+        """Return the cluster's id as soon as a broker answers.
+
+        Raises UnreachableError after startup_timeout_s, or at `deadline_s` of the monotonic clock.
+        """
         timeout_s = self._settings.startup_timeout_s
-        deadline, limit_s = time.monotonic() + timeout_s, _FIRST_ANSWER_S
+        deadline, limit_s = deadline_s or time.monotonic() + timeout_s, _FIRST_ANSWER_S
         while True:
             try:
                 return known_cluster_id(self._description(max(0.1, min(limit_s, deadline - time.monotonic()))))

@@ -9,7 +9,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic
 
-from processor.errors import UnreachableError
+from processor.errors import StopError, UnreachableError
 from processor.kafka.clients import REQUEST_TIMEOUT_S
 from processor.kafka.cluster import Cluster
 from processor.kafka.failures import classify
@@ -77,6 +77,11 @@ def _create(cluster: Cluster, topic: NewTopic, sizes: tuple[int | None, ...]) ->
         if failed == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else created it just now
             return Created(topic.topic, cluster.required([topic.topic])[topic.topic].partitions)
         is_last = factor == 1 and (failed in _COPIES or size == sizes[-1])
+        if is_last and failed in _REFUSED:
+            raise StopError(
+                f"the brokers refuse to create the topic {topic.topic}, in every form: {error.str()}; create it with "
+                'what they allow: see "Topics of your own" in deploy/README.md'
+            )
         if is_last or failed not in _REFUSED | _COPIES:
             raise classify(error, f"creating the topic {topic.topic}")
         asked = "".join(f", {name}={value}" for name, value in own.items())

@@ -194,7 +194,7 @@ class Positions:
         events = self._topics.events
         if events.partitions != now.events.partitions:
             raise repartitioned(events.name, events.partitions, now.events.partitions)
-        check_metadata_fits(self._found.lineage, now.contacts.partitions)
+        check_metadata_fits(now.contacts.partitions)
         self._found.index.adopt(now.contacts)
         self._topics = now
 

@@ -45,14 +45,14 @@ def check(settings: Settings) -> Found:
     cluster = Cluster(settings)
     deadline = time.monotonic() + settings.startup_timeout_s
     while True:
-        cluster_id = cluster.wait()
+        cluster_id = cluster.wait(deadline)
         client = redis.connect(settings)
         redis.wait(client, settings)
         try:
             found = topics.describe_topics(settings, cluster)
             batch_bytes = topics.check_settings(settings, cluster)
             lineage = Lineage.of(cluster_id, settings.group_id, found.events, found.facts, found.rejected)
-            check_metadata_fits(lineage, found.contacts.partitions)
+            check_metadata_fits(found.contacts.partitions)
             index = ContactIndex(client, settings, lineage_of(cluster_id, settings), found.contacts)
             return Found(cluster, client, found, lineage, index, batch_bytes)
         except RetryError as error:  # a broker answered and went away: ask again

@@ -158,9 +158,11 @@ def offset_entry(topic: str, partition: int, offset: int, epoch: int | None, met
     return TopicPartition(topic, partition, offset, metadata, _NO_EPOCH if epoch is None else epoch)
 
 
-def check_metadata_fits(lineage: Lineage, contacts_partitions: int) -> None:
+def check_metadata_fits(contacts_partitions: int) -> None:
     """Refuse a contacts topic with too many partitions: its position must fit into an offset's metadata."""
-    largest = ContactsPosition("x" * 22, (10**14,) * contacts_partitions)
+    topic_id = "x" * 22
+    lineage = Lineage("", "", topic_id, topic_id, topic_id, 10**5)
+    largest = ContactsPosition(topic_id, (10**14,) * contacts_partitions)
     earlier = EarlierLog(10**15, 10**14, 10**14)
     if len(metadata_text(Watermark(10**14, 10**14), lineage, largest, earlier)) > MAX_METADATA_BYTES:
         raise StopError(

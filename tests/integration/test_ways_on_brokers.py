@@ -8,8 +8,10 @@ from contextlib import contextmanager
 import pytest
 from msgspec.structs import replace
 
+from processor.errors import StopError
+from processor.kafka import creation
 from processor.kafka.clients import group_consumer
-from tests.conftest import own_settings
+from tests.conftest import creator, own_settings
 from tests.integration.test_refusals import failure
 from tests.support.adverse import adverse, broker_freezes
 from tests.support.deployment import await_condition, deployed
@@ -90,6 +92,22 @@ def test_topics_that_a_policy_of_the_brokers_refuses(single):
     single.send([*facts(2), *rejections(1)])
     go_on(single)
     assert single.require_right_outputs() == {"fact": 2, "contact_not_found": 1}
+
+
+@pytest.mark.follows("topic refused")
+def test_a_topic_that_a_policy_refuses_in_every_form(single, monkeypatch):
+    """The line has the brokers' reason; created as they allow it, the program runs with it."""
+    topic = single.settings.rejected_topic
+    delete_topic(single, topic)
+    monkeypatch.setattr(creation, "MESSAGE_BYTES", (MOST_BYTES + 1,))
+    with pytest.raises(StopError) as caught:
+        list(creation.create_missing(single.settings, single.cluster))
+    require_row(str(caught.value), "topic refused")
+    assert "max.message.bytes may be 8388608 at most" in str(caught.value)
+    creator(single.cluster.admin)(topic, 1, max_message_bytes=str(MOST_BYTES))
+    single.send(facts(1))
+    go_on(single)
+    assert single.require_right_outputs().keys() >= {"fact"}
 
 
 @contextmanager

@@ -74,6 +74,7 @@ def test_contacts_in_too_many_partitions(single, create_topic):
         single.send_contacts(contacts())
         single.send([*facts(2), *rejections(1)])
         stopped(single, "contacts partitions")
+        stopped(single, "contacts partitions", "contacts", "index")
         create_topic(narrow.contacts_topic, 2, cleanup_policy="compact")
         copy(single, wide, narrow.contacts_topic)
     single.settings = narrow
