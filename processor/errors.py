@@ -30,6 +30,12 @@ class RedisError(RetryError):
     waiting_for = "redis"
 
 
+class RegistryError(RetryError):
+    """As RetryError: the schema registry did not answer in time, or not as a registry does."""
+
+    waiting_for = "schema_registry"
+
+
 class MirrorMovedError(RetryError):
     """As RetryError: a partition's mirror is not as this replica left it; the partition is placed again."""
 
@@ -59,6 +65,14 @@ class ProducerLostError(OrderFactsError):
 
 class StopError(OrderFactsError):
     """A retry cannot help: stop with this line, exit code 1."""
+
+
+class RegistryRefusesError(StopError):
+    """The schema registry refuses the credentials (401) or the right (403)."""
+
+
+class SchemaRefusedError(OrderFactsError):
+    """The schema registry does not take a schema, or a level of compatibility: the line has its reason."""
 
 
 class UsageError(OrderFactsError):

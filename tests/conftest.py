@@ -1,8 +1,9 @@
 """What every test that needs real services shares: the services themselves, and names of its own.
 
 Which tests `make test-fast` runs is a rule, kept here: those without the markers `services` and `slow`. A test that
-asks for the fixture `services`, by itself or by another fixture, is given that marker; one that starts a server of its
-own has it written down, and fails without it. What is long by design has the marker `slow`, with its reason.
+asks for the fixture `services` or `registry`, by itself or by another fixture, is given the first of them; one that
+starts a server of its own has it written down, and fails without it. What is long by design has the marker `slow`, with
+its reason.
 """
 
 import os
@@ -14,6 +15,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from redis import Redis
 
+from deploy.local.embedded_registry import EmbeddedRegistry
 from deploy.local.servers import EmbeddedServer
 from deploy.local.services import start_services
 from processor.settings import Settings
@@ -43,7 +45,7 @@ def pytest_report_header():
 def pytest_collection_modifyitems(items):
     """Mark the tests that ask for the services; require a reason of each that is marked as slow."""
     for item in items:
-        if "services" in getattr(item, "fixturenames", ()):
+        if {"services", "registry"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("services")
         for marker in item.iter_markers("slow"):
             if not marker.kwargs.get("reason"):
@@ -70,6 +72,15 @@ def services():
     """Kafka and Redis for the whole run."""
     with start_services() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory):
+    """Give a schema registry for the whole run; only a test that asks for it starts it."""
+    started = EmbeddedRegistry(tmp_path_factory.mktemp("registry"))
+    started.start()
+    yield started
+    started.kill()
 
 
 @pytest.fixture

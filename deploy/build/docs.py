@@ -22,7 +22,7 @@ from processor.logs import EVENTS, MEANINGS
 from processor.replay import healer_metrics
 from processor.replica.metrics import REGISTRY
 from processor.replica.partitions import TRANSITIONS, Happening
-from processor.settings import ALLOWED_FOR, RESERVED_BECAUSE, Settings, description
+from processor.settings import ALLOWED_FOR, REGISTRY_ALLOWED_FOR, RESERVED_BECAUSE, Settings, description
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDERS: Final = (".github", "deploy", "processor", "schemas", "tests")
@@ -100,6 +100,13 @@ def reserved() -> Rows:
         yield _codes(names), why
 
 
+def registry() -> Rows:
+    """Yield the properties that the setting `schema_registry` takes."""
+    yield "for", "properties"
+    for what, names in REGISTRY_ALLOWED_FOR.items():
+        yield what, _codes(names)
+
+
 def partitions() -> Rows:
     """Yield each state of a partition, and the state after each thing that can happen in it."""
     yield "state", *(what.value.replace("_", " ") for what in Happening)
@@ -117,7 +124,7 @@ def stops() -> Rows:
 
 TABLES: Final[dict[str, Callable[[], Rows]]] = {
     made.__name__: made
-    for made in (settings, commands, logs, metrics, healer, reasons, allowed, reserved, partitions, stops)
+    for made in (settings, commands, logs, metrics, healer, reasons, allowed, reserved, registry, partitions, stops)
 }
 
 

@@ -1,7 +1,8 @@
-"""Finds what the embedded servers need: Java, Kafka's libraries, a Redis-compatible server.
+"""Finds what the embedded servers need: Java, Kafka's libraries, the registry's, a Redis-compatible server.
 
-Maven resolves Kafka's libraries once from `pom.xml` into the project's `.cache/`; a rename puts them there, complete or
-not at all. If something is missing, `ServicesError` names it in one line, with the command that installs it.
+Maven resolves libraries once, Kafka's from `pom.xml`, the registry's as one archive, into the project's `.cache/`; a
+rename puts them there, complete or not at all. If something is missing, `ServicesError` names it in one line, with the
+command that installs it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ from typing import TYPE_CHECKING
 from deploy.local.servers import ServicesError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 POM = Path(__file__).with_name("pom.xml")
+REGISTRY_VERSION = "3.0.9"
+REGISTRY_ARCHIVE = f"io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:tar.gz:all"  # holds all jars
+# Newer ones read the parent of the archive's pom, which is published nowhere.
+GET = "org.apache.maven.plugins:maven-dependency-plugin:2.8:get"
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
 JAVA_MAJOR = 17
 
@@ -59,28 +64,50 @@ def kafka_version() -> str:
 def kafka_libraries() -> Path:
     """Return the folder with Kafka's jars; resolve them first if this pom was not resolved before."""
     digest = hashlib.sha256(POM.read_bytes()).hexdigest()
-    libraries = CACHE / f"kafka-{kafka_version()}-{digest[:8]}"
+    return _libraries(f"kafka-{kafka_version()}-{digest[:8]}", f"Kafka {kafka_version()}", _resolve_kafka)
+
+
+def registry_libraries() -> Path:
+    """Return the folder with the registry's jars; resolve them first if this version was not resolved before."""
+    return _libraries(f"apicurio-{REGISTRY_VERSION}", f"Apicurio {REGISTRY_VERSION}", _resolve_registry)
+
+
+def _libraries(name: str, what: str, resolve: Callable[[str, Path, str], Path]) -> Path:
+    """Return the folder of this name in the cache; if it is not there, `resolve` fills one with Maven's help."""
+    libraries = CACHE / name
     if libraries.is_dir():
         return libraries
     maven = shutil.which("mvn")
     if maven is None:
         raise ServicesError(
-            "missing: Maven, to resolve Kafka once. Debian: sudo apt-get install -y maven; "
+            f"missing: Maven, to resolve {what} once. Debian: sudo apt-get install -y maven; "
             "macOS: brew install maven; or start Docker"
         )
-    with locked(CACHE / "kafka.lock"), tempfile.TemporaryDirectory(dir=CACHE) as folder:
+    with locked(CACHE / f"{name.partition('-')[0]}.lock"), tempfile.TemporaryDirectory(dir=CACHE) as folder:
         if not libraries.is_dir():  # another process may have been first
-            print(f"resolving Kafka {kafka_version()} with Maven, once", file=sys.stderr, flush=True)
-            _resolve(maven, Path(folder))
-            (Path(folder) / "lib").rename(libraries)
+            print(f"resolving {what} with Maven, once", file=sys.stderr, flush=True)
+            resolve(maven, Path(folder), what).rename(libraries)
     return libraries
 
 
-def _resolve(maven: str, folder: Path) -> None:
+def _resolve_kafka(maven: str, folder: Path, what: str) -> Path:
     shutil.copy(POM, folder / "pom.xml")
     # Relative to the pom's folder, so that no path needs escaping.
     goal = ("dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib")
-    run_maven(maven, goal, folder, f"resolve Kafka {kafka_version()}")
+    run_maven(maven, goal, folder, f"resolve {what}")
+    return folder / "lib"
+
+
+def _resolve_registry(maven: str, folder: Path, what: str) -> Path:
+    """Fetch the archive and unpack it: the goal that would unpack it also reads the parent of its pom."""
+    goal = (GET, f"-Dartifact={REGISTRY_ARCHIVE}", "-Dtransitive=false", "-Dmaven.repo.local=repository")
+    run_maven(maven, goal, folder, f"resolve {what}")
+    (archive,) = folder.glob("repository/io/apicurio/**/*.tar.gz")
+    (folder / "lib").mkdir()
+    done = subprocess.run(["tar", "-xzf", archive, "-C", folder / "lib"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ServicesError(f"{archive.name} cannot be unpacked: {done.stderr.strip()}")
+    return folder / "lib"
 
 
 def run_maven(maven: str, arguments: Sequence[str], folder: Path, what: str) -> None:

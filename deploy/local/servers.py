@@ -26,6 +26,7 @@ START_S = 60.0  # a bound, not a wait: a start takes one to three seconds, more 
 STOP_S = 15.0
 POLL_S = 0.02
 START_ATTEMPTS = 5
+TAKEN = ("already in use", "in use by another process")  # as Redis and Kafka say it, and the registry
 LOG_TAIL_LINES = 15
 # Below the ports that Linux (32768+) and macOS (49152+) use for outgoing connections: a restarted server finds its port
 # free, and a client that reconnects meanwhile never connects to itself.
@@ -149,7 +150,7 @@ class EmbeddedServer(ABC):
                 self._await_answer(log_start)
             except ServicesError as error:
                 self.kill()
-                taken = "already in use" in str(error)
+                taken = any(words in str(error) for words in TAKEN)
                 if self._keeps_ports or not taken or attempt == START_ATTEMPTS:
                     raise
                 self._ports = free_ports(len(self._ports))

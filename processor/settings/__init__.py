@@ -8,7 +8,8 @@ into the domain's rules. Never asks a service.
 
 from processor.settings.definitions import REPLAY, SECRETS, IdentificationRule, Settings, description
 from processor.settings.kafka_properties import ALLOWED_FOR, RESERVED_BECAUSE
+from processor.settings.registry_properties import REGISTRY_ALLOWED_FOR
 from processor.settings.sources import ENVIRONMENT_PREFIX, load
 
-__all__ = ["ALLOWED_FOR", "ENVIRONMENT_PREFIX", "REPLAY", "RESERVED_BECAUSE", "SECRETS"]
+__all__ = ["ALLOWED_FOR", "ENVIRONMENT_PREFIX", "REGISTRY_ALLOWED_FOR", "REPLAY", "RESERVED_BECAUSE", "SECRETS"]
 __all__ += ["IdentificationRule", "Settings", "description", "load"]

@@ -17,6 +17,7 @@ from processor.errors import UsageError
 from processor.settings.definitions import REPLAY, Settings
 from processor.settings.kafka_properties import property_problem
 from processor.settings.phones import region_problem
+from processor.settings.registry_properties import registry_problems
 
 _REDIS_OPTIONS: Final = frozenset(
     {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
@@ -34,8 +35,7 @@ def check(settings: Settings) -> None:
 def _problems(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.wire_format == "confluent":
         yield "wire_format", "confluent is not supported yet; put single-object there"
-    if settings.schema_registry_url is not None:
-        yield "schema_registry_url", "only wire_format=confluent uses it; remove it"
+    yield from registry_problems(settings.schema_registry_url, settings.schema_registry)
     if settings.instance_id == REPLAY:
         yield "instance_id", f"{REPLAY} is the name of `rejected replay`; give the replica another name"
     for name in ("instance_id", "group_id"):  # the Kafka client refuses others at the first commit, Redis at connecting

@@ -13,6 +13,7 @@ InstanceName = Annotated[str, Meta(min_length=1, pattern=r"^[^\s/]+\Z")]
 TopicName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,249}\Z")]
 Bytes = Annotated[int, Meta(ge=1, le=64 << 20)]
 KafkaProperties = dict[str, str | int | bool | float]
+RegistryProperties = dict[str, str | int | float]
 
 
 class IdentificationRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +47,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "order-events-healed"
     )
     wire_format: Annotated[Literal["single-object", "confluent"], about("framing of Avro values")] = "single-object"
-    schema_registry_url: Annotated[str | None, about("schema registry of wire_format=confluent")] = None
+    schema_registry_url: Annotated[
+        str | None,
+        about("schema registry with Confluent's interface: an http(s):// address, or several, by commas"),
+    ] = None
+    schema_registry: Annotated[
+        RegistryProperties, about("JSON table of Confluent's client properties: credentials, TLS, timeout")
+    ] = {}
     max_batch: Annotated[int, about("most records in one batch: one transaction", ge=1, le=100_000)] = 5_000
     max_event_bytes: Annotated[Bytes, about("an event whose value is larger is rejected as oversized")] = 1 << 20
     max_fact_bytes: Annotated[Bytes, about("an event whose fact would be larger is rejected")] = 900_000
@@ -111,7 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], about("lowest level that is logged")] = "info"
 
 
-SECRETS: Final = frozenset({"identifier_key", "redis_url", "kafka"})
+SECRETS: Final = frozenset({"identifier_key", "redis_url", "kafka", "schema_registry", "schema_registry_url"})
 HINTS: Final = get_type_hints(Settings, include_extras=True)
 
 

@@ -25,7 +25,7 @@ _INJECTED: Final = re.compile(
     r"|(\w+_)?NAME=(/[\w.-]+){2,}",  # /container/alias
     re.DOTALL,
 )
-_JSON_SETTINGS: Final = frozenset({"identification", "kafka", "statuses"})
+_JSON_SETTINGS: Final = frozenset({"identification", "kafka", "schema_registry", "statuses"})
 
 
 def load(

@@ -18,7 +18,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from deploy.local import programs, services
 from deploy.local.embedded_kafka import cluster_id_of
+from deploy.local.embedded_registry import EmbeddedRegistry
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis, ServicesError, start_services
+from processor.codec.registry import Registry
+from processor.settings import Settings
 from tests.support.deployment import Process
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +48,8 @@ with start_services() as services:
 # Starts two commands as tests do, freezes one of them, says so, and waits for a signal.
 TESTER = """
 import os, pathlib, signal, sys
+from processor.codec.registry import Registry
+from processor.settings import Settings
 from tests.support.deployment import Process
 command = (sys.executable, "-c", "import signal; signal.pause()")
 running, frozen = (Process(command, os.environ, pathlib.Path(log)) for log in sys.argv[1:])
@@ -164,6 +169,22 @@ def test_redis_comes_back_empty_and_never_evicts(tmp_path, running):
 
 
 @pytest.mark.services
+def test_the_registry_comes_back_empty(tmp_path, running):
+    """A restart loses all schemas but keeps the address, as one does whose storage is lost."""
+    started = running(EmbeddedRegistry(tmp_path / "registry"))
+    url, pid = started.url, started.pid
+    for end in (started.stop, started.kill):
+        asked = Registry(Settings(schema_registry_url=url))
+        assert asked.versions("t-value") == ()
+        asked.register("t-value", '{"type": "string"}')
+        assert [one.version for one in asked.versions("t-value")] == [1]
+        end()
+        started.start()
+        assert started.url == url
+    assert pid not in processes()
+
+
+@pytest.mark.services
 def test_a_paused_server_is_silent_until_resumed_and_can_be_stopped(tmp_path, running):
     """The signals reach the server itself, not only what guards it."""
     redis = running(EmbeddedRedis(tmp_path / "redis"))
@@ -186,7 +207,7 @@ def test_a_paused_server_is_silent_until_resumed_and_can_be_stopped(tmp_path, ru
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("kind", [EmbeddedRedis, EmbeddedKafka])
+@pytest.mark.parametrize("kind", [EmbeddedRedis, EmbeddedKafka, EmbeddedRegistry])
 def test_a_taken_port_is_exchanged_on_the_first_start(tmp_path, running, kind):
     """Another process that wins a port between choice and start costs a second attempt, not a failure."""
     server = kind(tmp_path)

@@ -1,0 +1,136 @@
+"""The questions to a schema registry with Confluent's interface, and its answers as values.
+
+Takes subjects, and schemas as texts; gives versions, ids, levels and what is wrong. Registers only when it is told to.
+What is not there is a value, not an error. Waits for a registry that is away as long as it is told to, then raises
+RegistryError; so does any answer that is not a registry's. Raises RegistryRefusesError where it is refused.
+"""
+
+import json
+import time
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from processor.codec.registry_http import Answer, Transport
+from processor.errors import RegistryError, RegistryRefusesError, SchemaRefusedError, UsageError
+from processor.settings import Settings
+from processor.settings.registry_properties import addresses_of
+
+_PAUSE_S: Final = 0.5
+_ELSEWHERE: Final = frozenset({408, 429, *range(500, 600)})  # another node may answer
+
+
+class Registered(NamedTuple):
+    """A schema as a subject holds it."""
+
+    version: int
+    id: int
+    text: str
+
+
+class Registry:
+    """A registry; `patience_s` is how long a question waits for one that does not answer."""
+
+    def __init__(self, settings: Settings, patience_s: float = 0.0) -> None:
+        """Raise UsageError where no address is set, or a file of the settings cannot be used."""
+        if settings.schema_registry_url is None:
+            raise UsageError(
+                "setting schema_registry_url: put the address of the schema registry there, such as http://localhost:8081"
+            )
+        self._addresses = addresses_of(settings.schema_registry_url)
+        self._transport = Transport(settings)
+        self._patience_s = patience_s
+
+    def versions(self, subject: str) -> tuple[Registered, ...]:
+        """Return the schemas of a subject, the oldest first; empty if there is no such subject."""
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        found = (self._ask("GET", f"{path}/{number}") for number in self._ask("GET", path) or ())
+        return tuple(_registered(one) for one in found if one is not None)
+
+    def find(self, subject: str, text: str) -> Registered | None:
+        """Return what a client without `auto.register.schemas` finds for a schema's text, None if it finds nothing."""
+        found = self._ask("POST", f"/subjects/{quote(subject, safe='')}", {"schema": text})
+        return None if found is None else _registered(found)
+
+    def register(self, subject: str, text: str) -> None:
+        """Register a schema as the subject's next version. Raises SchemaRefusedError."""
+        if self._ask("POST", f"/subjects/{quote(subject, safe='')}/versions", {"schema": text}) is None:
+            raise RegistryError(f"the schema registry cannot register a schema under {subject}: it answers 404")
+
+    def level(self, subject: str) -> str | None:
+        """Return the subject's level of compatibility, None if it has none of its own."""
+        found = self._ask("GET", f"/config/{quote(subject, safe='')}")
+        return None if found is None else str(_of(found, "compatibilityLevel"))
+
+    def set_level(self, subject: str, level: str) -> None:
+        """Set the subject's level of compatibility; the subject need not exist yet."""
+        self._ask("PUT", f"/config/{quote(subject, safe='')}", {"compatibility": level})
+
+    def objections(self, subject: str, text: str) -> list[str] | None:
+        """Return why the subject's level does not allow a schema, which may be unsaid; None if it allows it."""
+        path = f"/compatibility/subjects/{quote(subject, safe='')}/versions?verbose=true"
+        found = self._ask("POST", path, {"schema": text})
+        if found is None or _of(found, "is_compatible") is True:
+            return None
+        said = found.get("messages")
+        return [self._transport.without_secrets(str(one)) for one in said] if isinstance(said, list) else []
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Return an answer's JSON, None for what is not there; ask again while no registry answers."""
+        data = b"" if body is None else json.dumps(body).encode()
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                address, answer = self._of_any(method, path, data)
+                return self._value(address, answer)
+            except RegistryError:
+                if time.monotonic() + _PAUSE_S > deadline:
+                    raise
+                time.sleep(_PAUSE_S)
+
+    def _of_any(self, method: str, path: str, data: bytes) -> tuple[str, Answer]:
+        """Return an address and its answer: the first that does answer, in the order of the setting."""
+        for address in self._addresses[:-1]:
+            try:
+                answer = self._transport.ask(address, method, path, data)
+            except RegistryError:
+                continue  # as the last one's: that tells
+            if answer.status not in _ELSEWHERE:
+                return address, answer
+        return self._addresses[-1], self._transport.ask(self._addresses[-1], method, path, data)
+
+    def _value(self, address: str, answer: Answer) -> Any:
+        value = _json(answer.body)
+        if answer.status == 200 and isinstance(value, dict | list):
+            return value
+        code = value.get("error_code") if isinstance(value, dict) else None
+        if answer.status == 404 and isinstance(code, int) and code >= 40_400:  # a registry's own
+            return None
+        said = self._transport.without_secrets(str(value.get("message", ""))) if isinstance(value, dict) else ""
+        shown = f"{answer.status}: {said}" if said else f"{answer.status}"
+        if answer.status in (401, 403):
+            raise RegistryRefusesError(
+                f"the schema registry at {address} refuses the program ({shown}): put credentials with the right to "
+                "read (and for `schemas register` to write) its subjects into the setting schema_registry"
+            )
+        if answer.status in (409, 422):
+            raise SchemaRefusedError(f"the schema registry at {address} refuses the schema or the level ({shown})")
+        what = "200 without a registry's JSON" if answer.status == 200 else shown
+        raise RegistryError(f"{address} does not answer as a schema registry: {what}; look at schema_registry_url")
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _registered(found: Any) -> Registered:
+    return Registered(int(_of(found, "version")), int(_of(found, "id")), str(_of(found, "schema")))
+
+
+def _of(found: Any, name: str) -> Any:
+    """Return a part of an answer. Raises RegistryError where it is not there."""
+    if not isinstance(found, dict) or not isinstance(found.get(name), str | int):
+        raise RegistryError(f"the schema registry answers without {name}; look at schema_registry_url")
+    return found[name]
