@@ -9,7 +9,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic
 
-from processor.errors import StopError, UnreachableError
+from processor.errors import RetryError, StopError, UnreachableError
 from processor.kafka.clients import REQUEST_TIMEOUT_S
 from processor.kafka.cluster import Cluster
 from processor.kafka.failures import classify
@@ -56,12 +56,14 @@ def create_missing(settings: Settings, cluster: Cluster) -> Iterator[Created]:
             yield Created(name, existing[name].partitions)
         else:
             sizes = MESSAGE_BYTES if name == settings.rejected_topic else (None,)
-            created = _create(cluster, NewTopic(name, partitions, most_copies, config=config), sizes)
+            created = _create(
+                cluster, NewTopic(name, partitions, most_copies, config=config), sizes, settings.startup_timeout_s
+            )
             _await_known(cluster, created, settings.startup_timeout_s)
             yield created
 
 
-def _create(cluster: Cluster, topic: NewTopic, sizes: tuple[int | None, ...]) -> Created:
+def _create(cluster: Cluster, topic: NewTopic, sizes: tuple[int | None, ...], timeout_s: float) -> Created:
     """Create a topic; where the brokers refuse its copies or its sizes, with the next smaller ones."""
     base, refused, failed = topic.config or {}, "", None
     for factor, size, is_safe in itertools.product(range(topic.replication_factor, 0, -1), sizes, (True, False)):
@@ -75,7 +77,7 @@ def _create(cluster: Cluster, topic: NewTopic, sizes: tuple[int | None, ...]) ->
             return Created(topic.topic, topic.num_partitions, factor, refused)
         failed = error.code()
         if failed == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else created it just now
-            return Created(topic.topic, cluster.required([topic.topic])[topic.topic].partitions)
+            return Created(topic.topic, _known_partitions(cluster, topic.topic, timeout_s))
         is_last = factor == 1 and (failed in _COPIES or size == sizes[-1])
         if is_last and failed in _REFUSED:
             raise StopError(
@@ -98,6 +100,16 @@ def _refusal(cluster: Cluster, topic: NewTopic) -> KafkaError | None:
         found: KafkaError = error.args[0]
         return found
     return None
+
+
+def _known_partitions(cluster: Cluster, name: str, timeout_s: float) -> int:
+    """Return a topic's number of partitions, as soon as the brokers know the topic."""
+    deadline = time.monotonic() + timeout_s
+    while (topic := cluster.topics([name]).get(name)) is None:
+        if time.monotonic() >= deadline:
+            raise RetryError(f"the topic {name} exists, but no broker knows it after {timeout_s:g} s; run this again")
+        time.sleep(_PAUSE_S)
+    return topic.partitions
 
 
 def _await_known(cluster: Cluster, created: Created, timeout_s: float) -> None:

@@ -168,9 +168,9 @@ def test_topics_that_get_no_leaders_are_named(idle, monkeypatch):
     require_row(str(caught.value), "no leaders")
     assert str(caught.value).startswith(f"the topic {idle.settings.events_topic} was created, but after 0.1 s not all")
     monkeypatch.undo()
-    factors = {topic.name: topic.factor for topic in creation.create_missing(slow, idle.cluster)}
+    factors = {topic.name: topic.factor for topic in creation.create_missing(idle.settings, idle.cluster)}
     assert factors.pop(idle.settings.events_topic) is None, "it exists"
-    assert list(factors.values()) == [1, 1, 1]
+    assert list(factors.values()) == [1, 1, 1, 1]
 
 
 def test_check_of_a_good_deployment(indexed):
