@@ -20,7 +20,9 @@ from processor.kafka.failures import classify
 _UNREACHABLE = 3
 # A command's module has the command's name and is imported only for that command. Importing all of them, with their
 # options, takes a fifth of the start of `run`, and a killed replica's orders wait until it has started again.
-_COMMANDS: Final = ("check", "contacts", "events", "facts", "rejected", "run", "state", "topics", "verify")
+_COMMANDS: Final = (
+    *("check", "contacts", "events", "facts", "rejected", "run", "schemas", "state", "topics", "verify"),
+)
 
 
 class _Commands(click.Group):

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from processor.codec.source import kind_of
 
-_NAMED: Final = ("record", "enum", "fixed")
+NAMED: Final = ("record", "enum", "fixed")
 READ: Final = frozenset(
     ("null", "boolean", "int", "long", "double", "bytes", "string", "record", "enum", "array", "map", "union")
 )
 WRITTEN: Final = READ | {"float", "fixed"}  # which only other writers' schemas have
-_WIDER: Final = {
+WIDER: Final = {
     "int": ("long", "float", "double"),
     "long": ("float", "double"),
     "float": ("double",),
@@ -39,8 +39,8 @@ def matching(writer: Any, reader: Any, readers: Mapping[str, Any]) -> Any:
     if unread := {kind_of(branch) for branch in branches} - READ:
         raise ValueError(f"type {', '.join(sorted(unread))} is not one that a value may have here")
     kind = kind_of(writer)
-    same = [branch for branch in branches if kind_of(branch) == kind and _have_same_name(writer, branch)]
-    wider = [branch for branch in branches if kind_of(branch) in _WIDER.get(kind, ())]
+    same = [branch for branch in branches if kind_of(branch) == kind and have_same_name(writer, branch)]
+    wider = [branch for branch in branches if kind_of(branch) in WIDER.get(kind, ())]
     if not same + wider:
         raise MismatchError(f"a {kind} is not what is wanted there")
     return (same + wider)[0]
@@ -61,8 +61,9 @@ def last_name(schema: Any) -> str:
     return str(schema["name"]).rpartition(".")[2]
 
 
-def _have_same_name(writer: Any, reader: Any) -> bool:
-    if kind_of(writer) not in _NAMED:
+def have_same_name(writer: Any, reader: Any) -> bool:
+    """Return whether two types of one kind are the same by name, or by the reader's aliases."""
+    if kind_of(writer) not in NAMED:
         return True
     aliases = [alias.rpartition(".")[2] for alias in reader.get("aliases", ())]
     return last_name(writer) in (last_name(reader), *aliases)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from processor.codec.decoders import AS_DICTIONARY, AS_EVENT, AS_ORDER, decoder_source
+from processor.codec.decoders import AS_DICTIONARY, AS_EVENT, AS_ORDER, Shape, decoder_source
 from processor.errors import StopError
 
 EVENT: Final = "order-event"
@@ -23,6 +23,17 @@ _WANTED: Final = {EVENT: AS_EVENT, CONTACT: AS_DICTIONARY, FACT: AS_ORDER}
 def newest_schemas() -> dict[str, Any]:
     """Return the newest schema of each subject, as its JSON text gives it."""
     return {name: versions[max(versions)] for name, versions in read_schemas(schema_folder()).items()}
+
+
+def schema_texts(name: str) -> dict[int, str]:
+    """Return the texts of a subject's schemas by version, as registries hold them: without outer white space."""
+    versions = read_schemas(schema_folder())[name]
+    return {version: (schema_folder() / f"{name}.{version}.avsc").read_text("utf-8").strip() for version in versions}
+
+
+def wanted_shape(name: str) -> Shape:
+    """Return what a decoder of a subject's values gives."""
+    return _WANTED[name]
 
 
 def header_of(schema: Any) -> bytes:

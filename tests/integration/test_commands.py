@@ -30,13 +30,16 @@ COMMANDS = {
     "facts show": "Print committed facts as JSON lines",
     "rejected show": "Print rejected records as JSON lines",
     "rejected replay": "Send rejected events back to the events topic",
+    "schemas list": "Print each subject's schemas",
+    "schemas register": "Register every version of the schemas in the schema registry",
+    "schemas check": "Check that the schemas here, or a producer's schema in FILE, can be read",
     "state recover": "Set the group's offsets that are lost",
     "state skip": "Step over events that the Kafka client cannot read",
     "verify": "Audit the topics and the mirror",
     "topics create": "Create the topics that are missing",
     "check": "Check the settings, Kafka, Redis, the topics and the contact index",
 }
-WITHOUT_SERVICES = {"events explain"}
+WITHOUT_KAFKA = {"events explain", "schemas list", "schemas register", "schemas check"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -45,7 +48,7 @@ def test_help_of_every_command_says_what_it_is_for(name):
     shown = CliRunner().invoke(cli, [*name.split(), "--help"])
     assert shown.exit_code == 0
     assert COMMANDS[name] in " ".join(shown.output.split())
-    assert ("--bootstrap-servers" in shown.output) is (name not in WITHOUT_SERVICES)
+    assert ("--bootstrap-servers" in shown.output) is (name not in WITHOUT_KAFKA)
     assert "--config" in shown.output
 
 
