@@ -80,11 +80,8 @@ class Books:
 
     def accept_loss(self):
         """Note that the operator accepts the loss of what is not in the events and the rejected topic any more."""
-        topics, life = self._world.topics(), self.life()
-        events = topics["events"]
+        events, life = self._world.topics()["events"], self.life()
         life.accepted = self._world.cluster.starts(events.name, range(events.partitions))
-        for topic_id in life.rejected - {topics["rejected"].topic_id}:
-            life.rejected_gone.update(source_of_rejection(record) for record in self.records[topic_id].values())
 
     def expire_rejected(self, partition, before):
         """Note that retention removes rejected records; `recover` may have them written again, as documented."""
@@ -146,16 +143,22 @@ class Books:
 
     def _new_outputs(self, fresh, life):
         """Give the sources of new outputs. Raises Violation for one that has an output already."""
-        outputs = set()
+        outputs, may_come_again = set(), life.rejected_gone | self._rejected_elsewhere(life)
         for role, source_of in (("facts", source_of_fact), ("rejected", source_of_rejection)):
             for record in fresh.get(role, ()):
                 source = source_of(record)
-                if source[1] < life.next.get(source[0], 0) and source in life.rejected_gone and role == "rejected":
+                if source[1] < life.next.get(source[0], 0) and source in may_come_again and role == "rejected":
                     continue
                 if source in outputs or source[1] < life.next.get(source[0], 0):
                     raise Violation("an event processed twice", f"{source} has another output in {role}")
                 outputs.add(source)
         return outputs
+
+    def _rejected_elsewhere(self, life):
+        """Give the sources that were rejected to another topic than the present one, which says nothing of them."""
+        topic = self._world.topics().get("rejected")
+        others = life.rejected - {topic.topic_id if topic else None}
+        return {source_of_rejection(record) for topic_id in others for record in self.records[topic_id].values()}
 
     @staticmethod
     def _is_due(role, record, outputs):
