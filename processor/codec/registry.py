@@ -75,17 +75,19 @@ class Registry:
         return [self._transport.without_secrets(str(one)) for one in said] if isinstance(said, list) else []
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Return an answer's JSON, None for what is not there; ask again while no registry answers."""
+        """Return an answer's JSON, None for what is not there; ask again while the registry is away, within reason."""
         data = b"" if body is None else json.dumps(body).encode()
         deadline = time.monotonic() + self._patience_s
         while True:
             try:
                 address, answer = self._of_any(method, path, data)
-                return self._value(address, answer)
             except RegistryError:
                 if time.monotonic() + _PAUSE_S > deadline:
                     raise
-                time.sleep(_PAUSE_S)
+            else:
+                if answer.status not in _ELSEWHERE or time.monotonic() + _PAUSE_S > deadline:
+                    return self._value(address, answer)
+            time.sleep(_PAUSE_S)
 
     def _of_any(self, method: str, path: str, data: bytes) -> tuple[str, Answer]:
         """Return an address and its answer: the first that does answer, in the order of the setting."""

@@ -18,12 +18,13 @@ def answer(status, body="", *headers):
 class ScriptedRegistry:
     """Gives its answers in turn, the last one for ever; an answer of None is silence. `requests` are the heads it got.
 
-    With `drip_s` it sends a byte, waits that long, and so on.
+    With `drip_s` it sends a byte, waits that long, and so on; with `tls`, a server's context, it speaks TLS.
     """
 
-    def __init__(self, *answers, drip_s=0.0):
+    def __init__(self, *answers, drip_s=0.0, tls=None):
         self._answers = list(answers)
         self._drip_s = drip_s
+        self._tls = tls
         self.requests = []
         self.sent = 0
         self._taken = []
@@ -33,7 +34,7 @@ class ScriptedRegistry:
     @property
     def url(self):
         """The address for clients."""
-        return f"http://{HOST}:{self._socket.getsockname()[1]}"
+        return f"http{'s' if self._tls else ''}://{HOST}:{self._socket.getsockname()[1]}"
 
     def close(self):
         """End it, and every connection."""
@@ -46,6 +47,8 @@ class ScriptedRegistry:
             try:
                 taken, _ = self._socket.accept()
                 self._taken.append(taken)
+                if self._tls:
+                    taken = self._tls.wrap_socket(taken, server_side=True)
                 head = b""
                 while b"\r\n\r\n" not in head and (read := taken.recv(65_536)):
                     head += read

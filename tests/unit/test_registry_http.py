@@ -156,6 +156,15 @@ def test_patience_outlasts_a_failure(scripted):
     assert len(server.requests) == 3
 
 
+@pytest.mark.parametrize("text", [answer(302), answer(404, "<html>"), answer(200, "<html>"), answer(400, {})])
+def test_patience_is_not_for_what_is_no_registry(scripted, text):
+    """A wrong address does not become a registry by waiting: the command says so at once."""
+    server = scripted(text)
+    with pytest.raises(RegistryError, match="does not answer as a schema registry"):
+        registry(server.url, patience_s=30).level("orders-value")
+    assert len(server.requests) == 1
+
+
 def test_a_path_of_the_address_is_kept_and_a_subject_quoted(scripted):
     """Registries live under paths, and a topic's name is any text to them."""
     server = scripted(MISSING)
