@@ -100,9 +100,9 @@ def _resolve_kafka(maven: str, folder: Path, what: str) -> Path:
 
 def _resolve_registry(maven: str, folder: Path, what: str) -> Path:
     """Fetch the archive and unpack it: the goal that would unpack it also reads the parent of its pom."""
-    goal = (GET, f"-Dartifact={REGISTRY_ARCHIVE}", "-Dtransitive=false", "-Dmaven.repo.local=repository")
+    goal = (GET, f"-Dartifact={REGISTRY_ARCHIVE}", "-Dtransitive=false", "-Ddest=archive.tar.gz")
     run_maven(maven, goal, folder, f"resolve {what}")
-    (archive,) = folder.glob("repository/io/apicurio/**/*.tar.gz")
+    archive = folder / "archive.tar.gz"
     (folder / "lib").mkdir()
     done = subprocess.run(["tar", "-xzf", archive, "-C", folder / "lib"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
