@@ -5,6 +5,8 @@ import pytest
 from processor.codec.avro import codec
 from processor.codec.schemas import FRAMING
 from processor.contacts.shards import MARK, POSITION, Hashes, shard_of
+from processor.domain.identifiers import comparable
+from processor.domain.phones import DIGITS
 from processor.domain.records import Identifier
 from processor.replica import startup
 from processor.state.mirror import Mirror
@@ -101,7 +103,9 @@ def test_index_shard_that_can_no_longer_be_read_is_rebuilt(deployment):
     replica = deployment.replica("a")
     found = startup.check(deployment.settings)
     keys = found.index._keys
-    phone = Hashes(deployment.settings).identifier(Identifier("phone", contacts()[1]["phone"]))
+    compared = comparable("phone", contacts()[1]["phone"], DIGITS)
+    assert compared is not None
+    phone = Hashes(deployment.settings).identifier(compared)
     damages = [put_string, *(put_field(phone, claims) for claims in BROKEN_CLAIMS)]
 
     def lines():

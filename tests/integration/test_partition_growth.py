@@ -115,7 +115,7 @@ def test_metadata_of_the_first_version_is_read_and_replaced(single):
     process(single, facts(3))
     offset, text = offsets(single)[0]
     metadata = json.loads(text)
-    assert (metadata["v"], metadata["partitions"]) == (2, 1)
+    assert (metadata["v"], metadata["partitions"]) == (3, 1)
     set_offset(single, offset, json.dumps({"v": 1, "facts": metadata["facts"], "topics": metadata["topics"]}))
     process(single, facts(2, first=3))
     assert json.loads(offsets(single)[0][1])["partitions"] == 1

@@ -46,7 +46,9 @@ class World(Estate):
             self.books.account(is_drained=line is None)
             if line is None:
                 self._require_mirror()
-                self.damages.clear()
+                self.damages[:] = [
+                    damage for damage in self.damages if damage == "deleted facts"
+                ]  # until Redis is lost
                 self.is_quiet = True
                 return
             self.say(f"stopped: {line}")
@@ -58,7 +60,8 @@ class World(Estate):
         self.is_quiet = False
         self.books.begin()
         with contextlib.suppress(Skipped):
-            self._await_index()
+            if (line := self._await_index()) is not None:
+                raise Skipped(line)
             process, due = start(), self._due()
             await_condition(
                 lambda: process.exit_code() is not None or self._is_drained([process], due),

@@ -8,8 +8,7 @@ from msgspec.structs import replace
 from processor.audit.auditing import Audit
 from processor.codec.avro import codec
 from processor.kafka.clients import plain_producer
-from processor.kafka.cluster import Cluster
-from processor.kafka.topics import describe_topics
+from processor.kafka.cluster import Cluster, Topic
 from processor.state.connection import connect
 from processor.state.mirror import Mirror
 from processor.state.watermark import Lineage, Watermark, metadata_text
@@ -98,8 +97,10 @@ def verified(deployment, code, **changes):
 def lineage_of(settings):
     """Give what makes a deployment's state its own."""
     cluster = Cluster(settings)
-    found = describe_topics(settings, cluster)
-    return Lineage.of(cluster.wait(), settings.group_id, found.events, found.facts, found.rejected)
+    names = (settings.events_topic, settings.facts_topic, settings.rejected_topic)
+    found = cluster.topics(names)
+    events, facts, rejected = (found.get(name, Topic(name, "", 0)) for name in names)
+    return Lineage.of(cluster.wait(), settings.group_id, events, facts, rejected)
 
 
 def produce(settings, topic, records):
