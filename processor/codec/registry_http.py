@@ -14,7 +14,7 @@ import io
 import socket
 import ssl
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -76,11 +76,11 @@ class Transport:
         plain = socket.create_connection((host, port or (443 if is_tls else 80)), timeout=self._timeout_s)
         if not is_tls:
             return plain
-        try:
-            return self._tls.wrap_socket(plain, server_hostname=host)
-        except BaseException:
-            plain.close()
-            raise
+        with ExitStack() as failed:
+            failed.callback(plain.close)
+            secured = self._tls.wrap_socket(plain, server_hostname=host)
+            failed.pop_all()
+        return secured
 
 
 class _Bounded(io.RawIOBase):

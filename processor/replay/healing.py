@@ -12,6 +12,7 @@ Looking everything up takes at most a tenth of the time, however many wait; whil
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from heapq import nsmallest
 from itertools import islice
 from typing import Final
@@ -130,12 +131,11 @@ class Healing:
         self._expire()
         if not self.waiting.records:
             return
-        try:
+        with ExitStack() as failed:
+            failed.callback(self._sweep_anew)
             self._look(self.waiting.fresh())
             self._sweep()
-        except BaseException:
-            self._todo = self._swept_to = None
-            raise
+            failed.pop_all()
 
     def look_all_up(self) -> None:
         """Step 3 for all that waits. Raises as `look_up`."""
@@ -231,6 +231,9 @@ class Healing:
         if len(some) < ORDERS_AT_ONCE:
             self._todo, self._swept_to = None, self._sweeping_to
             self._next_sweep_s = now_s + max(_SWEEP_PAUSE_S, _SWEEP_SHARE * self._sweep_s)
+
+    def _sweep_anew(self) -> None:
+        self._todo = self._swept_to = None
 
     def _expire(self) -> None:
         now_s = time.monotonic()

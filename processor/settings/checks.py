@@ -16,7 +16,7 @@ from processor.domain.values import is_filled
 from processor.errors import UsageError
 from processor.settings.definitions import REPLAY, Settings
 from processor.settings.kafka_properties import property_problem
-from processor.settings.phones import region_problem
+from processor.settings.phone_regions import region_problem
 from processor.settings.registry_properties import registry_problems
 
 _REDIS_OPTIONS: Final = frozenset(

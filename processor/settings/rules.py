@@ -8,7 +8,7 @@ from processor.domain.identifiers import identification
 from processor.domain.phones import DIGITS, EXACT
 from processor.domain.records import Identification, Parsing, PhoneRule, Policy
 from processor.settings import Settings
-from processor.settings.phones import numbers_of_region
+from processor.settings.phone_regions import numbers_of_region
 
 RULE_SETTINGS: Final = (
     *("max_event_bytes", "max_fact_bytes", "fact_version", "time_zone", "default_currency"),
