@@ -103,7 +103,7 @@ def group_consumer(settings: Settings) -> Consumer:
 def chosen_member(settings: Settings, group_id: str) -> Consumer:
     """Return a member of a group whose members take turns: none is known by name, so that a second one only waits."""
     tuned = {"session.timeout.ms": SESSION_TIMEOUT_MS, "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 12}
-    fixed = {"group.id": group_id, "group.protocol": "classic", "partition.assignment.strategy": "range"}
+    fixed = {"group.id": group_id, "group.protocol": "classic", "partition.assignment.strategy": "cooperative-sticky"}
     return _consumer(settings, tuned, fixed | {"enable.auto.offset.store": False})
 
 

@@ -1,7 +1,8 @@
 """Says which of several processes heals: the member of a group that has the healed topic's first partition.
 
-The others wait. If the one ends, another one is given the partition at once; if it was killed, when the group notices,
-after six seconds. Which process may *write* is not decided here: that is the one that took over the ledger last.
+The others wait; one that comes later takes nothing from it (sticky assignment). If the one ends, another one is given
+the partition at once; if it was killed, when the group notices, after six seconds. Which process may *write* is not
+decided here: that is the one that took over the ledger last.
 """
 
 from typing import Final
@@ -40,10 +41,15 @@ class Leadership:
         self._consumer.close()
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Take partitions and read nothing of them."""
-        consumer.assign([TopicPartition(entry.topic, entry.partition, OFFSET_END) for entry in partitions])
+        """Take partitions besides those that it has, and read nothing of them."""
+        consumer.incremental_assign([TopicPartition(entry.topic, entry.partition, OFFSET_END) for entry in partitions])
         consumer.pause(partitions)
-        self._is_leader = any(entry.partition == _PARTITION for entry in partitions)
+        self._is_leader |= _is_in(partitions)
 
-    def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
-        self._is_leader = False
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_unassign(partitions)
+        self._is_leader &= not _is_in(partitions)
+
+
+def _is_in(partitions: list[TopicPartition]) -> bool:
+    return any(entry.partition == _PARTITION for entry in partitions)
