@@ -36,6 +36,14 @@ class RegistryError(RetryError):
     waiting_for = "schema_registry"
 
 
+class AwaitedSchemaError(RegistryError):
+    """As RegistryError: the registry is asked for a writer's schema; `prefix` names it (see `registry.framing`)."""
+
+    def __init__(self, text: str, prefix: bytes) -> None:
+        super().__init__(text)
+        self.prefix = prefix
+
+
 class MirrorMovedError(RetryError):
     """As RetryError: a partition's mirror is not as this replica left it; the partition is placed again."""
 

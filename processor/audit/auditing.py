@@ -19,6 +19,7 @@ from processor.codec.avro import codec
 from processor.errors import StopError
 from processor.kafka.cluster import Cluster
 from processor.kafka.topics import describe_topics
+from processor.registry.wire import Wire
 from processor.settings import Settings
 from processor.settings.rules import rules_of
 from processor.state import connection as redis
@@ -49,8 +50,8 @@ class Audit:
     """
 
     def __init__(self, settings: Settings) -> None:
-        codec()
         self._settings = settings
+        self._wire = Wire(settings, settings.startup_timeout_s)
         self._cluster = Cluster(settings)
         cluster_id = self._cluster.wait()
         client = redis.connect(settings)
@@ -61,7 +62,7 @@ class Audit:
         self._mirror = Mirror(client, self._lineage, codec())
         self._orders = Orders()
         self._findings = Findings()
-        self._mirrors = MirrorAudit(self._mirror, self._reading, self._orders, self._findings)
+        self._mirrors = MirrorAudit(self._mirror, self._reading, self._wire, self._orders, self._findings)
         self._partitions = range(topics.events.partitions)
         self._cuts = {partition: self._reading.committed(partition) for partition in self._partitions}
         self._ends = {
@@ -73,7 +74,7 @@ class Audit:
         lag_ms = int(self._cluster.topic_settings(settings.facts_topic).get("min.compaction.lag.ms", 0))
         now_ms = int(time.time() * 1000)
         self._standards = Standards(
-            settings, self._lineage.digest(), rules_of(settings), now_ms, now_ms - lag_ms + _CLOCKS_MS
+            settings, self._wire, self._lineage.digest(), rules_of(settings), now_ms, now_ms - lag_ms + _CLOCKS_MS
         )
 
     @property
@@ -100,6 +101,7 @@ class Audit:
             raise StopError(problem) from error
         finally:
             self._orders.close()
+            self._wire.close()
             self._reading.close()
         return audited, self._findings
 
@@ -127,7 +129,7 @@ class Audit:
     def _judge_uncommitted(self, partition: int) -> None:
         """Require that a partition without a committed offset has no output."""
         mark = self._mirror.marks([partition])[partition].watermark
-        last = last_outputs(self._settings, self._cluster, self._lineage, [partition])[partition]
+        last = last_outputs(self._settings, self._wire, self._cluster, self._lineage, [partition])[partition]
         if (not last.is_empty or mark is not None) and self._reading.committed(partition) is None:
             text = f"{self._settings.events_topic}[{partition}] has outputs, and the group has no committed offset"
             self._findings.add(Kind.WATERMARK, text)

@@ -16,6 +16,7 @@ from processor.codec.avro import codec
 from processor.codec.order_state import order_of
 from processor.codec.packed_items import unpacked
 from processor.domain.records import UndecodableError
+from processor.registry.wire import Wire
 from processor.state.mirror import DamagedMirrorError, Mirror
 from processor.state.watermark import Watermark
 
@@ -30,9 +31,10 @@ class _NotComparableError(Exception):
 class MirrorAudit:
     """Compares mirrors with the orders just audited; adds differences to `findings`."""
 
-    def __init__(self, mirror: Mirror, reading: Reading, orders: Orders, findings: Findings) -> None:
+    def __init__(self, mirror: Mirror, reading: Reading, wire: Wire, orders: Orders, findings: Findings) -> None:
         self._mirror = mirror
         self._reading = reading
+        self._wire = wire
         self._orders = orders
         self._findings = findings
         self._partition = -1
@@ -108,7 +110,7 @@ class MirrorAudit:
         facts = self._reading.records(self._reading.facts_topic, self._partition, self._reached.facts, mark.facts)
         for record in facts:
             if record.key is not None and record.value is not None:
-                self._orders.note(self._orders.get(record.key), record.value, None)
+                self._orders.note(self._orders.get(record.key), self._wire.plain_fact(record.value), None)
         self._orders.flush()
         self._reached = mark
         return states

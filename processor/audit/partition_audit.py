@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from processor.audit.derivation import derived, differing_fields, fits, may_be_rejected, same_order
 from processor.audit.findings import Findings, Kind, order_name
@@ -26,6 +27,8 @@ from processor.domain.batch import Parsed, Rules
 from processor.domain.pipeline import read
 from processor.domain.records import Order, Record, UndecodableError
 from processor.domain.rejections import Reason, Rejection
+from processor.errors import RegistryError
+from processor.registry.wire import Wire
 from processor.settings import Settings
 from processor.state.watermark import Watermark
 
@@ -39,6 +42,7 @@ class Standards(msgspec.Struct, frozen=True):
     """
 
     settings: Settings
+    wire: Wire
     lineage: str
     rules: Rules
     now_ms: int
@@ -133,7 +137,8 @@ class PartitionAudit:
     def _read_facts(self, records: Iterable[Record]) -> Iterator[Found]:
         for record in records:
             try:
-                fact = codec().decode_fact(record.value or b"")
+                value = self._standards.wire.plain_fact(record.value or b"")
+                fact = codec().decode_fact(value)
             except UndecodableError as error:
                 self._add(Kind.ALTERED, self._facts, record, f"is not a valid fact: {error}")
                 continue
@@ -143,7 +148,7 @@ class PartitionAudit:
                 self._add(Kind.MISPLACED, self._facts, record, f"names sourcePartition {fact.source_partition}")
             if lineage_of(record) not in {None, self._standards.lineage}:
                 self._add(Kind.MISPLACED, self._facts, record, "was written by another group")
-            yield Found(fact.source_offset, record, fact)
+            yield Found(fact.source_offset, replace(record, value=value), fact)
 
     def _read_rejected(self, records: Iterable[Record]) -> Iterator[Found]:
         for record in records:
@@ -165,7 +170,7 @@ class PartitionAudit:
             record, content = entry.record, entry.content
             if content is None:
                 self.tally.events += 1
-                parsed = read([record], codec().read_event, self._standards.rules)[0]
+                parsed = read([record], self._standards.wire.read_event, self._standards.rules)[0]
                 continue
             self._written_ms = max(self._written_ms, record.timestamp_ms)
             if parsed is None and content is Reason.UNREADABLE:
@@ -236,7 +241,9 @@ class PartitionAudit:
 
     def _check_fact(self, record: Record, parsed: Parsed, fact: Order, known: Known) -> Order | None:
         """Compare a fact with what its event leads to; if they differ, return what it should be."""
-        right, rules = None, self._standards.rules
+        right, rules, result = None, self._standards.rules, parsed.result
+        if isinstance(result, Rejection) and self._standards.wire.may_have_been_unknown(parsed.record, result.detail):
+            raise RegistryError(f"{result.detail}, and its event has a fact: restore the registry's schemas")
         if fact.revision != known.revision + 1:  # the fact before it is gone
             if fits(parsed, fact, rules):
                 return None
@@ -263,6 +270,8 @@ class PartitionAudit:
         if not rejected.is_copy(record, event):
             self._add(Kind.ALTERED, self._rejected, record, "is not a copy of its event")
             return
+        if standards.wire.may_have_been_unknown(event, rejected.read(record).detail or ""):
+            return  # the registry may know its schema by now
         known = Known()
         if not isinstance(command, Rejection):
             known = self._orders.get(command.order_id.encode())

@@ -5,6 +5,7 @@ something wrong; 2 wrong usage or configuration; 3 a service could not be reache
 """
 
 import gc
+import os
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -21,7 +22,20 @@ _UNREACHABLE = 3
 # A command's module has the command's name and is imported only for that command. Importing all of them, with their
 # options, takes a fifth of the start of `run`, and a killed replica's orders wait until it has started again.
 _COMMANDS: Final = (
-    *("check", "contacts", "events", "facts", "rejected", "run", "schemas", "state", "topics", "verify"),
+    *(
+        "check",
+        "contacts",
+        "events",
+        "facts",
+        "rejected",
+        "run",
+        "schemas",
+        "segments",
+        "state",
+        "topics",
+        "verify",
+        "watch",
+    ),
 )
 
 
@@ -80,5 +94,15 @@ def main() -> NoReturn:
             click.echo(f"order-facts: {failure}", err=True)
         # A service retries a RetryError. A single command reports that a service could not be reached.
         is_away = isinstance(failure, RetryError) and failure.lasting is None
-        sys.exit(_UNREACHABLE if is_away else failure.exit_code)
-    sys.exit(exit_code or 0)
+        _end(_UNREACHABLE if is_away else failure.exit_code)
+    _end(exit_code or 0)
+
+
+def _end(exit_code: int) -> NoReturn:
+    """End the process; at once if a service is away: a Kafka client waits most of a minute for a provider of tokens."""
+    if exit_code == _UNREACHABLE:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)

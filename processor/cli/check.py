@@ -1,18 +1,23 @@
 """`order-facts check`."""
 
 import time
+from contextlib import suppress
 from typing import Final
 
 import click
 
-from processor.cli.options import CONNECTION, REDIS, TOPICS, with_settings
+from processor.cli.options import CONNECTION, REDIS, TOPICS, WIRE, with_settings
 from processor.contacts.lookup import IndexNotReadyError, staleness
-from processor.errors import OrderFactsError, RetryError, UsageError
+from processor.errors import OrderFactsError, RetryError, StopError, UsageError
 from processor.kafka.clients import reader
+from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
 from processor.kafka.partitioning import KeySample
 from processor.kafka.ranges import read_range
+from processor.kafka.rights import findings
 from processor.kafka.topics import warnings
+from processor.registry.client import Registry
+from processor.registry.subjects import subject_of
 from processor.replica import startup
 from processor.settings import Settings
 
@@ -20,10 +25,17 @@ _LAST_EVENTS: Final = 1_000
 
 
 @click.command()
-@with_settings(*TOPICS, "group_id", "contacts_max_age_s", *CONNECTION, *REDIS)
+@with_settings(
+    *(*TOPICS, "segment_members_topic", "group_id", "fact_version", "contacts_max_age_s"),
+    *CONNECTION,
+    *WIRE,
+    *REDIS,
+)
 def check(settings: Settings) -> None:
-    """Check the settings, Kafka, Redis, the topics and the contact index; print a line for each finding.
+    """Check the settings, Kafka, the access rights, Redis, the topics and the contact index; a line for each finding.
 
+    It names each access right that `run` lacks, begins and aborts a transaction, and looks the schemas up that
+    wire_format=confluent needs.
     A warning changes no exit code: 0 if all is well, 1 if something is wrong, 2 for a wrong setting, 3 if a service
     does not answer.
     """
@@ -31,33 +43,78 @@ def check(settings: Settings) -> None:
         found = startup.check(settings)
     except OrderFactsError as error:
         if not isinstance(error, UsageError):
-            click.echo("ok       settings")
-        click.echo(f"problem  {error}")
+            _say("ok", "settings")
+        _say("problem", str(error))
+        if isinstance(error, StopError):
+            _name_missing_rights(settings)
         raise click.exceptions.Exit(error.exit_code) from error
-    click.echo("ok       settings")
+    _say("ok", "settings")
     topics = found.topics
-    click.echo(f"ok       Kafka at {settings.bootstrap_servers}, cluster {found.lineage.cluster_id}")
-    click.echo("ok       Redis, a primary with maxmemory-policy noeviction")
-    click.echo(
-        f"ok       topics: {topics.events.name}, {topics.facts.name} and {topics.rejected.name} with "
-        f"{topics.events.partitions} partitions each, {topics.contacts.name} with {topics.contacts.partitions}"
+    _say("ok", f"Kafka at {settings.bootstrap_servers}, cluster {found.lineage.cluster_id}")
+    may_run = _say_rights(settings, found)
+    _say_registry(settings, found)
+    _say("ok", "Redis, a primary with maxmemory-policy noeviction")
+    _say(
+        "ok",
+        f"topics: {topics.events.name}, {topics.facts.name} and {topics.rejected.name} with "
+        f"{topics.events.partitions} partitions each, {topics.contacts.name} with {topics.contacts.partitions}",
     )
     for warning in warnings(settings, found.cluster):
-        click.echo(f"warning  {warning}")
-    if mixed := _mixed_partitioners(settings, found):
-        click.echo(f"warning  {mixed}")
+        _say("warning", warning)
+    if may_run and (mixed := _mixed_partitioners(settings, found)):
+        _say("warning", mixed)
     try:
         age_s = max(0.0, time.time() - found.index.look(()).complete_at_ms / 1000)
     except IndexNotReadyError as error:
-        click.echo(f"problem  {error}; orders wait until then")
+        _say("problem", f"{error}; orders wait until then")
         raise click.exceptions.Exit(1) from error
     except RetryError as error:
-        click.echo(f"problem  {error}")
+        _say("problem", str(error))
         raise click.exceptions.Exit(3) from error
-    if stale := staleness(age_s, settings.contacts_max_age_s):
-        click.echo(f"problem  {stale}")
+    stale = staleness(age_s, settings.contacts_max_age_s)
+    _say(*(("problem", stale) if stale else ("ok", f"the contact index is complete, as of {age_s:.0f} s ago")))
+    if stale or not may_run:
         raise click.exceptions.Exit(1)
-    click.echo(f"ok       the contact index is complete, as of {age_s:.0f} s ago")
+
+
+def _say(kind: str, text: str) -> None:
+    click.echo(f"{kind:<9}{text}")
+
+
+def _say_rights(settings: Settings, found: startup.Found) -> bool:
+    """Say which access rights are missing and whether there are transactions; return whether `run` may work."""
+    may_run = True
+    try:
+        for kind, text in findings(settings, found.cluster):
+            _say(kind, text)
+            may_run = may_run and kind != "problem"
+    except OrderFactsError as error:
+        _say("problem", str(error))
+        raise click.exceptions.Exit(3 if isinstance(error, RetryError) else 1) from error
+    return may_run
+
+
+def _say_registry(settings: Settings, found: startup.Found) -> None:
+    """Say whether the schema registry, if one is set, answers, and has the schema of the facts where that is needed."""
+    if settings.schema_registry_url is None:
+        return
+    try:
+        startup.fact_encoder(settings, found.wire)
+        if settings.wire_format != "confluent":
+            Registry(settings, settings.startup_timeout_s).level(subject_of(settings.facts_topic))
+    except OrderFactsError as error:
+        _say("problem", str(error))
+        raise click.exceptions.Exit(3 if isinstance(error, RetryError) else error.exit_code) from error
+    has_schema = f", which has order-fact.{settings.fact_version}" if settings.wire_format == "confluent" else ""
+    _say("ok", f"the schema registry at {settings.schema_registry_url}{has_schema}")
+
+
+def _name_missing_rights(settings: Settings) -> None:
+    """Name the access rights that may be behind the problem, if the brokers answer at all."""
+    with suppress(OrderFactsError):
+        for kind, text in findings(settings, Cluster(settings)):
+            if kind == "problem":
+                _say(kind, text)
 
 
 def _mixed_partitioners(settings: Settings, found: startup.Found) -> str | None:

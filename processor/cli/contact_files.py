@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from processor.cli.sending import Entries, Lines, RefusedError, Sendable, json_entries, lines_of
-from processor.codec.avro import codec
+from processor.cli.sending import Encode, Entries, Lines, RefusedError, Sendable, json_entries, lines_of
 from processor.errors import UsageError
 
 _TEXTS: Final = ("externalCustomerId", "email", "phone", "contactKey")
@@ -37,8 +36,8 @@ def contact_entries(path: str, what: str) -> Entries:
     return _csv_entries(path, lines) if path.lower().endswith(".csv") else json_entries(path, lines)
 
 
-def contact_record(entry: Any) -> Sendable:
-    """Return the record of a contact. Raises as `RecordOf` may."""
+def contact_record(entry: Any, encode: Encode) -> Sendable:
+    """Return the record of a contact, its value as `encode` writes it. Raises as `RecordOf` may."""
     if not isinstance(entry, dict):
         raise RefusedError("expected an object with contactId")
     contact = dict(entry)
@@ -51,7 +50,7 @@ def contact_record(entry: Any) -> Sendable:
     if not isinstance(deleted, bool):
         raise RefusedError("deleted: expected true or false")
     msgspec.convert(contact, _Contact)  # the encoder would take a string for an array of its characters
-    return Sendable(contact_id.encode(), None if deleted else codec().encode_contact(contact))
+    return Sendable(contact_id.encode(), None if deleted else encode(contact))
 
 
 def _csv_entries(path: str, lines: Lines) -> Entries:

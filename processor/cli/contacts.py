@@ -1,17 +1,19 @@
 """`order-facts contacts index | import | find`."""
 
+import functools
 from typing import Final
 
 import click
 import msgspec
 
 from processor.cli.contact_files import contact_entries, contact_record
-from processor.cli.options import CONNECTION, REDIS, print_line, with_settings
+from processor.cli.options import CONNECTION, REDIS, WIRE, print_line, with_settings
 from processor.cli.sending import Sender
 from processor.cli.serving import serving
 from processor.contacts.keeper import IndexKeeper
 from processor.domain.identifiers import BUILT_IN_FIELDS, candidates
 from processor.errors import UsageError
+from processor.registry.wire import Wire
 from processor.replica import startup
 from processor.settings import Settings
 from processor.settings.rules import identification_of
@@ -29,13 +31,15 @@ _IDENTIFYING: Final = ("identification", "phone_matching", "phone_region")
     multiple=True,
     help="Step over this place, which the log line names, if it cannot be read. Its contacts must be sent again.",
 )
-@with_settings("contacts_topic", *_IDENTIFYING, "instance_id", *CONNECTION, *REDIS)
+@with_settings(
+    "contacts_topic", *_IDENTIFYING, "instance_id", "http_port", "http_host", "log_stream", *CONNECTION, *WIRE, *REDIS
+)
 def index(settings: Settings, *, accept_new_topic: bool, skips: tuple[str, ...]) -> None:
     """Keep the contact index in Redis up to date until SIGTERM or SIGINT. Run only one.
 
     Orders wait while the index is missing or being built.
     """
-    with serving() as stop:
+    with serving(settings) as stop:
         stop.is_working = True
         places = [_place(text) for text in skips]
         IndexKeeper(settings, stop, accept_new_topic=accept_new_topic, skips=places).run()
@@ -50,7 +54,7 @@ def _place(text: str) -> tuple[int, int]:
 
 @contacts.command(name="import")
 @click.argument("file")
-@with_settings("contacts_topic", *CONNECTION)
+@with_settings("contacts_topic", *CONNECTION, *WIRE)
 def import_(settings: Settings, file: str) -> None:
     """Send contacts from FILE to the contacts topic: CSV (by its name, .csv) or JSON lines.
 
@@ -60,7 +64,8 @@ def import_(settings: Settings, file: str) -> None:
     {"contactId": "...", "deleted": true} deletes it.
     """
     entries = contact_entries(file, "Sending contacts")
-    Sender(settings, settings.contacts_topic).send_all(entries, contact_record, "a Contact")
+    to_record = functools.partial(contact_record, encode=Wire(settings).encode_contact)
+    Sender(settings, settings.contacts_topic).send_all(entries, to_record, "a Contact")
 
 
 @contacts.command()

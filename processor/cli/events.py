@@ -12,13 +12,14 @@ from zoneinfo import ZoneInfo
 import click
 
 from processor.cli import explaining
-from processor.cli.options import CONNECTION, with_settings
-from processor.cli.sending import NOW, RefusedError, Sendable, Sender, json_entries, lines_of
+from processor.cli.options import CONNECTION, WIRE, with_settings
+from processor.cli.sending import NOW, Encode, RefusedError, Sendable, Sender, json_entries, lines_of
 from processor.codec.avro import codec
 from processor.domain.instants import parse_date
 from processor.domain.parameters import ORDER_ID, order_id_text
 from processor.domain.records import LONGS
 from processor.domain.values import InvalidValue, is_filled
+from processor.registry.wire import Wire
 from processor.settings import Settings
 from processor.settings.rules import RULE_SETTINGS
 
@@ -36,7 +37,7 @@ _DECIMAL: Final = re.compile(r"-?[0-9]{1,14}(\.[0-9]{1,4})?")  # the digits that
     metavar="PARAMETER",
     help="Give each record the time of this parameter, a date: for a backfill.",
 )
-@with_settings("events_topic", "time_zone", *CONNECTION)
+@with_settings("events_topic", "time_zone", *CONNECTION, *WIRE)
 def send(settings: Settings, file: str, *, time_from: str | None) -> None:
     """Send order events from FILE; `-` is standard input.
 
@@ -53,8 +54,8 @@ def send(settings: Settings, file: str, *, time_from: str | None) -> None:
     retention.ms that is longer than the oldest of them is old: Kafka deletes records by their timestamps.
     """
     entries = json_entries(file, lines_of(file, "Sending events"))
-    zone = ZoneInfo(settings.time_zone)
-    to_record = functools.partial(record_of, time_from=time_from, zone=zone)
+    zone, encode = ZoneInfo(settings.time_zone), Wire(settings).encode_event
+    to_record = functools.partial(record_of, encode=encode, time_from=time_from, zone=zone)
     # Somebody may be typing: deliver each line before the next.
     Sender(settings, settings.events_topic).send_all(entries, to_record, "an OrderEvent", at_once=file == "-")
 
@@ -75,18 +76,21 @@ def explain(settings: Settings, file: str, *, contacts: str | None, time_from: s
     detail and what to do. Exits with 0 if all become facts or are ignored, 1 if one is invalid or refused, 2 if a
     file is wrong.
     """
-    to_record = functools.partial(record_of, time_from=time_from, zone=ZoneInfo(settings.time_zone))
+    zone, encode = ZoneInfo(settings.time_zone), codec().encode_event
+    to_record = functools.partial(record_of, encode=encode, time_from=time_from, zone=zone)
     explaining.explain(settings, file, contacts, to_record)
 
 
-def record_of(entry: Any, time_from: str | None = None, zone: tzinfo = UTC) -> Sendable:
-    """Return the record of an event in the vendor's shape; `time_from` names the parameter that has its time.
+def record_of(entry: Any, encode: Encode, time_from: str | None = None, zone: tzinfo = UTC) -> Sendable:
+    """Return the record of an event in the vendor's shape, its value as `encode` writes it.
+
+    `time_from` names the parameter that has its time.
 
     Raises as `RecordOf` may.
     """
     event = _event_of(entry)
     at_ms = NOW if time_from is None else _time_of(event, time_from, zone)
-    return Sendable(_key_of(event), codec().encode_event(event), at_ms)
+    return Sendable(_key_of(event), encode(event), at_ms)
 
 
 def _time_of(event: Mapping[str, Any], name: str, zone: tzinfo) -> int:

@@ -1,5 +1,6 @@
 """`order-facts events explain`: from files to lines that say what becomes of each event."""
 
+import functools
 import sys
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from rich.table import Table
 from processor.cli.contact_files import contact_entries, contact_record
 from processor.cli.options import print_line
 from processor.cli.sending import NOW, Entries, RecordOf, RefusedError, Sendable, json_entries, lines_of, sendable
+from processor.codec.avro import codec
 from processor.codec.fact_json import fact_object
 from processor.contacts.changes import change_of
 from processor.domain.claims import ContactChange
@@ -69,10 +71,11 @@ def explain(settings: Settings, events: str, contacts: str | None, record_of: Re
 
 def _changes(path: str, rules: Identification) -> Iterator[ContactChange]:
     """Yield the contacts of a file, as if each were sent a millisecond after the one before."""
+    to_record = functools.partial(contact_record, encode=codec().encode_contact)
     for number, (place, entry) in enumerate(contact_entries(path, "Reading contacts")):
         try:
-            key, value, _ = sendable(entry, contact_record, "a Contact")
-            yield change_of(Record(0, number, number, key, value), rules)
+            key, value, _ = sendable(entry, to_record, "a Contact")
+            yield change_of(Record(0, number, number, key, value), rules, codec().decode_contact)
         except (RefusedError, UndecodableError) as error:
             raise UsageError(f"{place}: {error}") from error
 

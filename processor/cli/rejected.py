@@ -6,14 +6,14 @@ from typing import Any, Final
 import click
 import msgspec
 
-from processor.cli.healing import duration_ms, heal
-from processor.cli.options import CONNECTION, print_line, progress, with_settings
+from processor.cli.healing import heal
+from processor.cli.options import CONNECTION, WIRE, duration_ms, print_line, progress, with_settings
 from processor.cli.showing import records_of, time_ms
 from processor.codec import rejected as headers
-from processor.codec.avro import codec
 from processor.domain.records import Record, UndecodableError
 from processor.domain.rejections import Reason
 from processor.errors import UsageError
+from processor.registry.wire import Wire
 from processor.replay.judging import ALL_INVALID, Selection, Summary, Verdict
 from processor.replay.replaying import Replay
 from processor.replay.sweeps import EVER
@@ -34,16 +34,17 @@ def _since(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @click.option("--reason", type=_REASONS, help="Print only this reason.")
 @_since("Print")
 @click.option("--follow", "is_followed", is_flag=True, help="Keep printing new records until Ctrl-C.")
-@with_settings("rejected_topic", *CONNECTION)
+@with_settings("rejected_topic", *CONNECTION, *WIRE)
 def show(settings: Settings, *, reason: str | None, since_ms: int | None, is_followed: bool) -> None:
     """Print rejected records as JSON lines, with the event if it can be decoded."""
+    wire = Wire(settings, settings.startup_timeout_s)
     for record in records_of(settings, settings.rejected_topic, is_followed=is_followed):
-        line = _rejected_line(record)
+        line = _rejected_line(wire, record)
         if (reason is None or line["reason"] == reason) and (since_ms is None or record.timestamp_ms >= since_ms):
             print_line(_JSON.encode(line))
 
 
-def _rejected_line(record: Record) -> dict[str, Any]:
+def _rejected_line(wire: Wire, record: Record) -> dict[str, Any]:
     said = headers.read(record)
     return {
         "reason": said.reason,
@@ -57,13 +58,13 @@ def _rejected_line(record: Record) -> dict[str, Any]:
         "partition": record.partition,
         "offset": record.offset,
         "key": None if record.key is None else record.key.decode(errors="replace"),
-        "event": _event(record.value),
+        "event": _event(wire, record),
     }
 
 
-def _event(value: bytes | None) -> Any:
+def _event(wire: Wire, record: Record) -> Any:
     try:
-        return None if value is None else codec().decode_event(value)
+        return None if record.value is None else wire.decode_event(record.value, record.headers)
     except UndecodableError:
         return None
 
@@ -82,13 +83,13 @@ def _event(value: bytes | None) -> Any:
 @click.option(
     "--within",
     "within_ms",
-    type=duration_ms,
+    type=duration_ms("--within", "24h"),
     metavar="TIME",
     help="With --follow: how long after an event its contact may come, such as 90m or 7d.  [24h]",
 )
 @click.option("--once", "is_once", is_flag=True, help="With --follow: send back what is found now, and end.")
 @with_settings(
-    "events_topic", "facts_topic", "rejected_topic", "healed_topic", "group_id", "replay_max_rounds", *CONNECTION
+    "events_topic", "facts_topic", "rejected_topic", "healed_topic", "group_id", "replay_max_rounds", *CONNECTION, *WIRE
 )
 def replay(
     settings: Settings,

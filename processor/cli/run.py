@@ -19,7 +19,7 @@ def run(settings: Settings) -> None:
     Run any number of replicas, each with its own --instance-id. A stop finishes or aborts the current batch,
     leaves the group and exits with 0. SIGUSR1 ends the pause of a tripped breaker.
     """
-    with serving() as stop:
+    with serving(settings) as stop:
         service = Service(settings)
         _calm_collector()
         stop.is_working = True

@@ -7,14 +7,14 @@ from typing import Final
 import click
 
 from processor.cli.options import with_settings
-from processor.codec import subjects
-from processor.codec.registry import Registry
+from processor.registry import subjects
+from processor.registry.client import Registry
 from processor.settings import Settings
 
 schemas = click.Group("schemas", help="List, register and check the schemas of the topics.")
 _SHOWN: Final = (
     *("schema_registry_url", "schema_registry", "events_topic", "contacts_topic", "facts_topic"),
-    *("startup_timeout_s", "log_level", "log_format"),
+    *("segment_members_topic", "startup_timeout_s", "log_level", "log_format", "log_profile"),
 )
 
 
@@ -35,8 +35,8 @@ def list_(settings: Settings) -> None:
 def register(settings: Settings) -> None:
     """Register every version of the schemas in the schema registry, and set the subjects' levels.
 
-    The subject is <topic>-value. The level is BACKWARD_TRANSITIVE for events and contacts, FULL_TRANSITIVE for facts.
-    What is registered already stays as it is: twice is the same as once.
+    The subject is <topic>-value. The level is BACKWARD_TRANSITIVE for events and contacts, FULL_TRANSITIVE for facts
+    and members of segments. What is registered already stays as it is: twice is the same as once.
     """
     registry = Registry(settings, settings.startup_timeout_s)
     for subject in subjects.subjects_of(settings):

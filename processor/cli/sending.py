@@ -4,7 +4,7 @@ import functools
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -34,6 +34,8 @@ class Sendable(NamedTuple):
 
 
 NOW: Final = 0  # what the client takes for it
+Encode = Callable[[Mapping[str, Any]], bytes]
+"""Gives the bytes of a record's value."""
 RecordOf = Callable[[Any], Sendable]
 """Gives an entry's record."""
 

@@ -19,8 +19,10 @@ from typing import Final
 
 import click
 
+from processor.cli.options import log_to
 from processor.errors import OrderFactsError
 from processor.logs import get_logger, show_kafka_client
+from processor.settings import Settings
 
 _FRAMES: Final = 6  # of a defect's traceback
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -70,13 +72,14 @@ def _await_stop(read_end: int, timeout_s: float | None) -> int | None:
 
 
 @contextmanager
-def serving() -> Iterator[Stop]:
-    """Give work the stop that ends it. Log an error that ends it too: operators read the log.
+def serving(settings: Settings) -> Iterator[Stop]:
+    """Give work the stop that ends it. Log to `log_stream`, and an error that ends it too: operators read the log.
 
     Log a defect without the error's own text: that may quote an event.
     """
     sys.excepthook = _report_defect
     stop = stop_on_signals()
+    log_to(settings, getattr(sys, settings.log_stream))
     show_kafka_client()
     try:
         yield stop

@@ -20,6 +20,7 @@ from processor.settings import Settings
 
 _FOLLOW_POLL_S: Final = 0.2
 _DIGEST_BYTES: Final = 16
+_Standing = tuple[int, int, int]  # a record's timestamp, offset and partition
 
 
 def records_of(settings: Settings, topic: str, *, is_followed: bool) -> Iterator[Record]:
@@ -38,22 +39,57 @@ def latest_of(settings: Settings, topic: str, is_wanted: Callable[[Record], bool
     """Yield the latest wanted record of each key, up to the topic's present end.
 
     Reads twice: first where the latest ones are, then those. So memory holds a place for each key, and no record.
-    Raises StopError if the topic was compacted meanwhile.
+    A deletion (a null value) ends what its partition holds of the key. Raises StopError if the topic was compacted
+    meanwhile.
     """
     with closing(reader(settings)) as consumer:
         starts, ends = _range(settings, topic)
-        latest: dict[bytes, tuple[int, int]] = {}
+        latest = _Latest()
         for record in filter(is_wanted, _records(consumer, topic, starts, ends)):
-            latest[_digest(record)] = record.partition, record.offset
+            latest.add(record)
+        places = latest.places()
         count = 0
         for record in filter(is_wanted, _records(consumer, topic, starts, ends)):
-            if latest.get(_digest(record)) == (record.partition, record.offset):
+            if places.get(_digest(record), (0, 0, -1))[1:] == (record.offset, record.partition):
                 count += 1
                 yield record
-        if count < len(latest):
+        if count < len(places):
             raise StopError(
-                f"{topic} was compacted meanwhile, and {len(latest) - count} keys are left out: run it again"
+                f"{topic} was compacted meanwhile, and {len(places) - count} keys are left out: run it again"
             )
+
+
+class _Latest:
+    """Where each key's latest record is.
+
+    Of a key in several partitions it is, of the last ones in each, that with the latest timestamp, then offset, then
+    partition: the order in which partitions are read changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, _Standing] = {}
+        self._several: dict[bytes, dict[int, _Standing]] = {}
+
+    def add(self, record: Record) -> None:
+        key, standing = _digest(record), (record.timestamp_ms, record.offset, record.partition)
+        if key not in self._several:
+            known = self._places.get(key)
+            if known is None or known[2] == record.partition:
+                if record.value is None:
+                    self._places.pop(key, None)
+                else:
+                    self._places[key] = standing
+                return
+            self._several[key] = {known[2]: self._places.pop(key)}
+        if record.value is None:
+            self._several[key].pop(record.partition, None)
+        else:
+            self._several[key][record.partition] = standing
+
+    def places(self) -> dict[bytes, _Standing]:
+        """Return each key's (timestamp, offset, partition)."""
+        self._places |= {key: max(lives.values()) for key, lives in self._several.items() if lives}
+        return self._places
 
 
 def _range(settings: Settings, topic: str) -> tuple[dict[int, int], dict[int, int]]:

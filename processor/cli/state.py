@@ -4,7 +4,7 @@ import getpass
 
 import click
 
-from processor.cli.options import CONNECTION, REDIS, TOPICS, with_settings
+from processor.cli.options import CONNECTION, REDIS, TOPICS, WIRE, with_settings
 from processor.logs import get_logger
 from processor.replica.placing import Stop
 from processor.replica.recover import Recovery, Step
@@ -26,7 +26,7 @@ state = click.Group("state", help="Repair the group's committed offsets.")
     help="Count facts and rejected records without the header lineage: this group wrote them, by an older version.",
 )
 @click.option("--dry-run", "is_dry", is_flag=True, help="Print the plan, and set nothing.")
-@with_settings(*TOPICS, "group_id", *CONNECTION, *REDIS)
+@with_settings(*TOPICS, "group_id", *CONNECTION, *WIRE, *REDIS)
 def recover(settings: Settings, *, accept_loss: bool, adopt_unmarked: bool, is_dry: bool) -> None:
     """Set the group's offsets that are lost, too low or unreadable.
 
@@ -54,7 +54,7 @@ def recover(settings: Settings, *, accept_loss: bool, adopt_unmarked: bool, is_d
 @click.option("--offset", type=int, required=True, help="The offset that the log line names.")
 @click.option("--to-offset", type=int, help="The last offset to skip; by default that of the unreadable batch.")
 @click.option("--yes", is_flag=True, help="Do it; without this the command says what it would do.")
-@with_settings(*TOPICS, "group_id", "instance_id", *CONNECTION, *REDIS)
+@with_settings(*TOPICS, "group_id", "instance_id", *CONNECTION, *WIRE, *REDIS)
 def skip(settings: Settings, *, partition: int, offset: int, to_offset: int | None, yes: bool) -> None:
     """Step over events that the Kafka client cannot read.
 

@@ -11,7 +11,7 @@ topics = click.Group("topics", help="Create the topics.")
 
 
 @topics.command()
-@with_settings(*TOPICS, "partitions", "replication_factor", *CONNECTION)
+@with_settings(*TOPICS, "segment_members_topic", "partitions", "replication_factor", *CONNECTION)
 def create(settings: Settings) -> None:
     """Create the topics that are missing; leave existing ones alone.
 

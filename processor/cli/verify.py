@@ -7,13 +7,13 @@ import click
 
 from processor.audit.auditing import Audit, Audited
 from processor.audit.findings import Findings, Kind
-from processor.cli.options import CONNECTION, TOPICS, print_line, progress, with_settings
+from processor.cli.options import CONNECTION, TOPICS, WIRE, print_line, progress, with_settings
 from processor.settings import Settings
 from processor.settings.rules import RULE_SETTINGS
 
 
 @click.command()
-@with_settings("group_id", *TOPICS, *RULE_SETTINGS, "redis_url", *CONNECTION)
+@with_settings("group_id", *TOPICS, *RULE_SETTINGS, "redis_url", *CONNECTION, *WIRE)
 def verify(settings: Settings) -> None:
     """Audit the topics and the mirror: nothing lost, nothing doubled, every fact as its event requires.
 

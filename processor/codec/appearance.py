@@ -1,11 +1,11 @@
-"""What bytes look like that are not Avro single-object encoding, so that a rejection can help its producer.
+"""What bytes look like that have not the form that is configured, so that a rejection can help its producer.
 
 Takes the first bytes of a value; gives words, never the bytes. Nothing is decoded by it: the form is configured.
 """
 
 from typing import Final
 
-from processor.codec.schemas import FRAMING
+from processor.codec.schemas import FRAMING, SINGLE_OBJECT_BYTES
 
 _REGISTRY_BYTES: Final = 5  # a 0 byte and the schema's id
 _BEGINNINGS: Final = (
@@ -25,7 +25,9 @@ def looks_like(head: bytes) -> str | None:
     if head.startswith(b"\0") and len(head) >= _REGISTRY_BYTES:
         return "a schema registry's framing: a 0 byte, then the schema's id"
     if head.startswith(FRAMING):
-        return "Avro single-object encoding that ends within its header"
+        return "Avro single-object encoding" + (
+            " that ends within its header" if len(head) < SINGLE_OBJECT_BYTES else ""
+        )
     return _text(head) or _avro(head)
 
 

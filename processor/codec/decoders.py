@@ -132,7 +132,7 @@ class _Reading:
 
     def _value(self, writer: Any, reader: Any, target: str) -> None:
         """Add code that reads a value of the writer's schema into a variable, as the reader's has it."""
-        self._note_one_more()
+        self._note_more()
         writer = named(writer, self._writers)
         kind = kind_of(writer)
         if kind not in WRITTEN:
@@ -146,8 +146,8 @@ class _Reading:
         if converted := CONVERTED.get((kind, kind_of(reader))):
             self._add(f"{target} = {converted.format(target)}")
 
-    def _note_one_more(self) -> None:
-        self._values += 1
+    def _note_more(self, count: int = 1) -> None:
+        self._values += count
         if self._values > _MOST_VALUES:
             raise ValueError("the schema is too large")
 
@@ -157,21 +157,26 @@ class _Reading:
     def _bytes(self, writer: Any, reader: Any, target: str) -> None:
         self._add(*_LENGTH, "else:", "    n >>= 1", "    p += 1")
         if is_decimal(reader):
-            scale = int((writer if is_decimal(writer) else reader).get("scale", 0))
+            scale = int(reader.get("scale", 0))
+            if is_decimal(writer) and int(writer.get("scale", 0)) != scale:
+                raise MismatchError(f"a decimal of scale {writer.get('scale', 0)} is not one of scale {scale}")
             self._add(f"{target} = {self._shape.decimal.format(scale)}")
         else:
             self._add(f"{target} = {_RAW}")
         self._add("p += n")
 
     def _fixed(self, writer: Any, _reader: Any, target: str) -> None:
-        self._add(f"{target} = b[p : p + {writer['size']:d}]", f"p += {writer['size']:d}")
+        size = _size(writer)
+        self._add(f"{target} = b[p : p + {size}]", f"p += {size}")
 
     def _enum(self, writer: Any, reader: Any, target: str) -> None:
-        symbols = writer["symbols"]
-        known = symbols if reader is None else reader["symbols"]
-        given = tuple(symbol if symbol in known else (reader or {}).get("default") for symbol in symbols)
+        symbols, given = writer["symbols"], tuple[str | None, ...]()
+        if reader is not None:
+            self._note_more(len(symbols))  # each use names them all
+            given = tuple(symbol if symbol in reader["symbols"] else reader.get("default") for symbol in symbols)
         self._add("k = b[p]", "p += 1", f"if k & 1 or k > {min(len(symbols) * 2 - 2, 126)}:")
-        self._add(f'    k, p = index_at(b, p - 1, {len(symbols)}, "an enum\'s")', f"{target} = {given!r}[k >> 1]")
+        self._add(f'    k, p = index_at(b, p - 1, {len(symbols)}, "an enum\'s")')
+        self._add(f"{target} = {given!r}[k >> 1]" if given else f"{target} = None")
         if None in given:
             self._add(f"if {target} is None:", "    raise UndecodableError('an enum\\'s symbol is not known here')")
 
@@ -224,17 +229,18 @@ class _Reading:
         if not self._takes_bytes(writer["items"]):
             raise ValueError("elements of no bytes")  # they bound what a block may cost
         wanted = None if reader is None else named(reader["items"], self._readers)
+        items = named(writer["items"], self._writers)
         if self._shape.structs and kind_of(wanted) == "record" and last_name(wanted) == "Param":
             # the parameters: a map by name, and how many they are
             self._add(f"{target}: dict[str, Any] = {{}}", "total = 0")
             with self._blocks("total"):
-                fields = self._fields(writer["items"], matching(writer["items"], wanted, self._readers))
+                fields = self._fields(items, matching(items, wanted, self._readers))
                 self._add(f"{target}[{fields['name']}] = {fields['value']}")
             return
         elements, element = self._source.name("array"), self._source.name("element")
         self._add(f"{elements}: list[Any] = []")
         with self._blocks():
-            self._value(writer["items"], wanted, element)
+            self._value(items, wanted, element)
             self._add(f"{elements}.append({element})")
         self._add(f"{target} = {elements}")
 
@@ -282,14 +288,22 @@ class _Reading:
         return f"{made} if len({fields['params']}) == total else None" if struct is Event else made
 
     def _takes_bytes(self, schema: Any) -> bool:
-        self._note_one_more()
+        self._note_more()
         schema = named(schema, self._writers)
         match kind_of(schema):
             case "null":
                 return False
             case "fixed":
-                return bool(schema["size"] > 0)
+                return _size(schema) > 0
             case "record":
                 return any(self._takes_bytes(field["type"]) for field in schema["fields"])
             case _:
                 return True
+
+
+def _size(fixed: Any) -> int:
+    """Return the size of a fixed type, which fastavro does not look at. Raises ValueError for none: below 0 is back."""
+    size = fixed["size"]
+    if type(size) is not int or size < 0:
+        raise ValueError(f"a fixed of size {size}")
+    return size

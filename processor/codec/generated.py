@@ -2233,7 +2233,7 @@ def packed_items(items: tuple[Item, ...]) -> bytes:
         return long_packed_items(items)
 
 
-def fact_1_bytes(order: Order) -> bytes:
+def fact_1_bytes(order: Order, header: bytes = _FACT_1) -> bytes:
     """Write one OrderFact."""
     (
         external_order_id_,
@@ -2274,7 +2274,7 @@ def fact_1_bytes(order: Order) -> bytes:
     try:
         return b"".join(
             (
-                _FACT_1,
+                header,
                 LENGTHS[len(r := external_order_id_.encode())],
                 r,
                 LENGTHS[len(r := contact_id_.encode())],
@@ -2315,10 +2315,10 @@ def fact_1_bytes(order: Order) -> bytes:
             )
         )
     except IndexError:
-        return long_fact_1_bytes(order)
+        return long_fact_1_bytes(order, header)
 
 
-def fact_2_bytes(order: Order) -> bytes:
+def fact_2_bytes(order: Order, header: bytes = _FACT_2) -> bytes:
     """Write one OrderFact."""
     (
         external_order_id_,
@@ -2359,7 +2359,7 @@ def fact_2_bytes(order: Order) -> bytes:
     try:
         return b"".join(
             (
-                _FACT_2,
+                header,
                 LENGTHS[len(r := external_order_id_.encode())],
                 r,
                 LENGTHS[len(r := contact_id_.encode())],
@@ -2401,7 +2401,7 @@ def fact_2_bytes(order: Order) -> bytes:
             )
         )
     except IndexError:
-        return long_fact_2_bytes(order)
+        return long_fact_2_bytes(order, header)
 
 
 def long_map_bytes(scalars: dict[str, Any]) -> bytes:
@@ -2458,7 +2458,7 @@ def long_packed_items(items: tuple[Item, ...]) -> bytes:
     return long_bytes(len(items)) + b"".join([long_item_bytes(item) for item in items]) + b"\0" if items else b"\0"
 
 
-def long_fact_1_bytes(order: Order) -> bytes:
+def long_fact_1_bytes(order: Order, header: bytes = _FACT_1) -> bytes:
     """Write one OrderFact."""
     (
         external_order_id_,
@@ -2498,7 +2498,7 @@ def long_fact_1_bytes(order: Order) -> bytes:
     ) = astuple(order)
     return b"".join(
         (
-            _FACT_1,
+            header,
             long_bytes(len(r := external_order_id_.encode())),
             r,
             long_bytes(len(r := contact_id_.encode())),
@@ -2542,7 +2542,7 @@ def long_fact_1_bytes(order: Order) -> bytes:
     )
 
 
-def long_fact_2_bytes(order: Order) -> bytes:
+def long_fact_2_bytes(order: Order, header: bytes = _FACT_2) -> bytes:
     """Write one OrderFact."""
     (
         external_order_id_,
@@ -2582,7 +2582,7 @@ def long_fact_2_bytes(order: Order) -> bytes:
     ) = astuple(order)
     return b"".join(
         (
-            _FACT_2,
+            header,
             long_bytes(len(r := external_order_id_.encode())),
             r,
             long_bytes(len(r := contact_id_.encode())),

@@ -56,6 +56,17 @@ def is_decimal(schema: Any) -> bool:
     return isinstance(schema, dict) and schema.get("logicalType") == "decimal"
 
 
+def scales_of(schema: Any) -> list[Any]:
+    """Return the scales of a schema's decimals, in the order of its types: two may differ in nothing else."""
+    if isinstance(schema, list):
+        return [scale for branch in schema for scale in scales_of(branch)]
+    if not isinstance(schema, dict):
+        return []
+    inner = [schema.get(part) for part in ("type", "items", "values")]
+    inner += [field["type"] for field in schema.get("fields", ())]
+    return ([schema.get("scale", 0)] if is_decimal(schema) else []) + scales_of(inner)
+
+
 def last_name(schema: Any) -> str:
     """Return a type's name without its namespace: that is how types are compared."""
     return str(schema["name"]).rpartition(".")[2]

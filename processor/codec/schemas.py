@@ -1,5 +1,6 @@
 """The schemas of the topics' values: each version in a file of its own, `schemas/<subject>.<n>.avsc`."""
 
+import functools
 import importlib.resources
 import json
 from collections.abc import Mapping
@@ -16,13 +17,26 @@ from processor.errors import StopError
 EVENT: Final = "order-event"
 CONTACT: Final = "contact"
 FACT: Final = "order-fact"
+MEMBER: Final = "segment-member"
 FRAMING: Final = b"\xc3\x01"
-_WANTED: Final = {EVENT: AS_EVENT, CONTACT: AS_DICTIONARY, FACT: AS_ORDER}
+SINGLE_OBJECT_BYTES: Final = 10  # of a value's header: FRAMING, and the schema's fingerprint
+_WANTED: Final = {EVENT: AS_EVENT, CONTACT: AS_DICTIONARY, FACT: AS_ORDER, MEMBER: AS_DICTIONARY}
 
 
 def newest_schemas() -> dict[str, Any]:
     """Return the newest schema of each subject, as its JSON text gives it."""
     return {name: versions[max(versions)] for name, versions in read_schemas(schema_folder()).items()}
+
+
+@functools.cache
+def record_names() -> frozenset[str]:
+    """Return the full names of the records that topics hold."""
+    return frozenset(map(name_of, newest_schemas().values()))
+
+
+def name_of(record: Any) -> str:
+    """Return the full name of one of our records."""
+    return f"{record['namespace']}.{record['name']}"
 
 
 def schema_texts(name: str) -> dict[int, str]:

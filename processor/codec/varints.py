@@ -139,14 +139,15 @@ def _varint(number: int) -> bytes:
 
 
 # Two bytes hold lengths up to 8,191 and numbers of 14 bits. Tables of them cost 2 MiB and save 10 us a fact.
-_TWO_BYTES: Final = 1 << 14
-_LAST: Final = [
-    bytes((number & 0x7F | 0x80, number >> 7)) if number > 0x7F else bytes((number,)) for number in range(_TWO_BYTES)
-]
-_MORE: Final = [bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(_TWO_BYTES)]
-LENGTHS: Final = [_LAST[length * 2] for length in range(_TWO_BYTES // 2)]
+_ENDS: Final = [
+    bytes((part,)) for part in range(0x80)
+]  # 7 bits of a number: the last ones, and ones that others follow
+_PARTS: Final = [bytes((part | 0x80,)) for part in range(0x80)]
+_LAST: Final = _ENDS + [low + high for high in _ENDS[1:] for low in _PARTS]
+_MORE: Final = [low + high for high in _PARTS for low in _PARTS]
+LENGTHS: Final = _LAST[::2]
 """The encoded lengths of bytes, strings, arrays and maps. IndexError: the length is beyond the table."""
-SOME_LENGTHS: Final = {index: [_varint(index * 2) + length for length in LENGTHS] for index in (1, 4)}
+SOME_LENGTHS: Final = {index: [of + length for length in LENGTHS] for index in (1, 4) for of in [_varint(index * 2)]}
 """The same after a union's index."""
 
 

@@ -19,16 +19,19 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Final
 
-from processor.contacts.session import Opened, Session, Source, Totals
+from processor.contacts.changes import Source
+from processor.contacts.keeper_view import KeeperView
+from processor.contacts.session import Opened, Session, Totals
 from processor.contacts.shards import FORMAT, SHARDS, Hashes, Mark, Position, lineage_of
 from processor.contacts.writer import TOKEN_BYTES, IndexWriter, standing, why_build
-from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
+from processor.errors import ProducerLostError, RetryError, StopError
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.failures import failures
 from processor.kafka.repeats import Repeats
-from processor.kafka.topics import deletions_kept_ms, require_compact
+from processor.kafka.topics import RETENTION_MARGIN, deletions_kept_ms, require_compact
 from processor.logs import get_logger
+from processor.registry.wire import Wire
 from processor.settings import Settings
 from processor.settings.rules import identification_of
 from processor.state import connection as redis_adapter
@@ -37,8 +40,6 @@ from processor.state.watermark import check_metadata_fits
 log = get_logger()
 _FIRST_BACKOFF_S: Final = 0.1
 _MAX_BACKOFF_S: Final = 5.0
-# An index that was last complete longer ago than this part of delete.retention.ms may have missed a deletion.
-_RETENTION_MARGIN: Final = 0.9
 
 
 class IndexKeeper:
@@ -62,32 +63,35 @@ class IndexKeeper:
         self._skips = frozenset(skips)
         self._hashes = Hashes(settings)
         self._cluster = Cluster(settings)
+        self._wire = Wire(settings)
         self._totals = Totals()
         self._token = secrets.token_bytes(TOKEN_BYTES)
         self._last_id = b""
-        self._attempt = 0
-        self._waiting_since = 0.0
         self._has_started = False
         self._repeats = Repeats(settings.contacts_topic)
 
     def run(self) -> None:
         """Keep the index until `stop` is set.
 
-        Raises UnreachableError if a service does not answer at the start, and StopError if the topic is missing, not
-        compacted, keeps deletions too short or is recreated, or if another writer took over.
+        Raises UnreachableError or RegistryError if a service does not answer at the start, UsageError if http_port
+        cannot be had, and StopError if the topic is missing, not compacted, keeps deletions too short or is recreated,
+        or if another writer took over.
         """
+        self._wire.require_contacts()
         lineage = lineage_of(self._cluster.wait(), self._settings)
         with closing(redis_adapter.connect(self._settings)) as client:
             redis_adapter.wait(client, self._settings)
+        view = KeeperView(self._settings)
         while not self._stop.is_set():
             try:
                 with failures(f"topic {self._settings.contacts_topic}"):
-                    self._session(lineage)
+                    self._session(lineage, view)
             except (RetryError, ProducerLostError) as error:  # a session creates its own clients
-                self._wait(error)
-        log.info("contacts.stopped", records=self._totals.records)
+                self._wait(error, view)
+        self._wire.close()
+        view.stopped(self._totals)
 
-    def _session(self, lineage: str) -> None:
+    def _session(self, lineage: str, view: KeeperView) -> None:
         """Run one session; return when `stop` is set."""
         topic, max_age_ms = self._topic(lineage)
         consumer = reader(self._settings)
@@ -96,11 +100,12 @@ class IndexKeeper:
             writer = IndexWriter(client, lineage, self._hashes, self._token)
             self._last_id = writer.take(self._last_id)
             opened = self._open(writer, topic, max_age_ms)
-            source = Source(consumer, self._skips, lambda: reader(self._settings))
+            source = Source(consumer, self._wire, self._skips, lambda: reader(self._settings))
             session = Session(self._cluster, source, writer, opened, self._totals)
             while not self._stop.is_set():
                 session.step()
-                self._end_wait()
+                self._repeats.worked()
+                view.turned(session, self._totals)
 
     def _topic(self, lineage: str) -> tuple[Topic, float]:
         """Return the contacts topic, and how old in ms an index may be. Raises StopError if the topic is unfit."""
@@ -115,8 +120,8 @@ class IndexKeeper:
         check_metadata_fits(topic.partitions)
         if not self._has_started:
             self._has_started = True
-            log.info("contacts.started", topic=name, partitions=topic.partitions, shards=SHARDS, lineage=lineage)
-        return topic, kept_ms * _RETENTION_MARGIN
+            log.info("contacts.started", topic=name, partition_count=topic.partitions, shards=SHARDS, lineage=lineage)
+        return topic, kept_ms * RETENTION_MARGIN
 
     def _open(self, writer: IndexWriter, topic: Topic, max_age_ms: float) -> Opened:
         """Resume the index, or begin to build it. Raises StopError for a recreated topic, unless that is accepted."""
@@ -151,20 +156,9 @@ class IndexKeeper:
         self._accept_new_topic = False
         return Opened(topic, rules, max_age_ms, mark, position)
 
-    def _wait(self, error: OrderFactsError) -> None:
-        """Log the error, and wait, longer each time. Raises StopError if a lasting one repeats."""
+    def _wait(self, error: RetryError | ProducerLostError, view: KeeperView) -> None:
+        """Report the error, and wait, longer each time. Raises StopError if a lasting one repeats."""
         self._repeats.failed(error)
-        if self._attempt == 0:
-            self._waiting_since = time.monotonic()
-        backoff_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(self._attempt, 10))
-        self._attempt += 1
-        backoff_ms = round(backoff_s * 1000)
-        log.warning("contacts.waiting", error=str(error), attempt=self._attempt, backoff_ms=backoff_ms)
+        backoff_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(view.attempts, 10))
+        view.blocked(error.waiting_for, str(error), backoff_s)
         self._stop.wait(backoff_s)
-
-    def _end_wait(self) -> None:
-        self._repeats.worked()
-        if self._attempt:
-            self._attempt = 0
-            waited_ms = round((time.monotonic() - self._waiting_since) * 1000)
-            log.info("contacts.resumed_after_wait", waited_ms=waited_ms)

@@ -125,10 +125,7 @@ class ContactIndex:
         asked: list[list[bytes]] = [[] for _ in range(SHARDS)]
         for digest in dict.fromkeys(digests):
             asked[shard_of(digest)].append(digest)
-        pipeline: Any = self._client.pipeline(transaction=False)
-        for key, fields in zip(self._keys, asked, strict=True):
-            pipeline.execute_command("HMGET", key, MARK, POSITION, *fields)
-        found = self._sound(execute_readable(pipeline))
+        found = self._of_shards(asked)
         position = ContactsPosition(self._topic.topic_id, self._reached(found).offsets)
         values = (
             (digest, value)
@@ -147,17 +144,20 @@ class ContactIndex:
         for contact_id in contact_ids:
             digest = self._hashes.contact(contact_id.encode())
             asked[shard_of(digest)].append((contact_id, digest))
-        pipeline: Any = self._client.pipeline(transaction=False)
-        for key, wanted in zip(self._keys, asked, strict=True):
-            fields = (INTENT, *(digest for _, digest in wanted)) if wanted else ()
-            pipeline.execute_command("HMGET", key, MARK, POSITION, *fields)
-        found = self._sound(execute_readable(pipeline))
+        found = self._of_shards([(INTENT, *(digest for _, digest in wanted)) if wanted else () for wanted in asked])
         existing = set()
         for shard, (wanted, (_, _, *values)) in enumerate(zip(asked, found, strict=True)):
             for (contact_id, digest), entry in zip(wanted, values[1:], strict=True):
                 if self._exists(shard, digest, entry, values[0] or b""):
                     existing.add(contact_id)
         return existing, ContactsPosition(self._topic.topic_id, self._reached(found).offsets)
+
+    def _of_shards(self, fields: Iterable[Sequence[bytes]]) -> list[Any]:
+        """Return each shard's mark, position and these fields of it, in one round trip. Raises as `look`."""
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for key, names in zip(self._keys, fields, strict=True):
+            pipeline.execute_command("HMGET", key, MARK, POSITION, *names)
+        return self._sound(execute_readable(pipeline))
 
     def _exists(self, shard: int, digest: bytes, entry: bytes | None, intent: bytes) -> bool:
         """Return whether a contact exists by its entry, and the batch that its shard's writer is about to settle."""

@@ -1,13 +1,12 @@
 """Step 4 of a session of the contact index's keeper (see `contacts.keeper`): reads on, and writes batch after batch."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from confluent_kafka import Consumer
 
-from processor.contacts.changes import Batch, ContactReader
+from processor.contacts.changes import Batch, ContactReader, Source
 from processor.contacts.shards import Mark, Position
 from processor.contacts.writer import IndexWriter
 from processor.domain.records import Identification
@@ -39,27 +38,12 @@ class Opened(msgspec.Struct, frozen=True):
     position: Position
 
 
-class Source(msgspec.Struct, frozen=True):
-    """How the contacts topic is read: by `consumer`; `skips` and `prober` as for `ContactReader`."""
-
-    consumer: Consumer
-    skips: frozenset[tuple[int, int]]
-    prober: Callable[[], Consumer]
-
-
 class Session:
     """The reading and writing of one session. Any failure raises and ends it."""
 
     def __init__(self, cluster: Cluster, source: Source, writer: IndexWriter, opened: Opened, totals: Totals) -> None:
         self._cluster = cluster
-        self._reader = ContactReader(
-            source.consumer,
-            opened.topic,
-            opened.position.offsets,
-            opened.rules,
-            source.skips,
-            source.prober,
-        )
+        self._reader = ContactReader(source, opened.topic, opened.position.offsets, opened.rules)
         self._writer = writer
         self._topic, self._max_age_ms = opened.topic, opened.max_age_ms
         self._mark, self._position = opened.mark, opened.position
@@ -70,6 +54,17 @@ class Session:
         self._conflicting_logged = totals.conflicting
         self._began_s = self._stats_s = time.monotonic()
         self._checked_s = -_CHECK_S
+        self.lag_records = 0  # at the last check
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the index is complete."""
+        return self._mark.is_ready
+
+    @property
+    def complete_at_ms(self) -> int:
+        """When the index last held the whole topic."""
+        return self._position.complete_at_ms
 
     def step(self) -> None:
         """Read what is there, waiting at most _POLL_S if nothing is, and write it."""
@@ -130,7 +125,7 @@ class Session:
             raise RetryError(f"the topic {self._topic.name} {problem}")
         found = self._cluster.ends(self._topic.name, range(self._topic.partitions))
         ends = [found[partition] for partition in range(self._topic.partitions)]
-        lag_records = sum(max(0, end - offset) for end, offset in zip(ends, self._reader.offsets, strict=True))
+        self.lag_records = sum(max(0, end - offset) for end, offset in zip(ends, self._reader.offsets, strict=True))
         if self._goal is None:
             self._goal = now_ms, ends
         if now_s - self._stats_s >= _STATS_S:
@@ -141,7 +136,7 @@ class Session:
                 records=self._totals.records,
                 skipped=self._totals.skipped,
                 records_per_s=round(rate, 1),
-                lag_records=lag_records,
+                lag_records=self.lag_records,
                 ready=self._mark.is_ready,
                 conflicting=self._totals.conflicting,
             )

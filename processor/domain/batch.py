@@ -7,10 +7,10 @@ from typing import final
 import msgspec
 
 from processor.domain.identifiers import identification
-from processor.domain.records import Command, Event, Identifier, Order, Parsing, Policy, Record
+from processor.domain.records import Command, Event, Headers, Identifier, Order, Parsing, Policy, Record
 from processor.domain.rejections import Outcome, Reason, Rejection
 
-DecodeEvent = Callable[[bytes], Event]
+DecodeEvent = Callable[[bytes, Headers], Event]
 EncodeFact = Callable[[Order], bytes]
 OrderKey = tuple[int, str]  # partition, externalOrderId: an order lives in its partition
 
@@ -61,17 +61,23 @@ class Output(msgspec.Struct, frozen=True, gc=False):
 class Folded(msgspec.Struct, frozen=True):
     """The results of a batch, for as many of its records as fit the byte budget.
 
-    `changed` holds by partition the changed orders as they are now, `next_offsets` by partition the offset after the
+    `changed` holds by partition the changed orders as they are now, `first` and `last` by partition the first and the
     last record consumed. `input_bytes` and `output_bytes` count keys, values and headers.
     """
 
     outputs: list[Output]
     changed: dict[int, dict[str, Order]]
-    next_offsets: dict[int, int]
+    first: dict[int, Record]
+    last: dict[int, Record]
     reasons: Counter[Reason]
     facts: int
     input_bytes: int
     output_bytes: int
+
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        """The offset after the last record consumed, by partition."""
+        return {partition: record.offset + 1 for partition, record in self.last.items()}
 
     @property
     def has_mismatch(self) -> bool:

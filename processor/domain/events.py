@@ -29,11 +29,11 @@ MAX_EVENT_TYPE_CHARACTERS: Final = 100
 MAX_KEY_VALUE_CHARACTERS: Final = 300
 MAX_NAME_CHARACTERS: Final = 100
 
-_CREATED: Final = "orderCreated"
-_UPDATED: Final = "orderUpdated"
+CREATED: Final = "orderCreated"
+UPDATED: Final = "orderUpdated"
 _STATUS_OF: Final = {"orderDelivered": DELIVERED, "orderCancelled": CANCELLED}  # D20
 _NEVER_EMPTY: Final = frozenset({"totalCost", "status", "date"})
-_TYPES: Final = frozenset({_CREATED, _UPDATED, *_STATUS_OF})  # D2
+_TYPES: Final = frozenset({CREATED, UPDATED, *_STATUS_OF})  # D2
 
 
 class _BadParameterError(ValueError):
@@ -61,7 +61,7 @@ def parse(event: Event, key: bytes | None, parsing: Parsing) -> Command | Reject
         return Rejection(Reason.INVALID_PARAMETER, str(bad))
     except InvalidItems as wrong:
         return Rejection(Reason.INVALID_ITEMS, str(wrong))
-    kind = Create if event_type == _CREATED else Update
+    kind = Create if event_type == CREATED else Update
     occurred_at_ms = changes.pop(OCCURRED_AT_FIELD, None) if parsing.occurred_at is not None else None
     return kind(order_id, event_type, tried, changes, custom, occurred_at_ms, cleared)
 

@@ -53,7 +53,7 @@ def order_id_text(value: object) -> str | None:
 
 def short_id(value: object) -> str:
     """Return an order id that `order_id_text` takes, if it is short enough (D5)."""
-    order_id = value if isinstance(value, str) else whole_text(value)
+    order_id = order_id_text(value)
     if order_id is None or len(order_id) > MAX_ORDER_ID_CHARACTERS:
         raise InvalidValue(f"expected at most {MAX_ORDER_ID_CHARACTERS} characters")
     return order_id

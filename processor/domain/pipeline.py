@@ -36,7 +36,7 @@ def _read_one(record: Record, decode: DecodeEvent, rules: Rules) -> Command | Re
     if len(record.value) > rules.max_event_bytes:
         return Rejection(Reason.OVERSIZED, f"{len(record.value)} bytes, the limit is {rules.max_event_bytes}")
     try:
-        event = decode(record.value)
+        event = decode(record.value, record.headers)
     except UndecodableError as error:
         return Rejection(Reason.UNDECODABLE, str(error))
     return parse(event, record.key, rules.parsing)
@@ -106,7 +106,8 @@ def fold(
     """
     outputs: list[Output] = []
     changed: dict[int, dict[str, Order]] = {}
-    next_offsets: dict[int, int] = {}
+    first: dict[int, Record] = {}
+    last: dict[int, Record] = {}
     reasons: Counter[Reason] = Counter()
     input_bytes = output_bytes = 0
     for entry in parsed:
@@ -116,11 +117,14 @@ def fold(
         record, command = entry.record, entry.result
         partition, size_bytes = record.partition, record.size_bytes
         input_bytes += size_bytes
+        if partition not in last:
+            first[partition], changed[partition] = record, {}
+        last[partition] = record
         result: Fact | Rejection
         if type(command) is Rejection:
             result = command
         else:
-            changes, order_id = changed.setdefault(partition, {}), command.order_id
+            changes, order_id = changed[partition], command.order_id
             before = changes.get(order_id) or orders.get((partition, order_id))
             try:
                 owner = find_owner(command.candidates, contacts)
@@ -134,10 +138,9 @@ def fold(
             output_bytes += size_bytes
         else:
             output_bytes += len(result.value)
-        next_offsets[partition] = record.offset + 1
         outputs.append(Output(record, result))
     facts = len(outputs) - reasons.total()
-    return Folded(outputs, changed, next_offsets, reasons, facts, input_bytes, output_bytes)
+    return Folded(outputs, changed, first, last, reasons, facts, input_bytes, output_bytes)
 
 
 def _keep(order: Order, changes: dict[str, Order], encode: EncodeFact, rules: Rules) -> Fact | Rejection:

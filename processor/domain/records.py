@@ -20,6 +20,10 @@ An event's cost grows with its elements, and a hostile megabyte could hold half 
 """
 
 
+Headers = tuple[tuple[str, bytes | None], ...]
+"""A record's headers, by name, in their order."""
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A record's place, its own timestamp in ms since the epoch, and its bytes."""
 
@@ -28,7 +32,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
+    headers: Headers = ()
 
     @property
     def size_bytes(self) -> int:

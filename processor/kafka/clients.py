@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from processor import __version__
-from processor.errors import UsageError
+from processor.errors import RetryError, UsageError
+from processor.kafka.tokens import token_source
 from processor.logs import SERVICE, kafka_client_logger
 from processor.settings import Settings
 
@@ -28,17 +29,31 @@ Client = TypeVar("Client")
 
 
 def new_client(client: Callable[[dict[str, Any]], Client], properties: dict[str, Any]) -> Client:
-    """Return a client. Raises UsageError for a property of `kafka` that it refuses, without the value."""
+    """Return a client. Raises UsageError for a property of `kafka` that it refuses, without the value.
+
+    If tokens come from a function, that takes a second, and RetryError says that none came within ten.
+    """
     try:
         return client(properties)
+    except ImportError as error:
+        needs = "the Python package confluent-kafka[oauthbearer-aws]"
+        raise UsageError(
+            f"setting kafka: sasl.oauthbearer.metadata.authentication.type=aws_iam needs {needs}"
+        ) from error
     except (KafkaException, TypeError, ValueError) as error:
+        if isinstance(error, KafkaException) and error.args[0].code() == KafkaError.SASL_AUTHENTICATION_FAILED:
+            raise RetryError(f"the Kafka client got no token: {error.args[0].str()}") from error
         named = re.search(r'property:? "?([a-z0-9._]+)', str(error))
         problem = f"the property {named[1]} or its value" if named else "a property"
         raise UsageError(f"setting kafka: the Kafka client refuses {problem}; correct or remove it") from error
 
 
 def client_properties(settings: Settings) -> dict[str, Any]:
-    """Return the properties that every client has: the setting `kafka`, then the reserved ones."""
+    """Return the properties that every client has: the setting `kafka`, then the reserved ones.
+
+    With `kafka_token` this waits for the first token (see `tokens.TokenSource.require`).
+    """
+    source = token_source(settings)
     return {
         "reconnect.backoff.max.ms": 1_000,  # by default a client may wait 10 s after a broker is back
         **settings.kafka,
@@ -47,6 +62,7 @@ def client_properties(settings: Settings) -> dict[str, Any]:
         "client.software.name": SERVICE,
         "client.software.version": __version__,
         "logger": kafka_client_logger(),
+        **({} if source is None else {"oauth_cb": source}),
     }
 
 
@@ -123,11 +139,11 @@ def plain_producer(settings: Settings) -> Producer:
     )
 
 
-def transactional_producer(settings: Settings, batch_bytes: int) -> Producer:
-    """Return this replica's producer. Its transactional id is stable, so that it fences its own past.
+def transactional_producer(settings: Settings, batch_bytes: int, name: str | None = None, **tuned: Any) -> Producer:
+    """Return this replica's producer, or the one of a transactional id. That is stable, so that it fences its own past.
 
-    `batch_bytes` is at most what the output topics take in one request: if a broker refuses a batch for a large
-    record, the small ones in it fail too.
+    The setting `kafka` can change what is `tuned`. `batch_bytes` is at most what the output topics take in one request:
+    if a broker refuses a batch for a large record, the small ones in it fail too.
     """
     return new_client(
         Producer,
@@ -140,11 +156,12 @@ def transactional_producer(settings: Settings, batch_bytes: int) -> Producer:
             "retry.backoff.ms": 5,  # the default, 100 ms, would slow back-to-back transactions
             "retry.backoff.max.ms": 500,
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            **tuned,
             **client_properties(settings),
             "enable.idempotence": True,
             "acks": "all",
             "message.max.bytes": 1_000_000_000,  # checked before compression; the topic's limit decides
-            "transactional.id": transactional_id(settings.group_id, settings.instance_id),
+            "transactional.id": name or transactional_id(settings.group_id, settings.instance_id),
         },
     )
 

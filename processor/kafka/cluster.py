@@ -7,6 +7,7 @@ import re
 import time
 import warnings
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -23,13 +24,14 @@ from confluent_kafka.admin import (
 
 from processor.errors import OrderFactsError, StopError, UnreachableError
 from processor.kafka.clients import REQUEST_TIMEOUT_S, client_properties, new_client
-from processor.kafka.failures import PASSING, classify, failures
+from processor.kafka.failures import PASSING, classify, failures, text_of
 from processor.logs import SERVICE
 from processor.settings import Settings
 
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _COMMITTED: Final = IsolationLevel.READ_COMMITTED
+_GRACE_S: Final = 0.5  # the client's own limit comes first, if it keeps it
 _REQUEST_S: Final = 3.0  # how long a dead broker may be asked; by then the client may know that it is dead
 _FIRST_ANSWER_S: Final = 1.0
 _REFRESH_S: Final = 1.0
@@ -84,7 +86,7 @@ class Cluster:
 
     def _description(self, limit_s: float) -> Any:
         """Return the cluster's id and brokers: a small answer, also from a cluster with many topics."""
-        return self.admin.describe_cluster(request_timeout=limit_s).result()
+        return answer_of(self.admin.describe_cluster(request_timeout=limit_s), limit_s)
 
     def _note(self, error: KafkaError) -> None:
         is_refused = self._reason is not None and self._reason.code() in _REFUSALS  # by one of several brokers
@@ -101,9 +103,11 @@ class Cluster:
 
     def _explained(self, cause: KafkaError) -> str:
         """Return why no broker answered, and which settings to check besides the one that says where they are."""
-        text = cause.str()
+        text = text_of(cause)
         if self._reason is None:  # brokers that ask for TLS close a plain connection, and the client does not report it
-            return f"{text}, as with brokers that ask for TLS; check the setting kafka, and "
+            is_oidc = str(self._settings.kafka.get("sasl.oauthbearer.method", "")).lower() == "oidc"
+            what = "a provider of tokens that does not answer" if is_oidc else "brokers that ask for TLS"
+            return f"{text}, as with {what}; check the setting kafka, and "
         is_kafka = cause.code() in _REFUSALS or _TLS.search(text) is not None
         return f"{text}; check the setting {'kafka, and ' if is_kafka else ''}"
 
@@ -130,7 +134,7 @@ class Cluster:
         with self.asking(f"describing the topics {', '.join(asked)}"):
             for name, future in self.admin.describe_topics(TopicCollection(asked), request_timeout=_REQUEST_S).items():
                 try:
-                    found[name] = future.result()
+                    found[name] = answer_of(future)
                 except KafkaException as error:
                     if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                         raise
@@ -167,7 +171,7 @@ class Cluster:
         asked = [ConfigResource(ResourceType.TOPIC, name)]
         with self.asking(f"reading the settings of {name}"):
             (future,) = self.admin.describe_configs(asked, request_timeout=_REQUEST_S).values()
-            return {key: entry.value for key, entry in future.result().items()}
+            return {key: entry.value for key, entry in answer_of(future).items()}
 
     def ends(self, topic: str, partitions: Iterable[int], *, committed: bool = True) -> dict[int, int]:
         """Return the end of each partition: the last stable offset, or with committed=False the log end."""
@@ -207,7 +211,7 @@ class Cluster:
             return {}
         with self.asking(doing):
             futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=_REQUEST_S)
-            found: dict[int, ListOffsetsResultInfo] = {key.partition: each.result() for key, each in futures.items()}
+            found: dict[int, ListOffsetsResultInfo] = {key.partition: answer_of(each) for key, each in futures.items()}
             unknown = sorted(partition for partition, info in found.items() if info.offset < 0)
             if unknown:  # the client's answer for a partition whose leader went away before it answered
                 raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no offset of partitions {unknown}"))
@@ -231,6 +235,17 @@ class Cluster:
         except OrderFactsError:
             self._refreshed_s = float("-inf")
             raise
+
+
+def answer_of(future: Future[Any], limit_s: float = _REQUEST_S) -> Any:
+    """Return what a request of the admin client brings, or raise its KafkaException.
+
+    The client's own limit does not hold while its background thread asks a provider for a token, up to a minute.
+    """
+    try:
+        return future.result(limit_s + _GRACE_S)
+    except TimeoutError as error:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
 
 
 def known_cluster_id(metadata: ClusterMetadata) -> str:

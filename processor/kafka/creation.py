@@ -2,8 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException
@@ -23,6 +23,7 @@ MESSAGE_BYTES: Final = (104_857_600 - (64 << 10), 20 << 20, 8 << 20, None)
 _REFUSED: Final = frozenset({KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG})
 _COPIES: Final = frozenset({KafkaError.INVALID_REPLICATION_FACTOR})
 _PAUSE_S: Final = 0.02
+_Answer = TypeVar("_Answer")
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -34,21 +35,29 @@ class Created(msgspec.Struct, frozen=True):
     refused: str = ""
 
 
+def wanted_topics(settings: Settings, outputs: int) -> dict[str, tuple[int, dict[str, str]]]:
+    """Return each topic's partitions and own settings, by its name; `outputs` are the partitions of facts and rejected.
+
+    The rejected topic takes records of MESSAGE_BYTES beside that, or as large as the brokers allow.
+    """
+    compact = {"cleanup.policy": "compact"}
+    return {
+        settings.events_topic: (settings.partitions, {}),
+        settings.contacts_topic: (settings.partitions, compact),
+        settings.facts_topic: (outputs, compact | {"min.compaction.lag.ms": str(_WEEK_MS)}),
+        settings.rejected_topic: (outputs, {}),
+        settings.segment_members_topic: (settings.partitions, compact),
+        settings.healed_topic: (1, compact),  # one process at a time writes it, and its partition says which
+    }
+
+
 def create_missing(settings: Settings, cluster: Cluster) -> Iterator[Created]:
     """Create what is missing, topic by topic; each can be used when it is yielded.
 
     Raises StopError or RetryError if the brokers refuse one, UnreachableError if they do not know it in time.
     """
     events = cluster.topics([settings.events_topic]).get(settings.events_topic)
-    outputs = events.partitions if events else settings.partitions
-    compact = {"cleanup.policy": "compact"}
-    wanted: dict[str, tuple[int, dict[str, str]]] = {
-        settings.events_topic: (settings.partitions, {}),
-        settings.contacts_topic: (settings.partitions, compact),
-        settings.facts_topic: (outputs, compact | {"min.compaction.lag.ms": str(_WEEK_MS)}),
-        settings.rejected_topic: (outputs, {}),
-        settings.healed_topic: (1, compact),  # one process at a time writes it, and its partition says which
-    }
+    wanted = wanted_topics(settings, events.partitions if events else settings.partitions)
     existing = cluster.topics(wanted)
     most_copies = min(settings.replication_factor, cluster.broker_count()) if len(existing) < len(wanted) else 0
     for name, (partitions, config) in wanted.items():
@@ -104,21 +113,24 @@ def _refusal(cluster: Cluster, topic: NewTopic) -> KafkaError | None:
 
 def _known_partitions(cluster: Cluster, name: str, timeout_s: float) -> int:
     """Return a topic's number of partitions, as soon as the brokers know the topic."""
-    deadline = time.monotonic() + timeout_s
-    while (topic := cluster.topics([name]).get(name)) is None:
-        if time.monotonic() >= deadline:
-            raise RetryError(f"the topic {name} exists, but no broker knows it after {timeout_s:g} s; run this again")
-        time.sleep(_PAUSE_S)
+    topic = _awaited(lambda: cluster.topics([name]).get(name), timeout_s)
+    if topic is None:
+        raise RetryError(f"the topic {name} exists, but no broker knows it after {timeout_s:g} s; run this again")
     return topic.partitions
 
 
 def _await_known(cluster: Cluster, created: Created, timeout_s: float) -> None:
     """Wait until a topic has a leader for each partition: the controller answers before the brokers know the topic."""
+    if not _awaited(lambda: cluster.led_partitions(created.name) >= created.partitions, timeout_s):
+        raise UnreachableError(
+            f"the topic {created.name} was created, but after {timeout_s:g} s not all of its {created.partitions} "
+            "partitions have a leader; look at the brokers, then run this again"
+        )
+
+
+def _awaited(ask: Callable[[], _Answer], timeout_s: float) -> _Answer:
+    """Ask until the answer is true or the time is up; return the last answer."""
     deadline = time.monotonic() + timeout_s
-    while cluster.led_partitions(created.name) < created.partitions:
-        if time.monotonic() >= deadline:
-            raise UnreachableError(
-                f"the topic {created.name} was created, but after {timeout_s:g} s not all of its {created.partitions} "
-                "partitions have a leader; look at the brokers, then run this again"
-            )
+    while not (answer := ask()) and time.monotonic() < deadline:
         time.sleep(_PAUSE_S)
+    return answer

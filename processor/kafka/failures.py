@@ -12,6 +12,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError, UnreadableError
+from processor.kafka.tokens import token_trouble
 
 ACTIONS: Final[Mapping[int, type[OrderFactsError]]] = {
     # With cooperative rebalancing a healthy member gets these whenever another one joins during its steps 2 to 5.
@@ -79,6 +80,14 @@ PASSING: Final = frozenset(
         KafkaError.THROTTLING_QUOTA_EXCEEDED,
     }
 )
+FENCED: Final = frozenset(
+    {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
+)
+"""Another producer took the transactional id."""
+_MOST_TEXT: Final = 300
+_NOTHING_GIVEN: Final = "Failed to acquire SASL OAUTHBEARER token"  # the client's text if a provider gives it none
+# What a client without a valid token may meet.
+_WITHOUT_TOKEN: Final = PASSING | {KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION}  # noqa: SLF001
 _VAGUE: Final = frozenset({KafkaError._FATAL, KafkaError._STATE})  # noqa: SLF001 - any cause may be behind them
 
 
@@ -86,10 +95,20 @@ _VAGUE: Final = frozenset({KafkaError._FATAL, KafkaError._STATE})  # noqa: SLF00
 _LOST_OFFSET: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001
 
 
+def text_of(error: KafkaError) -> str:
+    """Return what the client says of an error, in one line: it may quote a page that a provider of tokens sent."""
+    text = " ".join(error.str().split())
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}…"
+
+
 def classify(error: KafkaError, doing: str) -> OrderFactsError:
     """Return the error whose class is what a client's error asks for; `doing` says in its line what was tried."""
-    text = f"{doing}: {error.str()}"
+    text = f"{doing}: {text_of(error)}"
     code = error.code()
+    if code in _WITHOUT_TOKEN and not error.fatal() and (trouble := token_trouble()) is not None:
+        return RetryError(f"{text}; {trouble}")
+    if code == KafkaError._AUTHENTICATION and _NOTHING_GIVEN in text:  # noqa: SLF001
+        return RetryError(text)
     action = ACTIONS.get(code, ProducerLostError if error.fatal() else RetryError)
     if issubclass(action, StopError):
         return action(f"{text}; check the setting kafka and the access rights on the brokers")

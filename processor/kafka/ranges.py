@@ -6,9 +6,15 @@ from typing import Final, cast
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from processor.domain.records import Record
 from processor.errors import RetryError
+from processor.kafka.clients import REQUEST_TIMEOUT_S
 from processor.kafka.failures import failures, is_end
+from processor.kafka.messages import record_of
 
+Tell = Callable[[str, int, int], None]
+"""Is told what is being done, how far it is, and how much it is in all."""
+_TELL_EVERY: Final = 1_000
 _AT_ONCE: Final = 100  # records: all of them are in memory, and each may be large
 
 
@@ -22,7 +28,7 @@ def read_range(
     open_ends = {partition: end for partition, end in ends.items() if starts[partition] < end}
     heard = time.monotonic()
     with failures(f"reading {topic}"):
-        consumer.assign([TopicPartition(topic, partition, starts[partition]) for partition in open_ends])
+        _assign(consumer, topic, {partition: starts[partition] for partition in open_ends}, idle_s)
         while open_ends:
             first = consumer.poll(0.2)
             # `consume` alone would wait for its whole timeout at the end of every range.
@@ -45,13 +51,39 @@ def read_range(
         consumer.unassign()
 
 
+def read_telling(
+    consumer: Consumer, topic: str, starts: Mapping[int, int], ends: Mapping[int, int], tell: Tell
+) -> Iterator[Record]:
+    """Yield what `read_range` does, as records, and tell how far reading is. Raises as `read_range`."""
+    total, what = sum(ends.values()) - sum(starts.values()), f"Reading {topic}"
+    done = dict.fromkeys(starts, 0)
+    tell(what, 0, total)
+    for count, message in enumerate(read_range(consumer, topic, starts, ends), 1):
+        record = record_of(message)
+        yield record
+        done[record.partition] = record.offset + 1 - starts[record.partition]
+        if count % _TELL_EVERY == 0:
+            tell(what, sum(done.values()), total)
+    tell(what, total, total)
+
+
 def follow(
     consumer: Consumer, topic: str, starts: Mapping[int, int], stop: Callable[[], bool], poll_s: float
 ) -> Iterator[Message]:
     """Yield the committed records of some partitions from their starts on, and new ones as they come."""
     with failures(f"reading {topic}"):
-        consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
+        _assign(consumer, topic, starts, REQUEST_TIMEOUT_S)
         while not stop():
             for message in consumer.consume(1_000, poll_s):
                 if not is_end(message, f"reading {topic}"):
                     yield message
+
+
+def _assign(consumer: Consumer, topic: str, starts: Mapping[int, int], wait_s: float) -> None:
+    """Assign partitions at their starts; where there are some, ask first where they are.
+
+    A client that is connected already looks for a topic that is new to it only once a second.
+    """
+    if starts:
+        consumer.list_topics(topic, wait_s)
+    consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])

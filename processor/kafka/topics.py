@@ -9,6 +9,8 @@ from processor.errors import StopError
 from processor.kafka.cluster import Cluster, Topic
 from processor.settings import Settings
 
+RETENTION_MARGIN: Final = 0.9
+"""What was read longer ago than this part of `delete.retention.ms` may miss a deletion."""
 _BATCH_OVERHEAD_BYTES: Final = 1_000  # for a fact alone in a batch: batch header, key, record header
 _BATCH_BYTES: Final = 1 << 20
 _LEAST_DELETE_RETENTION_MS: Final = 3_600_000  # an index is built in minutes, and an old one may be as old as this

@@ -6,7 +6,6 @@ ends a hold (`healing`), and after a wait the next one begins; nothing is retrie
 not ready, or Redis is away, it waits where it is (C4).
 """
 
-import random
 import threading
 import time
 from contextlib import closing
@@ -16,6 +15,7 @@ from processor.contacts.lookup import IndexNotReadyError
 from processor.errors import OrderFactsError, ProducerLostError, RedisError, RetryError
 from processor.kafka.repeats import Repeats
 from processor.logs import get_logger
+from processor.monitoring.waits import backoff_s
 from processor.replay.healer_view import HealerView
 from processor.replay.healing import Deployment, Healing, Plan
 from processor.replay.leadership import Leadership
@@ -23,7 +23,7 @@ from processor.replay.replay_ledger import OvertakenError, ReplayLedger
 from processor.settings import Settings
 
 log = get_logger()
-_POLL_S: Final = 0.5
+_POLL_S: Final = 0.1  # also how late a stop is seen, and that it is this process's turn
 _BACKOFF_S: Final = (0.1, 5.0)
 _QUIET_S: Final = 20.0  # a replay by hand that notes nothing for so long has ended
 _LOOK_EVERY_S: Final = 2.0
@@ -78,6 +78,8 @@ class Healer:
                         self._look_up(healing, stop)
                         for _ in healing.send_back():
                             leadership.poll(0)
+                    else:
+                        healing.look_at_lag()
                     self._view.turned(healing.waiting.records)
 
     def _look_up(self, healing: Healing, stop: threading.Event) -> None:
@@ -92,13 +94,13 @@ class Healer:
         else:
             self._view.resumed()
             self._repeats.worked()
+            healing.look_at_lag()
 
     def _block(self, error: OrderFactsError, stop: threading.Event) -> None:
         """Report that it cannot continue, and wait for a while."""
-        first_s, most_s = _BACKOFF_S
-        backoff_s = min(most_s, first_s * 2.0 ** min(self._view.attempts, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
-        self._view.blocked(getattr(error, "waiting_for", "kafka"), str(error), backoff_s)
-        stop.wait(backoff_s)
+        pause_s = backoff_s(self._view.attempts, *_BACKOFF_S)
+        self._view.blocked(getattr(error, "waiting_for", "kafka"), str(error), pause_s)
+        stop.wait(pause_s)
 
     def _await_quiet(self, leadership: Leadership, stop: threading.Event) -> None:
         """Wait until the replay that took over has ended: until its ledger has not moved for a while."""

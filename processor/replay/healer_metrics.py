@@ -5,16 +5,27 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import Counter, Gauge
 
-from processor.logs import dropped_lines
+from processor.monitoring.expositions import Exposition, new_registry
 
-REGISTRY: Final = CollectorRegistry()
+REGISTRY: Final = new_registry()
 
 SENT: Final = Counter("order_facts_healer_sent_events", "Rejected events that were sent back.", registry=REGISTRY)
 WAITING: Final = Gauge(
     "order_facts_healer_waiting_events",
     "Rejected events that wait for a contact, or behind one that does.",
+    registry=REGISTRY,
+)
+LAG: Final = Gauge(
+    "order_facts_healer_lag_records",
+    "Offsets of the rejected topic that this process has not read, by the ends that brokers last gave; NaN while it "
+    "cannot continue, 0 in a standby.",
+    registry=REGISTRY,
+)
+COMPLETE: Final = Gauge(
+    "order_facts_healer_complete_timestamp_seconds",
+    "When this process last had read the whole rejected topic and looked up what waits; 0 before, and in a standby.",
     registry=REGISTRY,
 )
 EXPIRED: Final = Counter(
@@ -35,12 +46,4 @@ BLOCKED: Final = Gauge(
     registry=REGISTRY,
 )
 
-_DROPPED_LINES: Final = Gauge(
-    "order_facts_dropped_log_lines", "Log lines since the start that could not be written.", registry=REGISTRY
-)
-_DROPPED_LINES.set_function(dropped_lines)
-
-
-def exposition() -> bytes:
-    """Return all metrics in the Prometheus text format."""
-    return generate_latest(REGISTRY)
+EXPOSITION: Final = Exposition(REGISTRY)

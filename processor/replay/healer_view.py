@@ -1,10 +1,12 @@
 """What operators see of the healer: log lines, metrics and health. Nothing here changes what it does."""
 
+import math
 import time
 from typing import Final
 
-from processor.health import Health, rss_bytes, serve
 from processor.logs import get_logger
+from processor.monitoring.memory import rss_bytes
+from processor.monitoring.process_view import ProcessView
 from processor.replay import healer_metrics as metrics
 from processor.settings import Settings
 
@@ -12,17 +14,12 @@ STATS_EVERY_S: Final = 10.0
 log = get_logger()
 
 
-class HealerView:
+class HealerView(ProcessView):
     """Counts and waits of one process that heals, or waits to."""
 
     def __init__(self, settings: Settings) -> None:
-        self._health = Health()
-        port, host = settings.http_port, settings.http_host
-        self._server = serve(self._health, port, host, metrics.exposition) if port else None
+        super().__init__(settings.http_host, settings.http_port, metrics.BLOCKED, metrics.EXPOSITION)
         self._is_active: bool | None = None
-        self._blocked_by: str | None = None
-        self._blocked_since_s = 0.0
-        self._attempts = 0
         self._stats_s = time.monotonic()
         self.sent_records = 0
         self.expired_records = 0
@@ -35,7 +32,8 @@ class HealerView:
         self._is_active = is_active
         metrics.ACTIVE.set(is_active)
         if not is_active:
-            metrics.WAITING.set(0)
+            for gauge in (metrics.WAITING, metrics.LAG, metrics.COMPLETE):
+                gauge.set(0)
             self._health.lacks(None)
             log.info("healer.standby")
 
@@ -47,6 +45,12 @@ class HealerView:
         """Report that what waits is known."""
         self._health.lacks(None)
         log.info("healer.ready", waiting=waiting, healed=healed, took_ms=round(took_s * 1000))
+
+    def behind(self, lag_records: int, asked_s: float) -> None:
+        """Note how much of the rejected topic was not read, by the ends that it had at a time (wall clock)."""
+        metrics.LAG.set(lag_records)
+        if not lag_records:
+            metrics.COMPLETE.set(asked_s)
 
     def sent(self, records: int, partitions: list[int], took_s: float) -> None:
         """Report one transaction."""
@@ -67,34 +71,18 @@ class HealerView:
 
     def blocked(self, waiting_for: str, error: str, backoff_s: float) -> None:
         """Report that it cannot continue now."""
-        if self._blocked_by is None:
-            self._blocked_since_s = time.monotonic()
-        elif self._blocked_by != waiting_for:
-            metrics.BLOCKED.labels(self._blocked_by).set(0)
-        self._blocked_by = waiting_for
-        self._attempts += 1
-        metrics.BLOCKED.labels(waiting_for).set(1)
+        attempt = self.waiting(waiting_for, error)
+        metrics.LAG.set(math.nan)
         self._health.turned()
-        self._health.lacks(f"waiting for {waiting_for}: {error}")
         backoff_ms = round(backoff_s * 1000)
-        log.warning(
-            "healer.waiting", waiting_for=waiting_for, error=error, attempt=self._attempts, backoff_ms=backoff_ms
-        )
+        log.warning("healer.waiting", waiting_for=waiting_for, error=error, attempt=attempt, backoff_ms=backoff_ms)
 
     def resumed(self) -> None:
         """End a wait, if there is one."""
-        if self._blocked_by is None:
-            return
-        metrics.BLOCKED.labels(self._blocked_by).set(0)
-        waited_ms = round((time.monotonic() - self._blocked_since_s) * 1000)
-        log.info("healer.resumed", waiting_for=self._blocked_by, waited_ms=waited_ms)
-        self._health.lacks(None)
-        self._blocked_by, self._attempts = None, 0
-
-    @property
-    def attempts(self) -> int:
-        """How many times in a row it could not continue."""
-        return self._attempts
+        if (ended := self._wait.end()) is not None:
+            waiting_for, waited_ms = ended
+            log.info("healer.resumed", waiting_for=waiting_for, waited_ms=waited_ms)
+            self._health.lacks(None)
 
     def turned(self, waiting: int) -> None:
         """Note a turn, and how many records wait; log the totals now and then."""
@@ -109,6 +97,4 @@ class HealerView:
     def stopped(self) -> None:
         """Log the total, and stop answering."""
         log.info("healer.stopped", sent=self.sent_records)
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        self._stop_answering()

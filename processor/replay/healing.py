@@ -2,7 +2,8 @@
 
 1. open: what earlier replays sent back is read from the ledger, and the rejected topic from the first record that may
    still wait. Nothing of it is kept elsewhere: after a crash this finds the same again.
-2. read: new records of the rejected topic join what waits (`waiting`).
+2. read: new records of the rejected topic join what waits (`waiting`). A partition whose next event's schema the
+   registry is still asked for waits alone, unread.
 3. look up: the identifiers of what has just come, at once; those of all, when the contact index has moved.
 4. send back: the records are read again by their places, and their copies committed in one transaction together with a
    record of each in the healed topic. So each goes back once, whatever dies.
@@ -26,8 +27,11 @@ from processor.contacts.shards import Hashes
 from processor.domain.pipeline import read
 from processor.domain.records import Record
 from processor.domain.rejections import Reason, Rejection
+from processor.errors import AwaitedSchemaError
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster, Topic
+from processor.kafka.holds import Holds
+from processor.registry.wire import Wire
 from processor.replay.healer_view import HealerView
 from processor.replay.judging import Copy, Entry, entry_of, is_swept
 from processor.replay.rejected_feed import RejectedFeed, read_again
@@ -50,6 +54,7 @@ _MARGIN_MS: Final = 600_000  # rejected records' times are those of several mach
 _SWEEP_PAUSE_S: Final = 1.0
 _SWEEP_SHARE: Final = 10  # of the time one part goes into looking everything up
 _EXPIRE_EVERY_S: Final = 5.0
+_ASK_EVERY_S: Final = 5.0
 _FORGET_AT_ONCE: Final = 10_000
 _SEND_AT_ONCE: Final = 10_000
 
@@ -64,6 +69,7 @@ class Deployment(msgspec.Struct, frozen=True):
     healed: Topic
     lineage: Lineage
     index: ContactIndex
+    wire: Wire
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -86,11 +92,13 @@ class Healing:
         self._lineage = deployment.lineage.digest()
         self.waiting = Waiting(MOST_WAITING)
         self._todo: Iterator[OrderHash] | None = None  # what is left of the present sweep
-        self._sweep_s = self._next_sweep_s = self._next_expiry_s = 0.0
+        self._sweep_s = self._next_sweep_s = self._next_expiry_s = self._next_ask_s = 0.0
         self._swept_to: ContactsPosition | None = None
         self._sweeping_to: ContactsPosition | None = None
         self._opened_s = time.monotonic()
         self._is_ready = False
+        self._holds = Holds(deployment.wire, until_known=True)
+        self._held: dict[int, int] = {}  # of each partition that waits: its next offset in the rejected topic
         self._open()
 
     def _open(self) -> None:
@@ -112,16 +120,26 @@ class Healing:
 
     def read(self, timeout_s: float) -> int:
         """Step 2; return how many records came. Waits `timeout_s` at most, for the first."""
+        if released := self._holds.released():
+            self.feed.read_on({partition: self._held.pop(partition) for partition in released})
         records = self.feed.poll(0.0 if self._todo is not None else timeout_s)
-        let_go = sum(map(self._see, records))
-        if let_go:
+        if let_go := self._see_all(records):
             self._view.let_go(let_go, MOST_WAITING)
-        if not self._is_ready and self.feed.is_caught_up:
+        if not self._is_ready and self.feed.is_caught_up and not self._held:
             self._is_ready = True
             self._healed = {}  # what comes now was never sent back
             self.waiting.fresh()
+            self._sweep_anew()
             self._view.ready(self.waiting.records, self._healed_records, time.monotonic() - self._opened_s)
         return len(records)
+
+    def look_at_lag(self) -> None:
+        """Ask the brokers now and then how much of the rejected topic is not read."""
+        now_s = time.monotonic()
+        if now_s >= self._next_ask_s:
+            self._next_ask_s, asked_s = now_s + _ASK_EVERY_S, time.time()
+            ends = self._at.cluster.ends(self._at.rejected.name, range(self._at.rejected.partitions))
+            self._view.behind(self.feed.lag_records(ends), asked_s)
 
     def look_up(self) -> None:
         """Step 3, a part of it. Raises IndexNotReadyError if the index is not ready (C4), RedisError or StopError.
@@ -168,6 +186,32 @@ class Healing:
             self.waiting.lost(leaving)
             self._view.expired(len(leaving))
 
+    def _see_all(self, records: list[Record]) -> int:
+        """Take records; return how many others were let go for them.
+
+        Of a partition nothing is taken from the first record on whose schema is not known yet: it is read again then.
+        """
+        let_go = 0
+        awaited: dict[int, tuple[int, bytes]] = {}
+        behind: list[Record] = []
+        for record in records:
+            if record.partition not in awaited:
+                try:
+                    let_go += self._see(record)
+                    continue
+                except AwaitedSchemaError as error:
+                    if self._at.wire.is_patient:  # a command has waited, and ends
+                        raise
+                    awaited[record.partition] = record.offset, error.prefix
+            behind.append(record)
+        if awaited:
+            offsets = {partition: offset for partition, (offset, _) in awaited.items()}
+            self.feed.give_up(offsets)
+            self._held |= offsets
+            prefixes = map(self._at.wire.prefix_of, behind)
+            self._holds.add(awaited, (prefix for prefix in prefixes if prefix is not None))
+        return let_go
+
     def _see(self, record: Record) -> int:
         """Take one record of the rejected topic; return how many others were let go for it."""
         entry = entry_of(record, self._at.events.name, self._lineage)
@@ -202,9 +246,17 @@ class Healing:
         )
 
     def _digests(self, record: Record) -> bytes:
-        """Return the joined hashes of the identifiers that may find the event's contact, as the rules read it now."""
-        (parsed,) = read([record], codec().read_event, self._rules)
+        """Return the joined hashes of the identifiers that may find the event's contact, as the rules read it now.
+
+        The registry knew the schema when the event was rejected for its contact: if it does not now, it lost that, and
+        AwaitedSchemaError is raised.
+        """
+        wire = self._at.wire
+        (parsed,) = read([record], wire.read_event, self._rules)
         if isinstance(parsed.result, Rejection):
+            prefix, detail = wire.prefix_of(record), parsed.result.detail
+            if prefix is not None and wire.may_have_been_unknown(record, detail) and not wire.is_patient:
+                raise AwaitedSchemaError(detail, prefix)
             return b""
         tried = dict.fromkeys(candidate.identifier for candidate in parsed.result.candidates)
         return b"".join(self._hashes.identifier(identifier) for identifier in tried if identifier is not None)
@@ -233,7 +285,9 @@ class Healing:
             self._next_sweep_s = now_s + max(_SWEEP_PAUSE_S, _SWEEP_SHARE * self._sweep_s)
 
     def _sweep_anew(self) -> None:
+        """Look all up again, and at once: a turn that asks nothing must not pass for one that was answered."""
         self._todo = self._swept_to = None
+        self._next_sweep_s = 0.0
 
     def _expire(self) -> None:
         now_s = time.monotonic()

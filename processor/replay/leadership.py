@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 
 from processor.kafka.clients import chosen_member
 from processor.kafka.failures import classify_consumer, failure_of, failures
+from processor.kafka.sight import Sight
 from processor.settings import Settings
 
 _PARTITION: Final = 0
@@ -26,6 +27,7 @@ class Leadership:
         self._consumer.subscribe(
             [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
+        self._sight = Sight(self._consumer, self._topic)
 
     def poll(self, timeout_s: float) -> bool:
         """Return whether this process heals; waits `timeout_s` at most. Raises RetryError or StopError."""
@@ -33,6 +35,7 @@ class Leadership:
             message = self._consumer.poll(timeout_s)
         if message is not None and (failure := failure_of(message, f"joining the group of {self._topic}")) is not None:
             raise failure
+        self._sight.polled(is_empty=message is None)
         return self._is_leader
 
     def close(self) -> None:

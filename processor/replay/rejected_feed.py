@@ -10,6 +10,7 @@ from processor.domain.records import Record
 from processor.kafka.failures import failure_of, failures
 from processor.kafka.messages import record_of, take
 from processor.kafka.ranges import read_range
+from processor.kafka.sight import Sight
 
 _AT_ONCE: Final = 1_000  # records
 _AT_ONCE_BYTES: Final = 16 << 20
@@ -17,25 +18,50 @@ _GAP: Final = 1_000  # offsets: to read over so many is cheaper than to look for
 
 
 class RejectedFeed:
-    """Reads all partitions from given offsets on. `is_caught_up` once all were read up to their `ends`."""
+    """Reads all partitions from given offsets on, and knows when they were read up to their `ends`."""
 
     def __init__(self, consumer: Consumer, topic: str, starts: Mapping[int, int], ends: Mapping[int, int]) -> None:
-        self._consumer = consumer
+        self._consumer, self._topic = consumer, topic
         self._doing = f"reading {topic}"
-        self._behind = {partition: end for partition, end in ends.items() if starts[partition] < end}
+        self._sight = Sight(consumer, topic)
+        self._ends = ends
+        self._behind: dict[int, int] = {}  # the ends of those that are read and have not come so far
+        self._next: dict[int, int] = {}
+        self.read_on(starts)
         self.offsets = sum(end - starts[partition] for partition, end in self._behind.items())
-        with failures(self._doing):
-            consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in starts.items()])
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether every partition was read up to the end that it had at the beginning."""
+        """Whether every partition that is read has come to the end that it had at the beginning."""
         return not self._behind
+
+    def give_up(self, offsets: Mapping[int, int]) -> None:
+        """Read partitions no further, each from its offset on."""
+        with failures(self._doing):
+            self._consumer.incremental_unassign([TopicPartition(self._topic, partition) for partition in offsets])
+        self._next |= offsets
+        for partition in offsets:
+            self._behind.pop(partition, None)
+
+    def read_on(self, offsets: Mapping[int, int]) -> None:
+        """Read partitions, each from its offset on."""
+        with failures(self._doing):
+            self._consumer.incremental_assign([TopicPartition(self._topic, *place) for place in offsets.items()])
+        self._next |= offsets
+        ends = self._ends
+        self._behind |= {
+            partition: ends[partition] for partition, offset in offsets.items() if offset < ends[partition]
+        }
+
+    def lag_records(self, ends: Mapping[int, int]) -> int:
+        """Return how many offsets are left to these ends."""
+        return sum(max(0, end - self._next[partition]) for partition, end in ends.items())
 
     def poll(self, timeout_s: float) -> list[Record]:
         """Return the records that are there; waits `timeout_s` at most, for the first. Raises as a consumer's error."""
         with failures(self._doing):
             first = self._consumer.poll(timeout_s)
+            self._sight.polled(is_empty=first is None)
             if first is None:
                 return []
             records, others = take(self._consumer.consume, first, _AT_ONCE, _AT_ONCE_BYTES)
@@ -48,6 +74,7 @@ class RejectedFeed:
         return records
 
     def _reached(self, partition: int, offset: int) -> None:
+        self._next[partition] = max(offset, self._next[partition])
         if offset >= self._behind.get(partition, offset + 1):
             del self._behind[partition]
 

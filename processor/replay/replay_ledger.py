@@ -23,7 +23,7 @@ from processor.kafka.bounded import Call
 from processor.kafka.clients import REQUEST_TIMEOUT_S, reader, transactional_producer
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.deliveries import Deliveries, patient
-from processor.kafka.failures import classify
+from processor.kafka.failures import FENCED, classify
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
 from processor.kafka.topics import batch_bytes
@@ -46,9 +46,6 @@ _NOT_YET: Final = frozenset(
     }
 )
 _ASK_ONCE: Final = {"retry.backoff.ms": 60_000, "retry.backoff.max.ms": 60_000}
-_FENCED: Final = frozenset(
-    {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
-)
 
 
 class OvertakenError(StopError):
@@ -68,6 +65,7 @@ class ReplayLedger:
         self._healed_topic = healed_topic
         self._healed = Healed(settings.group_id, rejected.topic_id)
         self._transactions = Transactions(self._producer, _failure)
+        self._has_taken_over = False
         self.group_id = f"{settings.group_id}-{REPLAY}"
         # Nobody joins this group: it only holds offsets.
         self.consumer = reader(settings, **{"group.id": self.group_id}, **SMALL_QUEUE)
@@ -78,9 +76,11 @@ class ReplayLedger:
         Raises StopError while a transaction of another run is open, RetryError if no answer comes.
         """
         self._await_coordinator()
-        # Now a missing answer means an open transaction. Ask only once: repeated requests would meet a busy run
-        # between two of its transactions.
+        # Now a missing answer means an open transaction; or, if this run has taken over and so ended all others, that
+        # Kafka went away. Ask only once: repeated requests would meet a busy run between two of its transactions.
         stable = self._committed(_PENDING_S, **_ASK_ONCE)
+        if stable is None and self._has_taken_over:
+            raise self._unanswered(_PENDING_S)
         if stable is None:
             raise StopError(
                 f"a transaction of an earlier `rejected replay` of {self._topic.name} is open: it is running, or it "
@@ -128,6 +128,7 @@ class ReplayLedger:
     def take_over(self) -> None:
         """End and fence every earlier run, so that only this one can replay. Raises RetryError or StopError."""
         self._transactions.ready("taking over from earlier replays")
+        self._has_taken_over = True
 
     def commit(self, copies: Collection[Copy], swept: Mapping[int, Sweeps]) -> None:
         """Commit copies, and in the same transaction what is replayed by now, by partition.
@@ -295,13 +296,15 @@ class ReplayLedger:
         deadline = time.monotonic() + REQUEST_TIMEOUT_S
         while self._committed(REQUEST_TIMEOUT_S, **{"isolation.level": "read_uncommitted"}) is None:
             if time.monotonic() >= deadline:
-                problem = f"did not return the offsets of group {self.group_id} in {REQUEST_TIMEOUT_S:g} s"
-                raise RetryError(f"Kafka {problem}")
+                raise self._unanswered(REQUEST_TIMEOUT_S)
             time.sleep(_POLL_S)
+
+    def _unanswered(self, waited_s: float) -> RetryError:
+        return RetryError(f"Kafka did not return the offsets of group {self.group_id} in {waited_s:g} s")
 
 
 def _failure(error: KafkaError, doing: str) -> OrderFactsError:
-    if error.code() in _FENCED:
+    if error.code() in FENCED:
         return OvertakenError(
             "another `rejected replay` has begun, or this one was paused for too long: its open transaction was not "
             "written; run it again, it continues after what was replayed"

@@ -8,6 +8,7 @@ transaction holds readers back.
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -15,9 +16,11 @@ import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from processor.codec.schemas import FRAMING
+from processor.domain.records import UndecodableError
 from processor.errors import RedisError, StopError
 from processor.kafka.clients import reader
 from processor.kafka.failures import failures, is_end
+from processor.kafka.sight import Sight
 from processor.logs import get_logger
 from processor.replica import metrics
 from processor.replica.partitions import Partitions, Tenure
@@ -29,6 +32,8 @@ from processor.state.watermark import Watermark
 CHUNK_RECORDS: Final = 5_000
 _QUEUE_KBYTES: Final = 16 << 10  # bounds a chunk's bytes
 _PROGRESS_S: Final = 2.0
+PlainFact = Callable[[bytes], bytes]
+"""Gives a fact in single-object encoding (see `registry.wire`)."""
 log = get_logger()
 
 
@@ -68,8 +73,11 @@ class _Job(msgspec.Struct, eq=False):
 class CatchUp:
     """The catch-ups in progress in this replica."""
 
-    def __init__(self, settings: Settings, partitions: Partitions, mirror: Mirror, line: Line) -> None:
+    def __init__(
+        self, settings: Settings, partitions: Partitions, mirror: Mirror, line: Line, plain_fact: PlainFact
+    ) -> None:
         self._settings = settings
+        self._plain_fact = plain_fact
         self._partitions = partitions
         self._mirror = mirror
         self._line = line  # its own line: Redis takes one chunk while the next is read
@@ -148,6 +156,7 @@ class CatchUp:
         if reader is None or all(job.done for job in self._jobs.values()):
             return values
         first = reader.poll(wait_s)  # `consume` alone would wait for a whole chunk
+        self._sight.polled(is_empty=first is None)
         messages: list[Any] = [first, *reader.consume(CHUNK_RECORDS - 1, 0)] if first is not None else []
         for message in messages:
             partition, offset = message.partition(), message.offset()
@@ -157,13 +166,14 @@ class CatchUp:
             chunk = values[partition]
             is_fact = not is_end(message, "reading facts")
             if is_fact and offset < job.target.facts:
-                chunk[message.key()] = _fact(message)
+                chunk[message.key()] = self._fact(message)
                 job.facts_read += 1
             job.position = min(offset + is_fact, job.target.facts)
         return values
 
     def _assign(self) -> None:
         """Assign to the reader what the jobs still need, from their positions; without jobs close it."""
+        metrics.CATCH_UP_LEFT.set(sum(job.target.facts - job.position for job in self._jobs.values()))
         if not self._jobs:
             if self._reader is not None:
                 self._reader.close()
@@ -171,6 +181,7 @@ class CatchUp:
             return
         if self._reader is None:
             self._reader = reader(self._settings, **{"queued.max.messages.kbytes": _QUEUE_KBYTES})
+            self._sight = Sight(self._reader, self._settings.facts_topic)
         topic, wanted = self._settings.facts_topic, {p: job for p, job in self._jobs.items() if not job.done}
         given_up = [TopicPartition(topic, p) for p, job in self._reads.items() if wanted.get(p) is not job]
         new = [TopicPartition(topic, p, job.position) for p, job in wanted.items() if self._reads.get(p) is not job]
@@ -179,12 +190,16 @@ class CatchUp:
             self._reader.incremental_assign(new)
         self._reads = wanted
 
-
-def _fact(message: Any) -> bytes:
-    value: bytes | None = message.value()
-    if value is None or message.key() is None or not value.startswith(FRAMING):
-        raise StopError(
-            f"{message.topic()}[{message.partition()}]: offset {message.offset()} is not a valid fact: "
-            "another program writes to the topic; take a new group_id with a new facts_topic and rejected_topic"
-        )
-    return value
+    def _fact(self, message: Any) -> bytes:
+        """Return a fact as mirrors hold it."""
+        value: bytes | None = message.value()
+        try:
+            plain = b"" if value is None or message.key() is None else self._plain_fact(value)
+        except UndecodableError:
+            plain = b""
+        if not plain.startswith(FRAMING):
+            raise StopError(
+                f"{message.topic()}[{message.partition()}]: offset {message.offset()} is not a valid fact: "
+                "another program writes to the topic; take a new group_id with a new facts_topic and rejected_topic"
+            )
+        return plain

@@ -23,17 +23,20 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from processor.domain.records import Record
 from processor.errors import OrderFactsError, RetryError, StopError, UnreadableError
-from processor.kafka.clients import group_consumer, session_timeout_s
+from processor.kafka.clients import group_consumer
 from processor.kafka.cluster import Cluster
 from processor.kafka.failures import classify_consumer, failure_of, failures
 from processor.kafka.messages import fitting, split_messages, take
 from processor.logs import get_logger
+from processor.replica import metrics
+from processor.replica.ghosts import NameTaken
 from processor.replica.partitions import Partitions, Placed
 from processor.settings import Settings
 from processor.state.watermark import offset_entry
 
 _UNSTABLE: Final = frozenset({KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT})  # noqa: SLF001
-_BREAK_S: Final = 3.0  # a fenced member asks for the group's members at least every two seconds
+_MOST_UNANSWERED: Final = 3
+_ANSWER_S: Final = 3.0
 _LEAVE_POLLS: Final = 100  # of 50 ms each: how long a stop waits to have joined, and then to have left
 log = get_logger()
 
@@ -54,8 +57,9 @@ class Group:
         self._partitions = partitions
         self._consumer: Consumer = group_consumer(settings)
         self._is_fenced = False  # the consumer is unusable
+        self._unanswered = 0  # pings in a row
         self._is_joining = True  # not answered yet
-        self._taken_s: tuple[float, float] | None = None  # when this name was first and last seen in the group
+        self._name_taken = NameTaken()
         self._changes = 0  # rebalance callbacks that ran
         self.emptied = 0  # how often `take` took all that the client had fetched
         self._held: list[Record] = []  # handed over, in order, not yet in a batch
@@ -71,37 +75,31 @@ class Group:
         """Whether the group has answered with this member's partitions, be they none."""
         return not self._is_joining
 
-    def replace_if_fenced(self, cluster: Cluster) -> None:
-        """Replace a consumer that was fenced by its instance id, unless another process runs with that id.
+    def replace_if_unusable(self, cluster: Cluster) -> None:
+        """Replace a consumer that lost its brokers for ever (see `kafka.sight`), or was fenced by its own ghost.
 
-        If the answer to a join is lost with a broker, the member is fenced by its own second attempt. That ghost sends
-        no heartbeats: it is gone from the group after a session, while another process stays. Raises RetryError until
-        that is known, and StopError for another process.
+        Raises RetryError while that is not known, and StopError if another process has this instance id.
         """
-        if not self._is_fenced:
-            return
-        name = self._settings.instance_id
-        if name in cluster.instances(self._settings.group_id):
-            if self._taken_for_s() > 2 * session_timeout_s(self._settings):
-                raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
-            raise RetryError(f"fenced as {name}: waiting to see whether another process runs with this instance_id")
+        if self._unanswered >= _MOST_UNANSWERED:
+            cluster.partition_count(self._topic, _ANSWER_S)  # raises while Kafka is away
+            try:
+                self.ping(_ANSWER_S)
+            except RetryError:
+                self._replace("the consumer found no broker where another client does")
+        if self._is_fenced:
+            self._name_taken.require_free(cluster, self._settings)
+            self._replace("the consumer was fenced by its own earlier attempt to join")
+
+    def _replace(self, why: str) -> None:
+        """Join with a new consumer."""
         with suppress(KafkaException, RuntimeError):  # it is unusable, whatever it reports
             self._consumer.close()
         self._changes += 1
-        self._partitions.take(self._partitions.assigned)
-        self._held, self._is_fenced, self._taken_s = [], False, None
+        self._partitions.take(self._partitions.assigned, lost=True)
+        self._held, self._is_fenced, self._name_taken, self._unanswered = [], False, NameTaken(), 0
         self._consumer = group_consumer(self._settings)
-        log.warning("group.rejoined", error="the consumer was fenced by its own earlier attempt to join")
+        log.warning("group.rejoined", error=why)
         self.join()
-
-    def _taken_for_s(self) -> float:
-        """Return for how long the group has had this name without a break: after one a ghost has another session."""
-        now = time.monotonic()
-        since, last = self._taken_s or (now, now)
-        if now - last > _BREAK_S:
-            since = now
-        self._taken_s = since, now
-        return now - since
 
     def take(self, most: int, most_bytes: int, wait_s: float) -> Intake:
         """Wait for a first record, then take what is already there: up to `most` records and about `most_bytes`.
@@ -109,7 +107,7 @@ class Group:
         Records that were given back, or exceeded the bytes, come first. Until they are used up, a call takes at most
         one more: what it polls for is a rebalance. Returns no records if one came between.
         """
-        if not self._held and self._partitions.retry_unreadable(time.monotonic()):
+        if not self._held and self._partitions.retry(time.monotonic()):
             self.rewind()
         changes = self._changes
         with failures(f"reading {self._topic}", self._failed):
@@ -130,8 +128,7 @@ class Group:
             self.rewind(records)
             log.info("batch.dropped", cause="rebalance", records=len(records))
             return Intake([], generation)
-        placed = self._partitions.placed
-        records = [record for record in records if record.partition in placed]
+        records = self._partitions.usable(records)
         self._check_first(records)
         for unread in self._partitions.read_on(records) if self._partitions.unread else ():
             log.info("partition.readable", partition=unread.error.partition, offset=unread.error.offset)
@@ -144,6 +141,16 @@ class Group:
     def give_back(self, records: list[Record]) -> None:
         """Take back records of a batch that were not used; they come first in the next one."""
         self._held = [*records, *self._held]
+
+    def withhold(self, records: list[Record]) -> None:
+        """Give up the partitions of these records for now, from these on: their schemas are not known yet.
+
+        They are in no batch; what was handed over behind them is dropped, too.
+        """
+        self._partitions.withhold(records)
+        withheld = {record.partition for record in records}
+        self._held = [record for record in self._held if record.partition not in withheld]
+        self._unassign()
 
     def stay(self, wait_s: float) -> None:
         """Keep polling while every partition is owed: callbacks run, no record is taken."""
@@ -160,10 +167,7 @@ class Group:
         return {record.partition for record in self._held}
 
     def positions(self, partitions: Collection[int]) -> list[TopicPartition]:
-        """Return the offset after the last record handed over of each placed partition, below 0 if there was none.
-
-        Each has the leader epoch of what is before it.
-        """
+        """Return where placed partitions are read, below 0 if nothing was yet, each with the leader epoch before it."""
         with failures("asking for positions", self._failed):
             return self._consumer.position(self._entries(partitions))
 
@@ -220,8 +224,10 @@ class Group:
 
     def ping(self, wait_s: float) -> None:
         """Ask a broker for the topic's metadata. Raises RetryError if none answers."""
+        self._unanswered += 1
         with failures("asking for metadata", self._failed):
             self._consumer.list_topics(self._topic, timeout=wait_s)
+        self._unanswered = 0
 
     def backlog_records(self) -> int | None:
         """Return how many committed records wait, as the client heard when it fetched: a hint; `Lag` asks brokers."""
@@ -288,14 +294,8 @@ class Group:
         error = UnreadableError(error.topic, number, offset, how)
         unread = self._partitions.stop_reading(error, time.monotonic())
         self._unassign()
-        log.error(
-            "partition.unreadable",
-            topic=error.topic,
-            partition=number,
-            offset=error.offset,
-            error=str(error),
-            attempts=unread.attempts,
-        )
+        at = {"topic": error.topic, "partition": number, "offset": error.offset}
+        log.error("partition.unreadable", **at, error=str(error), attempts=unread.attempts)
         return [record for record in records if record.partition != number or record.offset < error.offset]
 
     def _failed(self, error: KafkaError, doing: str) -> OrderFactsError:
@@ -308,27 +308,27 @@ class Group:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._changes += 1
         self._is_joining = False
-        if not partitions:
-            return
         numbers = sorted(entry.partition for entry in partitions)
-        consumer.incremental_assign([])  # the client must be answered; `place` assigns each partition at its offset
         self._partitions.assign(numbers)
-        log.info("partition.assigned", partitions=numbers)
+        if numbers:
+            consumer.incremental_assign([])  # the client must be answered; `place` assigns each partition at its offset
+            metrics.REBALANCES.labels("assigned").inc()
+            log.info("partition.assigned", partitions=numbers)
 
     def _on_taken(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
         self._changes += 1
-        if not partitions:
-            return
-        numbers = sorted(entry.partition for entry in partitions)
-        consumer.incremental_unassign(self._entries(self._partitions.readable.intersection(numbers)))
-        self._partitions.take(numbers)
-        log.info("partition.revoked", partitions=numbers, lost=lost)
+        if numbers := sorted(entry.partition for entry in partitions):
+            consumer.incremental_unassign(self._entries(self._partitions.readable.intersection(numbers)))
+            self._partitions.take(numbers, lost=lost)
+            metrics.REBALANCES.labels("lost" if lost else "revoked").inc()
+            log.info("partition.revoked", partitions=numbers, lost=lost)
 
     def _unassign(self) -> None:
         """Have the client read what can be read of the placed partitions and nothing else."""
         kept = self._partitions.readable
         with failures("giving up partitions", self._failed):
             if given_up := [entry for entry in self._consumer.assignment() if entry.partition not in kept]:
+                self._partitions.gives_up(self._consumer.position(given_up))
                 self._consumer.incremental_unassign(given_up)
 
     def _entries(self, partitions: Iterable[int]) -> list[TopicPartition]:
@@ -338,7 +338,7 @@ class Group:
         """Require that a partition that is read again begins with the first dropped record."""
         for number, due in self._partitions.due().items():
             first = next((record.offset for record in records if record.partition == number), None)
-            if first is None:
+            if first is None or number not in self._partitions.readable:  # of one given up a batch left records over
                 continue
             if first != due:
                 raise StopError(

@@ -11,16 +11,18 @@ This never touches a record.
 import math
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
 import msgspec
 
+from processor.domain.records import Record
 from processor.errors import OrderFactsError
 from processor.kafka.cluster import Cluster
 from processor.logs import get_logger
 from processor.replica import metrics
+from processor.replica.freshness import Answer, Freshness, Lost, Place
 from processor.replica.group import Group
 from processor.replica.partitions import Partitions
 
@@ -54,6 +56,12 @@ class Ends:
         assert self._thread.is_alive() or self._closed.is_set(), "the thread that asks for ends has ended"
         asked_s, ends = self._found
         return ends if time.monotonic() - asked_s <= FRESH_S else {}
+
+    def answer(self) -> Answer:
+        """Return the last answer, however old."""
+        asked_s, ends = self._found
+        age_s = time.monotonic() - asked_s
+        return Answer((time.time() - age_s) * 1000, ends, is_fresh=age_s <= FRESH_S)
 
     def close(self) -> None:
         """Ask no more."""
@@ -117,14 +125,20 @@ class Stalls:
 class Lag:
     """Looks at this replica's partitions once a second."""
 
-    def __init__(self, cluster: Cluster, topic: str, partitions: Partitions, group: Group) -> None:
+    def __init__(
+        self, cluster: Cluster, topic: str, partitions: Partitions, group: Group, freshness: Freshness
+    ) -> None:
         self._partitions = partitions
         self._group = group
+        self._freshness = freshness
+        self._lost = Lost()
         self._ends = Ends(cluster, topic)
         self._stalls = Stalls()
         self._next: dict[int, int] = {}  # each assigned partition's last known watermark, also while it is owed
         self._emptied = 0
         self._look_due_s = 0.0
+        metrics.FRESHNESS.set_function(self.ages)
+        metrics.PARTITION_LAG.set_function(self.by_partition)
 
     @property
     def stalled(self) -> set[int]:
@@ -139,10 +153,28 @@ class Lag:
         ends, assigned = self._ends.found(), self._partitions.assigned
         if not ends or not assigned <= ends.keys() & self._next.keys():
             return None
-        return sum(max(0, ends[number] - self._next[number]) for number in assigned)
+        return sum(self.by_partition().values())
 
-    def look(self) -> None:
-        """Note the lag, and place stalled partitions again. Call it at each turn; it is due once a second."""
+    def by_partition(self) -> dict[int, int]:
+        """Return the same for each partition of which it is known."""
+        ends = self._ends.found()
+        return {number: max(0, ends[number] - offset) for number, offset in self._next.items() if number in ends}
+
+    def ages(self) -> dict[int, float]:
+        """Return the age in seconds of each partition's oldest event that is not committed, as far as it is known."""
+        return self._freshness.ages(self._ends.answer(), time.time() * 1000)
+
+    def freshness_s(self) -> float | None:
+        """Return the greatest age; 0 without partitions, None if none is known."""
+        if ages := self.ages():
+            return round(max(ages.values()), 1)
+        return None if self._partitions.assigned else 0.0
+
+    def look(self, ahead: Iterable[Record]) -> None:
+        """Note the lag, and place stalled partitions again. Call it at each turn; it is due once a second.
+
+        `ahead` are the records of the next batch, if it was read already.
+        """
         now_s = time.monotonic()
         if now_s < self._look_due_s:
             return
@@ -151,6 +183,14 @@ class Lag:
         self._next = {number: offset for number, offset in self._next.items() if number in assigned}
         self._next |= {number: place.watermark.source for number, place in placed.items()}
         self._ends.want(assigned or {0})  # without partitions it has no lag, but only while the brokers answer
+        in_hand = self._group.held.union(record.partition for record in ahead)
+        places = {
+            number: Place(at := place.watermark.source, at if number in in_hand else max(at, place.end))
+            for number, place in placed.items()
+        }
+        answer = self._ends.answer()
+        lost = self._lost.kept(self._partitions.lost, now_s, is_answered=answer.is_fresh)
+        self._freshness.look(places, assigned.union(lost), answer)
         records = self.records()
         metrics.LAG.set(math.nan if records is None else records)
         if ends := self._ends.found():

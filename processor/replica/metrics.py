@@ -5,11 +5,12 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram
 
-from processor.logs import dropped_lines
+from processor.monitoring.expositions import ByPartition, Exposition, new_registry
 
-REGISTRY: Final = CollectorRegistry()
+REGISTRY: Final = new_registry()
+_LATENCY_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400)
 _STEP_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 EVENTS: Final = Counter(
@@ -33,9 +34,39 @@ RECOVERIES: Final = Counter(
     ["recovery"],
     registry=REGISTRY,
 )
+FRESHNESS: Final = ByPartition(
+    "order_facts_freshness_seconds",
+    "Age of a partition's oldest event that is not committed, by its record's timestamp; 0 if none waits. While the "
+    "brokers do not answer and no event is known to wait: since they last said so, which is the most that it can be. "
+    "No sample before anything is known.",
+    REGISTRY,
+)
+LATENCY: Final = Histogram(
+    "order_facts_latency_seconds",
+    "From an event's record timestamp to its commit: of the first event of each partition in each batch, which waited "
+    "longest.",
+    buckets=_LATENCY_SECONDS,
+    registry=REGISTRY,
+)
+LAST_COMMIT: Final = Gauge(
+    "order_facts_last_commit_timestamp_seconds",
+    "When this replica last committed a batch of events; 0 before the first.",
+    registry=REGISTRY,
+)
 LAG: Final = Gauge(
     "order_facts_lag_records",
     "Committed events waiting in this replica's partitions, by the ends that the brokers give; NaN if they give none.",
+    registry=REGISTRY,
+)
+PARTITION_LAG: Final = ByPartition(
+    "order_facts_partition_lag_records",
+    "As order_facts_lag_records, by partition; no sample while it is not known.",
+    REGISTRY,
+)
+REBALANCES: Final = Counter(
+    "order_facts_rebalances",
+    "Times that the group changed this replica's partitions, by change: assigned, revoked or lost (with the session).",
+    ["change"],
     registry=REGISTRY,
 )
 STALLED: Final = Counter(
@@ -45,7 +76,8 @@ STALLED: Final = Counter(
 )
 PARTITIONS: Final = Gauge(
     "order_facts_partitions",
-    "Assigned partitions, by state: placed (events are read), catching_up (the mirror is behind) or owed (not placed).",
+    "Assigned partitions: placed (events are read), catching_up (the mirror is behind), owed (not placed) or withheld "
+    "(the schema of their next event is not known yet).",
     ["state"],
     registry=REGISTRY,
 )
@@ -71,14 +103,11 @@ MIXED_PARTITIONERS: Final = Gauge(
     "1 if a sample of keys of the last minutes shows producers with different partitioners, else 0.",
     registry=REGISTRY,
 )
+CATCH_UP_LEFT: Final = Gauge(
+    "order_facts_catch_up_left_facts",
+    "Facts that are still to be read to bring mirrors up to date; at most so many, since compaction leaves gaps.",
+    registry=REGISTRY,
+)
 CAUGHT_UP: Final = Counter("order_facts_caught_up_facts", "Facts read to bring mirrors up to date.", registry=REGISTRY)
 
-DROPPED_LINES: Final = Gauge(
-    "order_facts_dropped_log_lines", "Log lines since the start that could not be written.", registry=REGISTRY
-)
-DROPPED_LINES.set_function(dropped_lines)
-
-
-def exposition() -> bytes:
-    """Return all metrics in the Prometheus text format."""
-    return generate_latest(REGISTRY)
+EXPOSITION: Final = Exposition(REGISTRY)

@@ -4,10 +4,11 @@
     catching up    owed, while its mirror is brought up to date from the facts
     placed         its next offset and its watermark are known: it is read
     unreadable     placed, but given up for now: the client cannot read its next record; it is placed again now and then
+    withheld       placed, but given up for now: its next event's schema is not known yet; it is placed again once it is
     lost           taken away by a rebalance, or lost with the session: it is forgotten
 
 `TRANSITIONS` is all that can happen; anything else is a defect and raises. `Group` notes what happens (assigned, taken
-away, placed, unread, rewound), and so does `CatchUp` (behind, given up). Nothing here talks to Kafka.
+away, placed, unread, withheld, rewound), and so does `CatchUp` (behind, given up). Nothing here talks to Kafka.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -30,6 +31,7 @@ class State(StrEnum):
     CATCHING_UP = "catching_up"
     PLACED = "placed"
     UNREADABLE = "unreadable"
+    WITHHELD = "withheld"
     LOST = "lost"
 
 
@@ -41,6 +43,7 @@ class Happening(StrEnum):
     GIVEN_UP = "given_up"  # that catch-up ends early, or while no partition may be placed
     PLACED = "placed"
     UNREAD = "unread"  # the client reported that it cannot read the next record
+    WITHHELD = "withheld"  # the schema registry is asked for the schema of the next event
     REWOUND = "rewound"  # its records are dropped, or everything starts over
     TAKEN = "taken"  # revoked, or lost with the session
 
@@ -63,15 +66,24 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happening, State]]] = {
     },
     State.PLACED: {
         Happening.UNREAD: State.UNREADABLE,
+        Happening.WITHHELD: State.WITHHELD,
         Happening.REWOUND: State.OWED,
         Happening.TAKEN: State.LOST,
     },
     State.UNREADABLE: {
         Happening.UNREAD: State.UNREADABLE,
+        Happening.WITHHELD: State.WITHHELD,  # one of the records before the unreadable place
+        Happening.REWOUND: State.OWED,
+        Happening.TAKEN: State.LOST,
+    },
+    State.WITHHELD: {
+        Happening.UNREAD: State.UNREADABLE,  # found in what the client had fetched already
+        Happening.WITHHELD: State.WITHHELD,  # an earlier record, of those that the last batch left over
         Happening.REWOUND: State.OWED,
         Happening.TAKEN: State.LOST,
     },
 }
+_WITH_PLACE: Final = frozenset({State.PLACED, State.UNREADABLE, State.WITHHELD})
 _RETRY_S: Final = (5.0, 300.0)  # wait before an unreadable partition is read again: first, and at most
 
 
@@ -97,7 +109,9 @@ class Tenure(msgspec.Struct, eq=False):
     state: State
     first_due: int | None = None  # the first dropped record's offset: when the partition is read again, it begins there
     unread: Unread | None = None  # until a record from that offset on was read
+    is_released: bool = False  # withheld, and its schema is known by now
     log: EventsLog = EventsLog()  # as committed when it was last placed
+    epoch: int | None = None  # the leader epoch in which it was read, if the client gave it up since
 
 
 class Partitions:
@@ -106,6 +120,7 @@ class Partitions:
     def __init__(self) -> None:
         self._tenures: dict[int, Tenure] = {}
         self._placed: dict[int, Placed] = {}
+        self.lost: set[int] = set()  # those lost with the session, until the group answers again
 
     @property
     def assigned(self) -> set[int]:
@@ -124,13 +139,18 @@ class Partitions:
 
     @property
     def placed(self) -> Mapping[int, Placed]:
-        """Those with a place, each with it: read or unreadable."""
+        """Those with a place, each with it: read, unreadable or withheld."""
         return self._placed
 
     @property
     def readable(self) -> set[int]:
         """Those that are read."""
-        return {number for number in self._placed if self.state(number) is not State.UNREADABLE}
+        return {number for number in self._placed if self.state(number) is State.PLACED}
+
+    @property
+    def withheld(self) -> set[int]:
+        """Those that wait for a writer's schema."""
+        return {number for number, tenure in self._tenures.items() if tenure.state is State.WITHHELD}
 
     @property
     def unread(self) -> dict[int, Unread]:
@@ -147,11 +167,15 @@ class Partitions:
 
     def assign(self, numbers: Iterable[int]) -> None:
         """Note what the group assigned to this replica."""
+        self.lost.clear()
         self._happens(Happening.ASSIGNED, *numbers)
 
-    def take(self, numbers: Iterable[int]) -> None:
-        """Note what was taken away; partitions that are lost already are ignored."""
-        self._happens(Happening.TAKEN, *(number for number in numbers if number in self._tenures))
+    def take(self, numbers: Iterable[int], *, lost: bool = False) -> None:
+        """Note what was taken away, or lost with the session; partitions that are lost already are ignored."""
+        taken = [number for number in numbers if number in self._tenures]
+        if lost:
+            self.lost.update(taken)
+        self._happens(Happening.TAKEN, *taken)
 
     def begin_catch_up(self, number: int) -> Tenure:
         """Note that a partition's catch-up begins; return the tenure that it belongs to."""
@@ -166,6 +190,7 @@ class Partitions:
         """Note where a partition is read from."""
         self._happens(Happening.PLACED, number)
         self._placed[number] = placed
+        self._tenures[number].epoch = None
 
     def note(self, number: int, log: EventsLog) -> None:
         """Note what is committed of an owed partition's log."""
@@ -175,9 +200,15 @@ class Partitions:
         """Return what to commit of the logs of partitions that were read up to these positions.
 
         If more was read than a batch, the leader epoch may be later than its last record's. Whoever cuts the log has a
-        still later one.
+        still later one. The client has none for what it gave up; `gives_up` noted it.
         """
-        return {at.partition: EventsLog(at.leader_epoch, self.log(at.partition).earlier) for at in positions}
+        return {at.partition: EventsLog(self._epoch(at), self.log(at.partition).earlier) for at in positions}
+
+    def gives_up(self, positions: Iterable[TopicPartition]) -> None:
+        """Note in which leader epoch partitions were read that the client gives up now."""
+        for at in positions:
+            if at.partition in self._tenures and at.leader_epoch is not None:
+                self._tenures[at.partition].epoch = at.leader_epoch
 
     def log(self, number: int) -> EventsLog:
         """Return what was committed of a partition's log when it was last placed."""
@@ -194,12 +225,35 @@ class Partitions:
         self._tenures[number].unread = unread
         return unread
 
-    def retry_unreadable(self, now_s: float) -> bool:
-        """Owe a place to the unreadable partitions that are due; return whether there are any."""
+    def retry(self, now_s: float) -> bool:
+        """Owe a place to the unreadable partitions that are due, and the released ones; return whether any are."""
         due = [number for number, unread in self.unread.items() if now_s >= unread.due_s]
         due = [number for number in due if self.state(number) is State.UNREADABLE]
+        due += [number for number in self.withheld if self._tenures[number].is_released]
         self._happens(Happening.REWOUND, *due)
         return bool(due)
+
+    def withhold(self, records: Iterable[Record]) -> None:
+        """Note that the partitions of these records wait for a writer's schema, from their first ones here on."""
+        first: dict[int, int] = {}
+        for record in records:
+            first.setdefault(record.partition, record.offset)
+        self._happens(Happening.WITHHELD, *first)
+        for number, offset in first.items():
+            self._tenures[number].is_released = False
+            self._drop(number, offset)
+
+    def usable(self, records: list[Record]) -> list[Record]:
+        """Return the records of placed partitions; of a withheld one those before the record that it waits for."""
+        used = [record for record in records if record.partition in self._placed]
+        if not self.withheld:
+            return used
+        due = {number: first for number, first in self.due().items() if number in self.withheld}
+        return [record for record in used if record.offset < due.get(record.partition, record.offset + 1)]
+
+    def release(self, number: int) -> None:
+        """Note that a withheld partition waits no more: it is placed again at the next `retry`."""
+        self._tenures[number].is_released = True
 
     def read_on(self, records: Iterable[Record]) -> list[Unread]:
         """Forget what could not be read where these records are of that offset or later; return what it was."""
@@ -212,10 +266,8 @@ class Partitions:
     def rewind(self, in_hand: Iterable[Record]) -> None:
         """Owe a place to the partitions of dropped records; skip lost ones: their records are the new owner's."""
         for record in in_hand:
-            tenure = self._tenures.get(record.partition)
-            if tenure is not None:
-                if tenure.first_due is None or record.offset < tenure.first_due:
-                    tenure.first_due = record.offset
+            if record.partition in self._tenures:
+                self._drop(record.partition, record.offset)
                 self._happens(Happening.REWOUND, record.partition)
 
     def owe(self, numbers: Iterable[int]) -> None:
@@ -252,13 +304,25 @@ class Partitions:
     def ends(self) -> dict[int, int]:
         """Return the next offset of each partition that was read to its end, if that is not committed.
 
-        So an empty partition gets a committed offset too: without one its first events could expire unnoticed.
+        So an empty partition gets a committed offset too: without one its first events could expire unnoticed. Of one
+        that is given up for now the client may have read the end, and not what is before it.
         """
         return {
             number: placed.end
             for number, placed in self._placed.items()
+            if self.state(number) is State.PLACED
             if placed.end > placed.watermark.source or (placed.mark is None and placed.end == placed.watermark.source)
         }
+
+    def _epoch(self, at: TopicPartition) -> int | None:
+        tenure = self._tenures.get(at.partition)
+        return tenure.epoch if at.leader_epoch is None and tenure is not None else at.leader_epoch
+
+    def _drop(self, number: int, offset: int) -> None:
+        """Note that a record was dropped: when the partition is read again, it begins with the first such one."""
+        tenure = self._tenures[number]
+        if tenure.first_due is None or offset < tenure.first_due:
+            tenure.first_due = offset
 
     def _happens(self, what: Happening, *numbers: int) -> None:
         """Move partitions to the state that the table gives."""
@@ -272,5 +336,5 @@ class Partitions:
                 self._tenures[number] = Tenure(after)
             else:
                 tenure.state = after
-            if after not in {State.PLACED, State.UNREADABLE}:
+            if after not in _WITH_PLACE:
                 self._placed.pop(number, None)

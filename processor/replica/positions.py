@@ -48,7 +48,7 @@ class Positions:
         self._found = found
         self._topics = found.topics
         self._placing = Placing(settings, found.lineage)
-        self._catchup = CatchUp(settings, partitions, mirror, Line(found.redis))
+        self._catchup = CatchUp(settings, partitions, mirror, Line(found.redis), found.wire.plain_fact)
         self._fence = Fence(settings, found.cluster)
         self._claimed: set[int] = set()
         self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # each partition's last logged place

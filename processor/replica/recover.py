@@ -40,7 +40,7 @@ class Recovery:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._found = startup.check(settings)
+        self._found = startup.check(settings, settings.startup_timeout_s)
         self._placing = Placing(settings, self._found.lineage)
         self._partitions = range(self._found.topics.events.partitions)
         require_quiet(settings, self._found)

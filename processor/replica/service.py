@@ -12,7 +12,6 @@ A failure in 1 to 5 aborts the transaction, forgets everything and starts over f
 6 leaves the mirror behind: the next step 3 finds that, and a catch-up from the facts follows.
 """
 
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -33,9 +32,11 @@ from processor.kafka.clients import transactional_producer
 from processor.kafka.repeats import Repeats
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.logs import get_logger
+from processor.monitoring.waits import backoff_s
 from processor.replica import startup
 from processor.replica.batch_size import BatchSize
 from processor.replica.breaker import Breaker
+from processor.replica.freshness import Freshness
 from processor.replica.group import Group, Intake
 from processor.replica.lag import Lag
 from processor.replica.ledger import Ledger
@@ -44,6 +45,7 @@ from processor.replica.partitions import Partitions
 from processor.replica.positions import Positions
 from processor.replica.telemetry import Telemetry
 from processor.replica.timing import Step, Timing
+from processor.replica.withholding import Withholding
 from processor.settings import Settings
 from processor.settings.rules import rules_of
 from processor.state import connection
@@ -75,7 +77,8 @@ class Service:
         self._settings = settings
         self._rules = with_packed_items(rules_of(settings))
         found = startup.check(settings)
-        self._read_event, self._encode_fact = codec().read_event, codec().fact_encoders[settings.fact_version]
+        self._wire, self._encode_fact = found.wire, startup.fact_encoder(settings, found.wire)
+        self._wire.know_events()
         self._cluster = found.cluster
         self._partitions = Partitions()
         self._group = Group(settings, self._partitions)
@@ -85,7 +88,9 @@ class Service:
         self._mirror = Mirror(found.redis, found.lineage, codec())
         self._lookup = LookUp(self._line, self._mirror, found.index, self._partitions, self._rules)
         self._positions = Positions(settings, self._partitions, self._group, self._mirror, found)
-        self._lag = Lag(found.cluster, settings.events_topic, self._partitions, self._group)
+        self._withholding = Withholding(found.wire, self._partitions, self._group, settings.max_event_bytes)
+        self._freshness = Freshness()
+        self._lag = Lag(found.cluster, settings.events_topic, self._partitions, self._group, self._freshness)
         self._breaker = Breaker(settings.breaker_window, settings.breaker_max_invalid_ratio)
         self._telemetry = Telemetry(settings, found.topics.events.partitions)
         self._size = BatchSize(settings.max_batch)
@@ -98,13 +103,13 @@ class Service:
 
     def run(self, stop: threading.Event) -> None:
         """Process order events until `stop` is set; then finish or abort the current batch and leave the group."""
-        log.info("service.started", topics=self._settings.events_topic, group_id=self._settings.group_id)
+        log.info("service.started", topic=self._settings.events_topic, group_id=self._settings.group_id)
         try:
             self._group.join()
             while not stop.is_set():
                 self._timing, self._in_hand = Timing(), []
                 try:
-                    self._group.replace_if_fenced(self._cluster)
+                    self._group.replace_if_unusable(self._cluster)
                     self._transactions.ready("starting transactions")
                     if self._partitions.owed:
                         self._line.answers()  # finish this replica's writes before it reads the mirror's marks
@@ -135,8 +140,9 @@ class Service:
         if folded.has_mismatch:
             with timing.of(Step.LOOK_UP):
                 known = self._lookup.owners(known, batch.parsed)  # 3, once more: which owners exist (D15)
-            with timing.of(Step.FOLD):
-                folded = self.fold(batch.parsed, known)
+            if known.gone:
+                with timing.of(Step.FOLD):
+                    folded = self.fold(batch.parsed, known)
         self._group.give_back(batch.records[len(folded.outputs) :])
         with timing.of(Step.COMMIT):
             watermarks = self.commit(batch, folded, known, beside=self._beside_commit(batch))  # 5; 1, 2 ahead
@@ -145,12 +151,12 @@ class Service:
         self._committed(batch, folded)
 
     def read(self, wait_s: float, timing: Timing) -> Batch:
-        """Take a batch and decode it: steps 1 and 2."""
+        """Take a batch and decode it: steps 1 and 2, without partitions whose next event's schema is not known yet."""
         with timing.of(Step.POLL):
             intake = self.poll(wait_s)
         with timing.of(Step.DECODE):
-            parsed = self.decode(intake.records)
-        return Batch(intake.records, parsed, intake.generation, timing)
+            records, parsed = self._withholding.decoded(intake.records, self.decode)
+        return Batch(records, parsed, intake.generation, timing)
 
     def poll(self, wait_s: float) -> Intake:
         """Step 1. Records left over by the last batch's byte budget come first."""
@@ -158,7 +164,7 @@ class Service:
 
     def decode(self, records: list[Record]) -> list[Parsed]:
         """Step 2. Pure."""
-        return read(records, self._read_event, self._rules)
+        return read(records, self._wire.read_event, self._rules)
 
     def look_up(self, parsed: list[Parsed]) -> Known:
         """Step 3."""
@@ -231,6 +237,7 @@ class Service:
         if isinstance(error, ProducerLostError):
             self._transactions.forget()
             log.warning("producer.replaced", error=str(error))
+        self._freshness.dropped(self._in_hand, time.time() * 1000)
         recovery = "producer_lost" if isinstance(error, ProducerLostError) else "retry"
         why, text = error.waiting_for, str(error)
         self._telemetry.aborted(recovery, text, step, len(self._in_hand))
@@ -238,11 +245,10 @@ class Service:
             catch_ups=not isinstance(error, IndexNotReadyError), is_suspicious=isinstance(error, FactsMovedError)
         )
         attempt = self._telemetry.waiting(why, text)
-        least, most = BACKOFF_S
-        backoff_s = min(most, least * 2 ** min(attempt, 10)) * random.uniform(0.5, 1)  # noqa: S311
-        backoff_ms = round(backoff_s * 1000)
+        pause_s = backoff_s(attempt, *BACKOFF_S)
+        backoff_ms = round(pause_s * 1000)
         log.warning("service.waiting", waiting_for=why, error=text, attempt=attempt, backoff_ms=backoff_ms)
-        self._stay(time.monotonic() + backoff_s, stop)
+        self._stay(time.monotonic() + pause_s, stop)
 
     def _forget(self, *, catch_ups: bool = True, is_suspicious: bool = False) -> None:
         """Rewind everything: drop all records, owe a place to every partition."""
@@ -281,15 +287,17 @@ class Service:
 
     def _turned(self, *, has_settled: bool = True) -> None:
         """Report a turn of the loop; one that settled all partitions ends a wait."""
-        self._lag.look()
+        self._lag.look(self._ahead.records if self._ahead else ())
+        self._withholding.look()
         owed, catching_up = self._partitions.owed, self._partitions.catching_up
         if has_settled and not owed:
             self._telemetry.resumed()
         unread = {number: unread.error for number, unread in self._partitions.unread.items()}
         counts = len(self._partitions.readable), len(catching_up), len(owed - catching_up)
+        self._telemetry.withheld(self._withholding.problems())
         self._telemetry.turned(*counts, unread, stalled=len(self._lag.stalled), has_joined=self._group.has_joined)
         if self._telemetry.is_due():
-            self._telemetry.log_totals(self._lag.records(), sorted(self._partitions.assigned))
+            self._telemetry.log_totals(self._lag.records(), self._lag.freshness_s(), sorted(self._partitions.assigned))
 
     def _probe(self, nothing: Batch) -> None:
         """While no events come, check every few seconds that Redis and Kafka answer, and commit idle ends."""
@@ -311,7 +319,8 @@ class Service:
         self._size.committed(len(folded.outputs), is_whole=len(folded.outputs) == len(batch.records))
         self._probe_due_s = time.monotonic() + PROBE_EVERY_S
         self._repeats.worked()
-        self._telemetry.committed(folded, times_ms)
+        self._freshness.committed(folded.last, time.time() * 1000)
+        self._telemetry.committed(folded, times_ms, self._lag.freshness_s())
         cause = self._breaker.trips(output.is_invalid for output in folded.outputs)
         if cause is not None and self._settings.breaker_action == "pause":
             raise BreakerOpen(cause)
@@ -327,6 +336,7 @@ class Service:
             self._line.answers()
         self._positions.drop()
         self._lag.close()
+        self._wire.close()
         self._group.leave()
         self._telemetry.stopped()
 

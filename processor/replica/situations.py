@@ -44,7 +44,7 @@ def look(
     asked: Collection[int] = range(found.topics.facts.partitions)
     if not all_outputs and all(entry.offset >= 0 for entry in committed):
         asked = [partition for partition in numbers if watermarks[partition] != marks[partition].watermark]
-    outputs = last_outputs(settings, cluster, found.lineage, asked)
+    outputs = last_outputs(settings, found.wire, cluster, found.lineage, asked)
     placing = Placing(settings, found.lineage)
     strange, then = placing.strange(outputs), placing.partitions_then(outputs)
     events, facts = cluster.ranges(settings.events_topic, numbers), cluster.ranges(settings.facts_topic, numbers)

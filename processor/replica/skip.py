@@ -46,7 +46,7 @@ class Skipper:
 
     def __init__(self, settings: Settings, partition: int, offset: int, to_offset: int | None) -> None:
         self._settings = settings
-        self._found = found = startup.check(settings)
+        self._found = found = startup.check(settings, settings.startup_timeout_s)
         require_quiet(settings, found)
         if partition not in range(found.topics.events.partitions):
             raise UsageError(f"--partition: {settings.events_topic} has {found.topics.events.partitions} partitions")
@@ -88,10 +88,11 @@ class Skipper:
         if entry is not None:
             watermark, log = watermark_of(entry, self._found.lineage), EventsLog(earlier=log_of(entry).earlier)
             return watermark, Notes(contacts_of(entry), {partition: log})
-        outputs = last_outputs(self._settings, self._found.cluster, self._found.lineage, [partition])
+        found = self._found
+        outputs = last_outputs(self._settings, found.wire, found.cluster, found.lineage, [partition])
         if not outputs[partition].is_empty:
             raise StopError("the group's offsets are lost, set them first: order-facts state recover")
-        return Watermark(self._found.cluster.starts(self._settings.events_topic, [partition])[partition], 0), Notes()
+        return Watermark(found.cluster.starts(self._settings.events_topic, [partition])[partition], 0), Notes()
 
     def _checked(self, consumer: Consumer, place: str, partition: int, offset: int, to_offset: int | None) -> Skip:
         found = first_unreadable(consumer, self._settings.events_topic, partition, self._before.source)

@@ -5,13 +5,14 @@ from typing import Final
 
 import msgspec
 
-from processor.codec.avro import codec
 from processor.contacts.lookup import ContactIndex
 from processor.contacts.shards import lineage_of
-from processor.errors import RetryError, UnreachableError, UsageError
+from processor.domain.batch import EncodeFact
+from processor.errors import RegistryError, RetryError, UnreachableError, UsageError
 from processor.kafka import topics
 from processor.kafka.cluster import Cluster
 from processor.kafka.topics import Topics
+from processor.registry.wire import Wire
 from processor.settings import Settings
 from processor.state import connection as redis
 from processor.state.watermark import Lineage, check_metadata_fits
@@ -20,7 +21,7 @@ _PACE_S: Final = 0.2
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the start found: connections, topics, the lineage, the contact index, the largest produce batch."""
+    """What the start found: connections, topics, lineage, contact index, the largest produce batch, wire."""
 
     cluster: Cluster
     redis: redis.Client
@@ -28,10 +29,11 @@ class Found(msgspec.Struct, frozen=True):
     lineage: Lineage
     index: ContactIndex
     batch_bytes: int
+    wire: Wire
 
 
-def check(settings: Settings) -> Found:
-    """Return what the processor works with, or refuse.
+def check(settings: Settings, schema_patience_s: float = 0.0) -> Found:
+    """Return what the processor works with, or refuse; a command's wire waits for the schema registry's answers.
 
     Raises UsageError for a missing setting, UnreachableError if a service does not answer within startup_timeout_s,
     StopError if topics, access rights or Redis are not as they must be.
@@ -41,7 +43,7 @@ def check(settings: Settings) -> Found:
             "setting identifier_key: put the secret of the contact index's hashes there, the same for all "
             "replicas and for `contacts index` (ORDER_FACTS_IDENTIFIER_KEY or ORDER_FACTS_IDENTIFIER_KEY_FILE)"
         )
-    codec()
+    wire = Wire(settings, schema_patience_s)
     cluster = Cluster(settings)
     deadline = time.monotonic() + settings.startup_timeout_s
     while True:
@@ -54,7 +56,7 @@ def check(settings: Settings) -> Found:
             lineage = Lineage.of(cluster_id, settings.group_id, found.events, found.facts, found.rejected)
             check_metadata_fits(found.contacts.partitions)
             index = ContactIndex(client, settings, lineage_of(cluster_id, settings), found.contacts)
-            return Found(cluster, client, found, lineage, index, batch_bytes)
+            return Found(cluster, client, found, lineage, index, batch_bytes, wire)
         except RetryError as error:  # a broker answered and went away: ask again
             client.close()
             if time.monotonic() >= deadline:
@@ -63,3 +65,15 @@ def check(settings: Settings) -> Found:
                     f"{settings.bootstrap_servers}, then start again"
                 ) from error
             time.sleep(_PACE_S)
+
+
+def fact_encoder(settings: Settings, wire: Wire) -> EncodeFact:
+    """Return what writes facts. With wire_format=confluent the schema registry must have their schema.
+
+    Raises UnreachableError if it does not answer within startup_timeout_s, StopError if it refuses the program or does
+    not have the schema.
+    """
+    try:
+        return wire.fact_encoder(settings.fact_version)
+    except RegistryError as error:
+        raise UnreachableError(f"{error}; start it, or correct schema_registry_url") from error

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from processor.domain.batch import Folded
+from processor.domain.records import Record
 from processor.domain.rejections import Outcome
-from processor.errors import UnreadableError
-from processor.health import Health, rss_bytes, serve
+from processor.errors import RegistryError, UnreadableError
 from processor.logs import get_logger
+from processor.monitoring.memory import rss_bytes
+from processor.monitoring.process_view import ProcessView
 from processor.replica import metrics
 from processor.replica.index_age import IndexAge
 from processor.replica.partitioners import Partitioners
@@ -17,37 +19,40 @@ from processor.replica.timing import Step
 from processor.settings import Settings
 
 STATS_EVERY_S: Final = 10.0
+SCHEMAS: Final = RegistryError.waiting_for
+_MOST_SHOWN: Final = 3  # partitions that wait for a schema
 log = get_logger()
 
 
-class Telemetry:
+class Telemetry(ProcessView):
     """Counts, times and waits of one replica."""
 
     def __init__(self, settings: Settings, partitions: int) -> None:
-        self.health = Health()
-        port, host = settings.http_port, settings.http_host
-        self._server = serve(self.health, port, host, metrics.exposition) if port else None
+        super().__init__(settings.http_host, settings.http_port, metrics.WAITING, metrics.EXPOSITION)
         self._index_age = IndexAge(settings.contacts_max_age_s)
         self._partitioners = Partitioners(partitions)
         self._counts: Counter[str] = Counter(events=0, facts=0, ignored=0, invalid=0)
         self._totals_s = time.monotonic()  # when the last totals were logged
         self._events_then = 0
-        self._waiting_for: str | None = None
-        self._waiting_since_s = 0.0
-        self._attempts = 0
+        self._withheld: Mapping[int, str] = {}  # what each partition waits for that is withheld
         self._unread = False  # whether a partition is shown as unreadable
 
     def index_read(self, complete_at_ms: int) -> None:
         """Note when the contact index that a look-up found last held the whole topic."""
         self._index_age.seen(complete_at_ms)
 
-    def committed(self, folded: Folded, times_ms: Mapping[Step, float]) -> None:
-        """Report a committed batch."""
+    def committed(self, folded: Folded, times_ms: Mapping[Step, float], freshness_s: float | None) -> None:
+        """Report a committed batch, and the age of the oldest event that waits after it."""
+        now_s = time.time()
+        waited_s = [max(0.0, now_s - first.timestamp_ms / 1000) for first in folded.first.values() if _is_timed(first)]
         outcomes = folded.outcomes
         ignored, invalid = outcomes[Outcome.IGNORED], outcomes[Outcome.INVALID]
         self._counts.update(events=len(folded.outputs), facts=folded.facts, ignored=ignored, invalid=invalid)
         self._partitioners.look(folded.outputs)
         metrics.BATCHES.inc()
+        metrics.LAST_COMMIT.set(now_s)
+        for latency_s in waited_s:
+            metrics.LATENCY.observe(latency_s)
         for outcome, count in (("fact", folded.facts), ("ignored", ignored), ("invalid", invalid)):
             metrics.EVENTS.labels(outcome).inc(count)
         for reason, count in folded.reasons.items():
@@ -62,6 +67,8 @@ class Telemetry:
             invalid=invalid,
             reasons={reason.value: count for reason, count in sorted(folded.reasons.items())},
             partitions=sorted(folded.next_offsets),
+            freshness_s=freshness_s,
+            latency_max_s=round(max(waited_s), 3) if waited_s else None,
             input_bytes=folded.input_bytes,
             output_bytes=folded.output_bytes,
             **{f"{step}_ms": time_ms for step, time_ms in times_ms.items()},
@@ -72,26 +79,18 @@ class Telemetry:
         metrics.RECOVERIES.labels(recovery).inc()
         log.warning("batch.aborted", recovery=recovery, error=error, step=step, records=records)
 
-    def waiting(self, waiting_for: str, error: str) -> int:
-        """Note what the replica waits for; return how many times in a row it has had to wait."""
-        if self._waiting_for is None:
-            self._waiting_since_s = time.monotonic()
-        elif self._waiting_for != waiting_for:
-            metrics.WAITING.labels(self._waiting_for).set(0)
-        self._waiting_for = waiting_for
-        self._attempts += 1
-        metrics.WAITING.labels(waiting_for).set(1)
-        self.health.lacks(f"waiting for {waiting_for}: {error}")
-        return self._attempts
-
     def resumed(self) -> None:
         """End a wait, if there is one."""
-        if self._waiting_for is None:
-            return
-        waited_ms = round((time.monotonic() - self._waiting_since_s) * 1000)
-        metrics.WAITING.labels(self._waiting_for).set(0)
-        log.info("service.resumed", waiting_for=self._waiting_for, waited_ms=waited_ms)
-        self._waiting_for, self._attempts = None, 0
+        if (ended := self._wait.end()) is not None:
+            waiting_for, waited_ms = ended
+            log.info("service.resumed", waiting_for=waiting_for, waited_ms=waited_ms)
+
+    def withheld(self, problems: Mapping[int, str]) -> None:
+        """Note the partitions that wait for a writer's schema, each with what the registry last answered."""
+        if problems or self._withheld:
+            metrics.WAITING.labels(SCHEMAS).set(bool(problems) or self._wait.waiting_for == SCHEMAS)
+        self._withheld = problems
+        metrics.PARTITIONS.labels("withheld").set(len(problems))
 
     def turned(
         self,
@@ -114,29 +113,26 @@ class Telemetry:
             for number, error in unread.items():
                 metrics.UNREADABLE.labels(error.topic, number).set(error.offset)
             self._unread = bool(unread)
-        self.health.turned()
+        self._health.turned()
         self._partitioners.judge()
         stale = self._index_age.check()
-        if self._waiting_for is not None:
+        if self._wait.waiting_for is not None:
             return  # `waiting` said what is missing
-        missing = stale
-        if unread:
-            missing = "; ".join(map(str, unread.values()))
-        elif catching_up:
-            missing = f"{catching_up} partitions are being caught up"
-        elif owed:
-            missing = f"{owed} partitions are not placed yet"
-        elif stalled:
-            missing = f"{stalled} partitions have records and give none"
-        elif not has_joined:
-            missing = "the group has not assigned partitions yet"
-        self.health.lacks(missing)
+        lacks = (
+            (unread, "; ".join(map(str, unread.values()))),
+            (catching_up, f"{catching_up} partitions are being caught up"),
+            (owed, f"{owed} partitions are not placed yet"),
+            (self._withheld, _shown(self._withheld)),
+            (stalled, f"{stalled} partitions have records and give none"),
+            (not has_joined, "the group has not assigned partitions yet"),
+        )
+        self._health.lacks(next((text for is_so, text in lacks if is_so), stale))
 
     def is_due(self) -> bool:
         """Return whether the line of totals is due."""
         return time.monotonic() - self._totals_s >= STATS_EVERY_S
 
-    def log_totals(self, lag_records: int | None, partitions: list[int]) -> None:
+    def log_totals(self, lag_records: int | None, freshness_s: float | None, partitions: list[int]) -> None:
         """Log the totals, and the rate since the last line."""
         now_s, events = time.monotonic(), self._counts["events"]
         rate = (events - self._events_then) / (now_s - self._totals_s)
@@ -146,8 +142,9 @@ class Telemetry:
             **self._counts,
             events_per_s=round(rate, 1),
             lag_records=lag_records,
+            freshness_s=freshness_s,
             partitions=partitions,
-            waiting_for=self._waiting_for,
+            waiting_for=self._wait.waiting_for or (SCHEMAS if self._withheld else None),
             contacts_age_s=self._index_age.age_s(),
             rss_bytes=rss_bytes(),
         )
@@ -156,6 +153,13 @@ class Telemetry:
         """Log the totals of the whole run, and stop answering."""
         events, facts = self._counts["events"], self._counts["facts"]
         log.info("service.stopped", events=events, facts=facts, rejected=events - facts)
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        self._stop_answering()
+
+
+def _is_timed(record: Record) -> bool:
+    return record.timestamp_ms >= 0
+
+
+def _shown(withheld: Mapping[int, str]) -> str:
+    each = ", ".join(f"{number} ({problem})" for number, problem in sorted(withheld.items())[:_MOST_SHOWN])
+    return f"{len(withheld)} partitions wait for {SCHEMAS}: {each}"

@@ -15,7 +15,7 @@ from processor.domain.parameters import ORDER_PARAMETERS
 from processor.domain.values import is_filled
 from processor.errors import UsageError
 from processor.settings.definitions import REPLAY, Settings
-from processor.settings.kafka_properties import property_problem
+from processor.settings.kafka_properties import property_problem, token_problems
 from processor.settings.phone_regions import region_problem
 from processor.settings.registry_properties import registry_problems
 
@@ -23,7 +23,10 @@ _REDIS_OPTIONS: Final = frozenset(
     {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
 )
 _LEAST_CONTACTS_AGE_S: Final = 10  # an idle replica's index is up to 7 s old if all is well
-_TOPICS: Final = ("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "healed_topic")
+_TOPICS: Final = (
+    *("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "healed_topic"),
+    "segment_members_topic",
+)
 
 
 def check(settings: Settings) -> None:
@@ -33,8 +36,8 @@ def check(settings: Settings) -> None:
 
 
 def _problems(settings: Settings) -> Iterator[tuple[str, str]]:
-    if settings.wire_format == "confluent":
-        yield "wire_format", "confluent is not supported yet; put single-object there"
+    if settings.wire_format == "confluent" and settings.schema_registry_url is None:
+        yield "schema_registry_url", "wire_format=confluent needs it: put the schema registry's address there"
     yield from registry_problems(settings.schema_registry_url, settings.schema_registry)
     if settings.instance_id == REPLAY:
         yield "instance_id", f"{REPLAY} is the name of `rejected replay`; give the replica another name"
@@ -75,7 +78,7 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
     names = {role: getattr(settings, role) for role in _TOPICS}
     for role, name in names.items():
         if [*names.values()].count(name) > 1:
-            yield role, f"{name} is another setting's topic too; name five different topics"
+            yield role, f"{name} is another setting's topic too; name six different topics"
     if settings.phone_region is not None and (problem := region_problem(settings.phone_region)):
         yield "phone_region", problem
     if settings.phone_region is not None and settings.phone_matching == "exact":
@@ -87,6 +90,7 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
     for name in settings.kafka:
         if problem := property_problem(name):
             yield "kafka", problem
+    yield from token_problems(settings.kafka_token, settings.kafka)
 
 
 def _occurred_at_problem(settings: Settings) -> str | None:

@@ -46,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     healed_topic: Annotated[TopicName, about("topic that notes which rejected events were sent back by themselves")] = (
         "order-events-healed"
     )
+    segment_members_topic: Annotated[
+        TopicName, about("topic of segments' members, which `segments publish` writes")
+    ] = "segment-members"
     wire_format: Annotated[Literal["single-object", "confluent"], about("framing of Avro values")] = "single-object"
     schema_registry_url: Annotated[
         str | None,
@@ -54,6 +57,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     schema_registry: Annotated[
         RegistryProperties, about("JSON table of Confluent's client properties: credentials, TLS, timeout")
     ] = {}
+    schema_grace_s: Annotated[
+        float,
+        about(
+            "how many seconds a schema that the registry does not know may still come, before it is undecodable",
+            ge=0,
+            le=3_600,
+        ),
+    ] = 30.0
     max_batch: Annotated[int, about("most records in one batch: one transaction", ge=1, le=100_000)] = 5_000
     max_event_bytes: Annotated[Bytes, about("an event whose value is larger is rejected as oversized")] = 1 << 20
     max_fact_bytes: Annotated[Bytes, about("an event whose fact would be larger is rejected")] = 900_000
@@ -92,6 +103,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal[1, 2], about("schema version of the facts that are written: 1 until all that read facts know 2")
     ] = 2
     kafka: Annotated[KafkaProperties, about("JSON table of librdkafka properties for security and tuning")] = {}
+    kafka_token: Annotated[
+        str | None, about("module:function that gives the tokens of sasl.mechanisms=OAUTHBEARER, as of AWS or Azure")
+    ] = None
     identifier_key: Annotated[str | None, about("secret of the contact index's hashes, 16 characters or more")] = None
     contacts_max_age_s: Annotated[
         float, about("`run` and `check` warn of a contact index that is more seconds old than this; 0: never", ge=0)
@@ -115,6 +129,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http_port: Annotated[int, about("port of /livez, /readyz and /metrics; 0: none", ge=0, le=65_535)] = 0
     http_host: Annotated[Name | None, about("address that http_port is served on (default: all, IPv4 and IPv6)")] = None
     log_format: Annotated[Literal["json", "console"], about("format of the log lines")] = "json"
+    log_profile: Annotated[
+        Literal["default", "ecs", "gcp", "otel"], about("names of the fields of JSON log lines: ours, or a standard's")
+    ] = "default"
+    log_stream: Annotated[
+        Literal["stderr", "stdout"], about("where commands that run until a signal log to; others: stderr")
+    ] = "stderr"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], about("lowest level that is logged")] = "info"
 
 

@@ -1,7 +1,8 @@
 """The librdkafka properties that the setting `kafka` takes. Everything else is refused, by name and with the reason."""
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 # what for -> the properties. None of them can change what is read, written or committed.
@@ -81,6 +82,12 @@ RESERVED_BECAUSE: Final[Mapping[str, tuple[str, ...]]] = {
     "it loads code that can change every request": ("plugin.library.paths",),
     "another setting sets it": ("bootstrap.servers", "metadata.broker.list", "client.id"),
 }
+# property -> the values with which the client gets tokens by itself.
+_OWN_TOKENS: Final[Mapping[str, frozenset[str]]] = {
+    "sasl.oauthbearer.method": frozenset({"oidc"}),
+    "enable.sasl.oauthbearer.unsecure.jwt": frozenset({"true", "1", "t"}),
+}
+_FUNCTION: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _WHY_RESERVED: Final = {name: why for why, names in RESERVED_BECAUSE.items() for name in names}
 
 
@@ -93,3 +100,21 @@ def property_problem(name: str) -> str | None:
     close = difflib.get_close_matches(name, ALLOWED_KAFKA_PROPERTIES, n=1, cutoff=0.8)
     hint = f"did you mean {close[0]}?" if close else 'remove it (deploy/README.md, "Kafka properties", has the list)'
     return f"{name} is not among the properties that are known to leave the guarantee alone; {hint}"
+
+
+def token_problems(kafka_token: str | None, kafka: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the settings that say where tokens come from: the setting, and what to put there."""
+    asked = {"sasl.mechanism", "sasl.mechanisms"} & kafka.keys()
+    wants_tokens = any(kafka[name] == "OAUTHBEARER" for name in asked)
+    own = [name for name in _OWN_TOKENS if str(kafka.get(name, "")).lower() in _OWN_TOKENS[name]]
+    if kafka_token is None:
+        if wants_tokens and not own:
+            yield "kafka", f"{asked.pop()}=OAUTHBEARER needs the setting kafka_token, or sasl.oauthbearer.method=oidc"
+        return
+    if not _FUNCTION.fullmatch(kafka_token):
+        yield "kafka_token", f"it is {kafka_token!r}; put module:function there, such as order_tokens:msk"
+    if not wants_tokens or not str(kafka.get("security.protocol", "")).lower().startswith("sasl_"):
+        missing = "sasl.mechanisms=OAUTHBEARER and security.protocol=SASL_SSL"
+        yield "kafka_token", f"the setting kafka does not ask for tokens; put {missing} there, or remove this one"
+    if own:
+        yield "kafka_token", f"{own[0]}={kafka[own[0]]} in the setting kafka gives tokens too; remove one of the two"

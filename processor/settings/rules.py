@@ -4,6 +4,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from processor.domain.batch import Rules
+from processor.domain.events import CREATED, UPDATED
 from processor.domain.identifiers import identification
 from processor.domain.phones import DIGITS, EXACT
 from processor.domain.records import Identification, Parsing, PhoneRule, Policy
@@ -16,8 +17,6 @@ RULE_SETTINGS: Final = (
     *("on_owner_conflict", "on_duplicate_create", "on_null"),
 )
 """The settings that decide what an event becomes: whoever judges events takes all of them."""
-CREATIONS: Final = frozenset({"orderCreated"})
-UPDATES: Final = frozenset({"orderUpdated"})
 
 
 def identification_of(settings: Settings) -> Identification:
@@ -36,7 +35,7 @@ def _clearing(settings: Settings) -> frozenset[str]:
     """Return the types of event in which a null empties its field (D18)."""
     if settings.on_null != "clear":
         return frozenset()
-    return UPDATES if settings.on_duplicate_create == "ignore" else UPDATES | CREATIONS
+    return frozenset({UPDATED} if settings.on_duplicate_create == "ignore" else {UPDATED, CREATED})
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -33,6 +33,10 @@ SOCKET_TIMEOUT_S: Final = 5.0  # a stopped server would hang a call for ever
 # READONLY; LOADING; MOVED, ASK; MASTERDOWN, CLUSTERDOWN. Before Redis 7 an error in a script has no class of its own.
 _ELSEWHERE: Final = (ReadOnlyError, BusyLoadingError, AskError, ClusterDownError)
 _READ_ONLY_IN_SCRIPT: Final = re.compile(r"-READONLY\b")
+# What redis-py and Redis repeat of a command that failed: it was given order ids, or whole orders.
+_ARGUMENTS: Final = re.compile(
+    r"Command # \d+ \(.*\) of pipeline caused error: |,? with args beginning with: .*", re.DOTALL
+)
 # A value that a command or a script cannot work on.
 _UNREADABLE: Final = re.compile(r"\bWRONGTYPE\b|user_script:\d+: (?:attempt to|bad argument)")
 
@@ -248,8 +252,8 @@ def failures(client: Any) -> Iterator[None]:
 
 
 def classify(error: ClientError) -> OrderFactsError:
-    """Return the error whose class is what a Redis error asks for (see `processor.errors`)."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """Return the error whose class is what a Redis error asks for (see `processor.errors`), without personal data."""
+    text = " ".join(_ARGUMENTS.sub("", str(error)).split()) or type(error).__name__
     if isinstance(error, AuthenticationError | NoPermissionError):
         return StopError(f"Redis: {text}; check the setting redis_url and the server's access rules")
     return RedisError(f"Redis: {text}")

@@ -10,7 +10,6 @@ from typing import Final, cast
 import msgspec
 
 from processor.codec import rejected
-from processor.codec.avro import codec
 from processor.codec.lineage import lineage_of, partitions_of
 from processor.domain.records import Record, UndecodableError, UnknownSchemaError
 from processor.domain.rejections import Reason
@@ -19,6 +18,7 @@ from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
+from processor.registry.wire import Wire
 from processor.settings import Settings
 from processor.state.watermark import Lineage, Watermark, greatest
 
@@ -68,7 +68,7 @@ class Outputs(msgspec.Struct, frozen=True):
 
 
 def last_outputs(
-    settings: Settings, cluster: Cluster, lineage: Lineage, partitions: Collection[int]
+    settings: Settings, wire: Wire, cluster: Cluster, lineage: Lineage, partitions: Collection[int]
 ) -> dict[int, Outputs]:
     """Return the last outputs of each partition. A partition's outputs are written in the order of their sources.
 
@@ -89,7 +89,7 @@ def last_outputs(
     )
     found = {}
     for p in partitions:
-        fact = _of_fact(settings, facts[p]) if p in facts else None
+        fact = _of_fact(settings, wire, facts[p]) if p in facts else None
         rejection = _of_rejected(rejections[p]) if p in rejections else None
         are_kept = (fact or facts_held[p].start == 0) and (
             rejected_held[p].start == 0 or (rejection is not None and rejection.lineage == own)
@@ -146,9 +146,9 @@ def _last_records(
     return records
 
 
-def _of_fact(settings: Settings, record: Record) -> LastOutput:
+def _of_fact(settings: Settings, wire: Wire, record: Record) -> LastOutput:
     try:
-        source = codec().decode_fact(record.value or b"").source_offset
+        source = wire.decode_fact(record.value or b"").source_offset
     except UnknownSchemaError as error:
         raise StopError(
             f"{settings.facts_topic}[{record.partition}]: offset {record.offset} is a fact of a schema version that "

@@ -7,16 +7,25 @@ RegistryError; so does any answer that is not a registry's. Raises RegistryRefus
 
 import json
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from processor.codec.registry_http import Answer, Transport
 from processor.errors import RegistryError, RegistryRefusesError, SchemaRefusedError, UsageError
+from processor.registry.framing import path_of
+from processor.registry.transport import MOST_BYTES, Answer, AnswerTooLargeError, Transport
+from processor.registry.writer_schema import Reference, Writer, with_references
 from processor.settings import Settings
 from processor.settings.registry_properties import addresses_of
 
 _PAUSE_S: Final = 0.5
+_NEWER: Final = "/schemas/guids/"  # a path that some registries do not know: Apicurio answers 404 without a body
 _ELSEWHERE: Final = frozenset({408, 429, *range(500, 600)})  # another node may answer
+
+
+class NotThereError(Exception):
+    """The registry does not know a schema."""
 
 
 class Registered(NamedTuple):
@@ -51,6 +60,32 @@ class Registry:
         found = self._ask("POST", f"/subjects/{quote(subject, safe='')}", {"schema": text})
         return None if found is None else _registered(found)
 
+    def writer(self, prefix: bytes, attempt: int, pace: Callable[[], None]) -> Writer:
+        """Return the schema of a framing's prefix, and what it refers to; `pace` runs before each further request.
+
+        Each attempt begins with another address. Raises NotThereError where the registry does not know the schema.
+        """
+
+        def fetch(reference: Reference) -> Any:
+            pace()
+            return ask(f"/subjects/{quote(reference.subject, safe='')}/versions/{reference.version}")
+
+        def ask(path: str) -> Any:
+            try:
+                found = self._ask("GET", path, first=attempt, pace=pace)
+            except SchemaRefusedError as error:  # nothing was given that could be refused
+                raise RegistryError(str(error)) from error
+            if found is None:
+                raise NotThereError
+            if not isinstance(found, dict) or "schema" not in found:  # a gateway's "200, maintenance", for one
+                raise RegistryError("the schema registry answers without a schema; look at schema_registry_url")
+            return found
+
+        try:
+            return with_references(ask(path_of(prefix)), fetch)
+        except AnswerTooLargeError:
+            return Writer("", 0, refusal=f"the schema registry's answer has more than {MOST_BYTES >> 10} KiB")
+
     def register(self, subject: str, text: str) -> None:
         """Register a schema as the subject's next version. Raises SchemaRefusedError."""
         if self._ask("POST", f"/subjects/{quote(subject, safe='')}/versions", {"schema": text}) is None:
@@ -74,38 +109,47 @@ class Registry:
         said = found.get("messages")
         return [self._transport.without_secrets(str(one)) for one in said] if isinstance(said, list) else []
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Return an answer's JSON, None for what is not there; ask again while the registry is away, within reason."""
+    def _ask(
+        self, method: str, path: str, body: Any = None, *, first: int = 0, pace: Callable[[], None] = lambda: None
+    ) -> Any:
+        """Return an answer's JSON, None for what is not there; ask again while the registry is away, within reason.
+
+        `first` is the number of the address that is asked first, counted in a circle.
+        """
         data = b"" if body is None else json.dumps(body).encode()
         deadline = time.monotonic() + self._patience_s
         while True:
             try:
-                address, answer = self._of_any(method, path, data)
+                address, answer = self._of_any(method, path, data, first, pace)
             except RegistryError:
                 if time.monotonic() + _PAUSE_S > deadline:
                     raise
             else:
                 if answer.status not in _ELSEWHERE or time.monotonic() + _PAUSE_S > deadline:
-                    return self._value(address, answer)
+                    return self._value(address, answer, path)
             time.sleep(_PAUSE_S)
 
-    def _of_any(self, method: str, path: str, data: bytes) -> tuple[str, Answer]:
+    def _of_any(self, method: str, path: str, data: bytes, first: int, pace: Callable[[], None]) -> tuple[str, Answer]:
         """Return an address and its answer: the first that does answer, in the order of the setting."""
-        for address in self._addresses[:-1]:
-            try:
+        first %= len(self._addresses)
+        *addresses, last = self._addresses[first:] + self._addresses[:first]
+        for address in addresses:
+            with suppress(RegistryError):  # as the last one's: that tells
                 answer = self._transport.ask(address, method, path, data)
-            except RegistryError:
-                continue  # as the last one's: that tells
-            if answer.status not in _ELSEWHERE:
-                return address, answer
-        return self._addresses[-1], self._transport.ask(self._addresses[-1], method, path, data)
+                if answer.status not in _ELSEWHERE:
+                    return address, answer
+            pace()
+        return last, self._transport.ask(last, method, path, data)
 
-    def _value(self, address: str, answer: Answer) -> Any:
+    def _value(self, address: str, answer: Answer, path: str) -> Any:
         value = _json(answer.body)
         if answer.status == 200 and isinstance(value, dict | list):
             return value
         code = value.get("error_code") if isinstance(value, dict) else None
-        if answer.status == 404 and isinstance(code, int) and code >= 40_400:  # a registry's own
+        is_its_own = isinstance(code, int) and code >= 40_400
+        if path.startswith(_NEWER):
+            is_its_own |= code == 404 or not answer.body
+        if answer.status == 404 and is_its_own:
             return None
         said = self._transport.without_secrets(str(value.get("message", ""))) if isinstance(value, dict) else ""
         shown = f"{answer.status}: {said}" if said else f"{answer.status}"

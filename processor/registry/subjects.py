@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 
 from processor.codec.compatibility import Schema, breaks
 from processor.codec.decoders import compile_decoder
-from processor.codec.registry import Registered, Registry
-from processor.codec.registry_http import MOST_BYTES
-from processor.codec.schemas import CONTACT, EVENT, FACT, FRAMING, header_of, schema_texts, wanted_shape
+from processor.codec.schemas import CONTACT, EVENT, FACT, FRAMING, MEMBER, header_of, schema_texts, wanted_shape
 from processor.errors import RegistryError
+from processor.registry.client import Registered, Registry
+from processor.registry.transport import MOST_BYTES
 from processor.settings import Settings
 
 _BACKWARD: Final = "BACKWARD_TRANSITIVE"  # a new version reads all older ones: processors are rolled out first
-_FULL: Final = "FULL_TRANSITIVE"  # and older ones read it: consumers of facts may stay as they are
+_FULL: Final = "FULL_TRANSITIVE"  # and older ones read it: consumers may stay as they are
 _REGISTER: Final = "`order-facts schemas register` does it"
 
 
@@ -41,12 +41,17 @@ class Finding(NamedTuple):
     text: str
 
 
+def subject_of(topic: str) -> str:
+    """Return the subject of a topic's values."""
+    return f"{topic}-value"
+
+
 def subjects_of(settings: Settings) -> tuple[Subject, ...]:
     """Return the subjects of the topics. Raises StopError where a schema of the installation is broken."""
-    topics = (settings.events_topic, EVENT, _BACKWARD), (settings.contacts_topic, CONTACT, _BACKWARD)
+    inputs = (settings.events_topic, EVENT, _BACKWARD), (settings.contacts_topic, CONTACT, _BACKWARD)
+    outputs = (settings.facts_topic, FACT, _FULL), (settings.segment_members_topic, MEMBER, _FULL)
     return tuple(
-        Subject(f"{topic}-value", schema, level, schema_texts(schema))
-        for topic, schema, level in (*topics, (settings.facts_topic, FACT, _FULL))
+        Subject(subject_of(topic), schema, level, schema_texts(schema)) for topic, schema, level in (*inputs, *outputs)
     )
 
 

@@ -9,6 +9,7 @@ packet, it retries by itself, and its errors repeat what the registry says.)
 """
 
 import base64
+import functools
 import http.client
 import io
 import socket
@@ -29,6 +30,10 @@ _JSON: Final = "application/vnd.schemaregistry.v1+json"
 _CHUNK: Final = 16 << 10
 
 
+class AnswerTooLargeError(RegistryError):
+    """As RegistryError: an answer of status 200 has more than MOST_BYTES."""
+
+
 class Answer(NamedTuple):
     """What a registry answered."""
 
@@ -44,7 +49,8 @@ class Transport:
         properties = settings.schema_registry
         self._timeout_s = float(properties.get("timeout", _TIMEOUT_S))
         self._headers, self._secrets = _credentials(properties)
-        self._tls = _tls(properties)
+        is_own = any(name.startswith("ssl.") for name in properties)
+        self._own_tls = _tls(properties) if is_own else None
 
     def ask(self, address: str, method: str, path: str, body: bytes = b"") -> Answer:
         """Return the answer of an address. `path` begins with a slash. Raises RegistryError: none in time, or none."""
@@ -62,6 +68,9 @@ class Transport:
             raise RegistryError(
                 f"the schema registry at {address} did not answer within {self._timeout_s:g} s"
             ) from error
+        except _TooLargeError as error:
+            kind = AnswerTooLargeError if error.status == http.HTTPStatus.OK else RegistryError
+            raise kind(f"the schema registry at {address} does not answer: {error}") from error
         except (OSError, http.client.HTTPException) as error:
             reason = self.without_secrets(str(error) or type(error).__name__)
             raise RegistryError(f"the schema registry at {address} does not answer: {reason}") from error
@@ -78,9 +87,13 @@ class Transport:
             return plain
         with ExitStack() as failed:
             failed.callback(plain.close)
-            secured = self._tls.wrap_socket(plain, server_hostname=host)
+            secured = (self._own_tls or _usual_tls()).wrap_socket(plain, server_hostname=host)
             failed.pop_all()
         return secured
+
+
+class _TooLargeError(OSError):
+    status = 0  # of the answer, once it is known
 
 
 class _Bounded(io.RawIOBase):
@@ -100,7 +113,7 @@ class _Bounded(io.RawIOBase):
             raise TimeoutError
         self._connection.settimeout(left_s)
         if self._left == 0:
-            raise OSError(f"its answer has more than {MOST_BYTES >> 10} KiB")
+            raise _TooLargeError(f"its answer has more than {MOST_BYTES >> 10} KiB")
         count = self._connection.recv_into(memoryview(buffer)[: min(self._left, _CHUNK)])
         self._left -= count
         return count
@@ -113,7 +126,11 @@ class _Bounded(io.RawIOBase):
 def _answer(connection: _Bounded, method: str) -> Answer:
     with http.client.HTTPResponse(cast(socket.socket, connection), method=method) as response:
         response.begin()
-        return Answer(response.status, response.read())
+        try:
+            return Answer(response.status, response.read())
+        except _TooLargeError as error:
+            error.status = response.status
+            raise
 
 
 def _credentials(properties: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -130,6 +147,12 @@ def _credentials(properties: dict[str, Any]) -> tuple[list[str], list[str]]:
     given = {header: properties.get(f"bearer.auth.{name}") for header, name in named.items()}
     headers += [f"{header}: {value}" for header, value in given.items() if value]
     return headers, [secret for secret in secrets if secret]
+
+
+@functools.cache
+def _usual_tls() -> ssl.SSLContext:
+    """Return the context of https without properties of TLS. Made once: to read the authorities takes 45 ms."""
+    return ssl.create_default_context()
 
 
 def _tls(properties: dict[str, Any]) -> ssl.SSLContext:
