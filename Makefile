@@ -3,7 +3,8 @@
 # ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check chaos chaos-brokers fuzz soak model bench docs codec compile lock clean
+.PHONY: help install run test test-fast check chaos chaos-brokers fuzz soak model bench docs codec compile wheel lock clean \
+	image image-test rollouts stand-ins up down kubernetes-check observability-test
 MAKEFLAGS += --no-print-directory
 
 # The first interpreter that is new enough; deploy/build/install.py says what is missing if none is.
@@ -19,12 +20,13 @@ install: ## create .venv with every package pinned (quick if nothing changed)
 		"sudo apt-get install -y python3 python3-venv; macOS: brew install python@3.13" >&2; exit 2; }
 	@exec "$(PYTHON)" deploy/build/install.py
 
-run: install ## start Kafka, Redis and two processors, and show orders become facts (KEEP=1, CSV=path)
-	@exec $(VENV_PYTHON) -m deploy.demo.demo $(if $(filter-out 0 no,$(KEEP)),--keep) $${CSV:+--csv "$$CSV"}
+run: install ## start Kafka, Redis and two processors, and show orders become facts (KEEP=1, CSV=path, REGISTRY=1)
+	@exec $(VENV_PYTHON) -m deploy.demo.demo $(if $(filter-out 0 no,$(KEEP)),--keep) $(if $(filter-out 0 no,$(REGISTRY)),--registry) $${CSV:+--csv "$$CSV"}
 
-chaos: install ## break everything while events flow, then compare (SECONDS=600, EVENTS=, SEED= repeats a run, ONLY=)
+chaos: install ## break everything while events flow, then compare (SECONDS=600, EVENTS=, SEED= repeats, ONLY=, REGISTRY=, LOGS=file)
 	@exec $(VENV_PYTHON) -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(EVENTS),--events $(EVENTS)) $(if $(ONLY),--only $(ONLY))
+		$(if $(EVENTS),--events $(EVENTS)) $(if $(ONLY),--only $(ONLY)) $(if $(LOGS),--logs $(LOGS)) \
+		$(if $(REGISTRY),--$(if $(filter 0 no,$(REGISTRY)),no-)registry)
 
 chaos-brokers: install ## the same on three Kafka brokers, killed or frozen one by one (SECONDS=, SEED=)
 	@exec $(VENV_PYTHON) -m tests.chaos.run --brokers 3 $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
@@ -46,7 +48,7 @@ bench: install ## measure it beside other programs for the same job (EVENTS=, RE
 		$(if $(ONLY),--only $(ONLY)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(if $(OUTPUT),--output $(OUTPUT)) \
 		$(if $(filter-out 0 no,$(LARGE)),--large)
 
-test: WORKERS ?= 3
+test: WORKERS ?= 4
 test: install ## run all tests on real services (ARGS= for pytest, WORKERS= processes at once)
 	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
@@ -55,15 +57,34 @@ test-fast: install ## run the tests that need no services and are not long by de
 	@exec $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal -m 'not services and not slow' \
 		--hypothesis-profile fast --timeout 15 $(ARGS)
 
-check: install ## check lint, format, types, layers, and the tables in the documents
+check: install ## check lint, format, types, layers, the tables in the documents, schemas/asyncapi.yaml, deploy/kubernetes/
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
 	@$(VENV_PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-logo
 	@$(VENV_PYTHON) -m deploy.build.docs --check
+	@$(VENV_PYTHON) -m deploy.build.asyncapi
+	@$(VENV_PYTHON) -m deploy.build.strimzi --check
+	@$(VENV_PYTHON) -m deploy.build.picture --check
+	@$(VENV_PYTHON) -m deploy.build.log_schema --check
+	@$(VENV_PYTHON) -m deploy.build.kubernetes
+	@$(VENV_PYTHON) -m deploy.build.observability --check
 
-docs: install ## write the tables in the documents from the code
-	@exec $(VENV_PYTHON) -m deploy.build.docs
+observability-test: install ## prove dashboards, rules, queries on a real Prometheus, VictoriaLogs, lnav (SECONDS=120, SEED=, KEEP=folder)
+	@exec $(VENV_PYTHON) -m tests.observability.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(KEEP),--keep $(KEEP))
+
+kubernetes-check: install ## render each overlay of deploy/kubernetes/ and check it (needs kubectl)
+	@command -v kubectl >/dev/null || { echo "missing: kubectl (kubernetes.io/docs/tasks/tools)" >&2; exit 2; }
+	@for overlay in deploy/kubernetes/overlays/*/; do echo "$$overlay"; \
+		kubectl kustomize "$$overlay" | $(VENV_PYTHON) -m deploy.build.kubernetes --rendered || exit; done
+
+docs: install ## write the tables in the documents, the picture of `watch`, Strimzi's files, the log lines' schema
+	@$(VENV_PYTHON) -m deploy.build.docs
+	@$(VENV_PYTHON) -m deploy.build.observability
+	@$(VENV_PYTHON) -m deploy.build.strimzi
+	@$(VENV_PYTHON) -m deploy.build.log_schema
+	@exec $(VENV_PYTHON) -m deploy.build.picture
 
 codec: install ## generate the codec of the newest schemas (after a change in schemas/)
 	@exec $(VENV_PYTHON) -m deploy.build.codegen
@@ -71,12 +92,42 @@ codec: install ## generate the codec of the newest schemas (after a change in sc
 compile: install ## compile the hot modules into a copy of the program (optional; needs a C compiler)
 	@exec $(VENV_PYTHON) -m deploy.build.compiled
 
-lock: ## resolve requirements.txt again from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
+wheel: install ## build both wheels into dist/, pure and compiled, and try them (needs a C compiler; ONLY=pure|compiled)
+	@exec $(VENV_PYTHON) -m deploy.build.wheels $(if $(ONLY),--only $(ONLY))
+
+image: install ## build the container image twice and compare (BASE=, BUILD_BASE=, PIP_CONF=, CA=, ONCE=1, COMMIT=; needs Docker)
+	@exec $(VENV_PYTHON) -m deploy.image.build $(if $(BASE),--base $(BASE)) $(if $(BUILD_BASE),--build-base $(BUILD_BASE)) \
+		$(if $(PIP_CONF),--pip-conf $(PIP_CONF)) $(if $(CA),--ca $(CA)) $(if $(filter-out 0 no,$(ONCE)),--once) \
+		$(if $(COMMIT),--commit $(COMMIT))
+
+image-test: install ## try the image: read-only, without rights, stopped (IMAGE=, KAFKA_IMAGE=, VALKEY_IMAGE=; needs Docker)
+	@exec $(VENV_PYTHON) -m deploy.image.trying $(if $(IMAGE),--image $(IMAGE)) \
+		$(if $(KAFKA_IMAGE),--kafka $(KAFKA_IMAGE)) $(if $(VALKEY_IMAGE),--valkey $(VALKEY_IMAGE))
+
+rollouts: install ## roll out, scale and kill containers while events flow, then compare (IMAGE=, PREVIOUS=, RATE=, ONLY=; needs Docker)
+	@exec $(VENV_PYTHON) -m tests.rollouts.run $(if $(IMAGE),--image $(IMAGE)) $(if $(PREVIOUS),--previous $(PREVIOUS)) \
+		$(if $(KAFKA_IMAGE),--kafka $(KAFKA_IMAGE)) $(if $(VALKEY_IMAGE),--valkey $(VALKEY_IMAGE)) \
+		$(if $(RATE),--rate $(RATE)) $(if $(ONLY),--only $(ONLY))
+
+stand-ins: install ## make images for trying from Debian's packages, where no image registry can be reached (needs root)
+	@exec $(VENV_PYTHON) -m deploy.image.stand_ins.build
+
+up: install ## start Kafka, Redis, two replicas, index and healer as containers, with data (IMAGE=, KAFKA_IMAGE=, VALKEY_IMAGE=)
+	@exec $(VENV_PYTHON) -m deploy.compose.up
+
+down: ## remove what `make up` started, volumes too
+	@exec docker compose --file deploy/compose/compose.yaml --profile observability down --volumes --remove-orphans
+
+COMPILE_LOCK = uv --quiet pip compile pyproject.toml --extra phones --extra segments --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	$${UPGRADE:+--upgrade}
+
+lock: ## resolve the three locks again from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	@command -v uv >/dev/null || { echo "missing: uv. Anywhere: python3 -m pip install --user uv;" \
 		"macOS: brew install uv" >&2; exit 2; }
-	@exec uv --quiet pip compile pyproject.toml --extra phones --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command 'make lock' $${UPGRADE:+--upgrade} --output-file requirements.txt >/dev/null
+	@$(COMPILE_LOCK) --group dev --output-file requirements.txt >/dev/null
+	@$(COMPILE_LOCK) --constraints requirements.txt --output-file deploy/image/requirements.txt >/dev/null
+	@$(COMPILE_LOCK) --constraints requirements.txt --group image --output-file deploy/image/requirements-build.txt >/dev/null
 
 clean: ## remove everything built or downloaded, .venv included
 	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

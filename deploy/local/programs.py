@@ -63,8 +63,13 @@ def kafka_version() -> str:
 
 def kafka_libraries() -> Path:
     """Return the folder with Kafka's jars; resolve them first if this pom was not resolved before."""
-    digest = hashlib.sha256(POM.read_bytes()).hexdigest()
-    return _libraries(f"kafka-{kafka_version()}-{digest[:8]}", f"Kafka {kafka_version()}", _resolve_kafka)
+    return pom_libraries(POM, f"kafka-{kafka_version()}", f"Kafka {kafka_version()}")
+
+
+def pom_libraries(pom: Path, name: str, what: str) -> Path:
+    """Return the folder with the jars of a pom; resolve them first if this pom was not resolved before."""
+    digest = hashlib.sha256(pom.read_bytes()).hexdigest()
+    return _libraries(f"{name}-{digest[:8]}", what, functools.partial(_resolve_pom, pom))
 
 
 def registry_libraries() -> Path:
@@ -90,8 +95,8 @@ def _libraries(name: str, what: str, resolve: Callable[[str, Path, str], Path]) 
     return libraries
 
 
-def _resolve_kafka(maven: str, folder: Path, what: str) -> Path:
-    shutil.copy(POM, folder / "pom.xml")
+def _resolve_pom(pom: Path, maven: str, folder: Path, what: str) -> Path:
+    shutil.copy(pom, folder / "pom.xml")
     # Relative to the pom's folder, so that no path needs escaping.
     goal = ("dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib")
     run_maven(maven, goal, folder, f"resolve {what}")

@@ -161,13 +161,13 @@ class EmbeddedServer(ABC):
                 self._keeps_ports = True
                 return
 
-    def stop(self) -> None:
-        """End the server by SIGTERM, or by SIGKILL if that takes longer than `STOP_S` seconds; even if it is paused."""
-        self._end(signal.SIGTERM)
+    def stop(self, patience_s: float = STOP_S) -> bool:
+        """End the server by SIGTERM, even if it is paused; by SIGKILL if that takes longer, and then return False."""
+        return self._end(signal.SIGTERM, patience_s)
 
     def kill(self) -> None:
         """End the server by SIGKILL: it cannot close connections or write anything."""
-        self._end(signal.SIGKILL)
+        self._end(signal.SIGKILL, STOP_S)
 
     def pause(self) -> None:
         """Freeze the server: connections stay open and nothing answers."""
@@ -179,15 +179,17 @@ class EmbeddedServer(ABC):
         assert self._process is not None, "not started"
         self._process.send(signal.SIGCONT)
 
-    def _end(self, number: signal.Signals) -> None:
+    def _end(self, number: signal.Signals, patience_s: float) -> bool:
         if self._process is None:
-            return
+            return True
         self._process.send(number)
         self._process.send(signal.SIGCONT)
-        if not self._process.wait(STOP_S):
+        is_ended = self._process.wait(patience_s)
+        if not is_ended:
             self._process.send(signal.SIGKILL)
             self._process.wait(STOP_S)
         self._process = None
+        return is_ended
 
     def _await_answer(self, log_start: int) -> None:
         assert self._process is not None

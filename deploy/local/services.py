@@ -26,7 +26,7 @@ from deploy.local.embedded_redis import EmbeddedRedis, process_id_of
 from deploy.local.servers import ServicesError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["EmbeddedKafka", "EmbeddedRedis", "Services", "ServicesError", "start_services"]
 
@@ -45,13 +45,14 @@ class Services:
 
 
 @contextmanager
-def start_services() -> Iterator[Services]:
+def start_services(broker: Mapping[str, str] | None = None) -> Iterator[Services]:
     """Yield services that answer; afterwards stop what was started here.
 
+    `broker` are settings of Kafka, used where it is started here.
     Raises `ServicesError`: what is missing, with the command that installs it, or which address does not answer.
     """
     with ExitStack() as stack:
-        yield _from_environment() or _from_containers(stack) or _embedded(stack)
+        yield _from_environment() or _from_containers(stack, broker or {}) or _embedded(stack, broker or {})
 
 
 def _from_environment() -> Services | None:
@@ -67,16 +68,16 @@ def _from_environment() -> Services | None:
     return Services(bootstrap_servers, redis_url, disposable=False)
 
 
-def _from_containers(stack: ExitStack) -> Services | None:
-    addresses = start_containers(stack)
+def _from_containers(stack: ExitStack, broker: Mapping[str, str]) -> Services | None:
+    addresses = start_containers(stack, broker)
     return Services(*addresses, disposable=True) if addresses else None
 
 
-def _embedded(stack: ExitStack) -> Services:
+def _embedded(stack: ExitStack, broker: Mapping[str, str]) -> Services:
     folder = Path(tempfile.mkdtemp(prefix="order-facts-"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     redis = EmbeddedRedis(folder / "redis", abandoned=folder)
-    kafka = EmbeddedKafka(folder / "kafka", abandoned=folder)
+    kafka = EmbeddedKafka(folder / "kafka", overrides=broker, abandoned=folder)
     for server in (redis, kafka):
         stack.callback(server.kill)  # nothing that they could still write is needed
         server.start()

@@ -1,0 +1,1 @@
+"""The program, a Kafka and a Redis as containers on one machine: `make up`, `make down`."""

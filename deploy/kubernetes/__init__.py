@@ -1,0 +1,1 @@
+"""The program on Kubernetes: manifests, and what tries them."""
