@@ -8,6 +8,7 @@ its reason.
 
 import os
 import secrets
+import sys
 
 import hypothesis
 import pytest
@@ -20,10 +21,13 @@ from deploy.local.servers import EmbeddedServer
 from deploy.local.services import start_services
 from processor.settings import Settings
 from tests.support.deployment import await_condition
+from tests.support.forking import Forks
 from tests.support.hostile import FAST, FAST_EXAMPLES
 from tests.support.shop import Shop
 
 CREATE_S = 30.0
+# A transaction whose owner died ends a second after its time, not up to ten. Brokers of a test of its own keep the ten.
+BROKER = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000"}
 CHAOS_SEED = "ORDER_FACTS_TEST_CHAOS_SEED"
 # Properties hold on a machine of any speed.
 hypothesis.settings.register_profile("full", deadline=None)
@@ -32,8 +36,14 @@ hypothesis.settings.load_profile("full")
 
 
 def pytest_configure():
-    """Choose the seed of the chaos run once, for all workers; one given in the environment plays a run again."""
+    """Choose the seed of the chaos run once, for all workers; one given in the environment plays a run again.
+
+    The processes of the tests keep compiled modules, even where the environment forbids that: thousands of them start,
+    and each would compile the whole program again.
+    """
     os.environ.setdefault(CHAOS_SEED, str(secrets.randbelow(1 << 31)))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_report_header():
@@ -67,10 +77,17 @@ def no_server_of_its_own(request):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forked_commands():
+    """Fork the program's commands from a process that has imported it."""
+    with Forks().switched_on():
+        yield
+
+
 @pytest.fixture(scope="session")
 def services():
     """Kafka and Redis for the whole run."""
-    with start_services() as running:
+    with start_services(BROKER) as running:
         yield running
 
 
@@ -102,6 +119,7 @@ def own_settings(services):
         facts_topic=f"facts-{unique}",
         rejected_topic=f"rejected-{unique}",
         healed_topic=f"healed-{unique}",
+        segment_members_topic=f"members-{unique}",
         identifier_key="a secret of the tests",
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deploy.local.programs import CACHE, kafka_version
 from deploy.local.servers import ServicesError
-from tests.benchmarks import backlog, latency, rebuild, replicas, report, state, throughput
+from tests.benchmarks import backlog, formats, latency, rebuild, replicas, report, segments, state, throughput
 from tests.benchmarks.audit import WrongOutputsError
 from tests.benchmarks.cores import Cores
 from tests.benchmarks.load import CONTACTS
@@ -31,6 +31,8 @@ PARTS = {
     "rebuild": rebuild.measure,
     "replicas": replicas.measure,
     "backlog": backlog.measure,
+    "formats": formats.measure,
+    "segments": segments.measure,
 }
 DEFAULT_OUTPUT = CACHE / "bench" / "results.json"
 

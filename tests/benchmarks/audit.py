@@ -20,13 +20,17 @@ class WrongOutputsError(Exception):
 
 
 class Expected:
-    """What must become of an input; kept as bytes, since there are many."""
+    """What must become of an input; kept as bytes, since there are many.
 
-    def __init__(self, stage, settings, partitions=range(PARTITIONS)):
+    `plain` gives a value of events or facts in single-object encoding.
+    """
+
+    def __init__(self, stage, settings, partitions=range(PARTITIONS), plain=lambda value: value):
+        self._plain = plain
         found = Contacts([_contact_of(record) for record in _records(stage, settings, "contacts")], Rules())
         self._facts, self._reasons = {}, {}
         for partition in partitions:
-            inputs = [_input_of(record) for record in _records(stage, settings, "events", [partition])]
+            inputs = [_input_of(record, plain) for record in _records(stage, settings, "events", [partition])]
             for output in fold(inputs, found, Rules()):
                 place = output.source_partition, output.source_offset
                 if isinstance(output, Fact):
@@ -55,7 +59,7 @@ class Expected:
     def _check_facts(self, records):
         seen, last = set(), dict[str, tuple[int, int]]()
         for record in records:
-            fact = fact_of(record.value)
+            fact = fact_of(self._plain(record.value))
             place = fact["sourcePartition"], fact["sourceOffset"]
             order = fact["externalOrderId"]
             _require(place not in seen, f"the event at {place} gave two facts")
@@ -112,9 +116,9 @@ def _records(stage, settings, role, partitions=range(PARTITIONS)):
         yield record_of(message)
 
 
-def _input_of(record):
+def _input_of(record, plain):
     is_decodable = UNDECODABLE not in dict(record.headers)
-    event = event_of(record.value) if is_decodable else None
+    event = event_of(plain(record.value)) if is_decodable else None
     return Input(record.partition, record.offset, record.timestamp_ms, record.key, len(record.value), event)
 
 

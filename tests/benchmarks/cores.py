@@ -32,6 +32,18 @@ class Cores:
         return max(1, len(self._each))
 
     @contextmanager
+    def everywhere(self):
+        """Run what is started inside, and this process, on all cores."""
+        if self.services is None:
+            yield
+            return
+        os.sched_setaffinity(0, self._each)
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, self.services)
+
+    @contextmanager
     def on(self, number):
         """Start what is started inside on a core: 0 is the program's, then the others', round and round."""
         if self.services is None:

@@ -144,6 +144,26 @@ def _backlog(found):
     return [*lines, "", f"Peak memory of the longer one by that of the shorter one: {found['ratio']:.2f}"]
 
 
+def _formats(found):
+    lines = _table(f"Wire formats: {found['events']:,} events", "format", WORK, found["formats"].items())
+    lines += ["", f"Rate with confluent by rate with single-object, run by run: {shown(found['ratio'])}", ""]
+    ours = found["decoded"]["single-object"]
+    rows = [(name, {"rate": rate, "ratio": rate / ours}) for name, rate in found["decoded"].items()]
+    columns = (("events/s", "rate"), ("by single-object", "ratio"))
+    return lines + _table("Decoding alone", "events of", columns, rows)
+
+
+def _segments(found):
+    columns = (("seconds", "seconds"), ("facts/s", "facts_per_s"), ("peak MiB", "peak_rss_mib"))
+    lines = _table(f"Snapshots: {found['orders']:,} facts", "", columns, found["work"].items())
+    lines += ["", f"Rate of the export by that of the bare reader, run by run: {shown(found['ratio'])}"]
+    further = found["further"]
+    lines += [f"{found['new_facts']:,} new facts: {further['seconds']:.1f} s, {further['peak_rss_mib']:.0f} MiB", ""]
+    asked = (("ms", "condition"), ("by hand ms", "by_hand"), ("ratio", "ratio"))
+    rows = [(f"`{name}` ({figures['contacts']:,} contacts)", figures) for name, figures in found["asked"].items()]
+    return lines + _table("Conditions", "condition", asked, rows)
+
+
 def _by_size(sizes):
     return [(f"{int(size):,}", figures) for size, figures in sizes.items()]
 
@@ -156,4 +176,6 @@ TABLES = {
     "rebuild": _rebuild,
     "replicas": _replicas,
     "backlog": _backlog,
+    "formats": _formats,
+    "segments": _segments,
 }

@@ -108,7 +108,7 @@ class Stage:
         producer = plain_producer(settings)
         encode = codec().encode_contact
         for contact in load.contacts(count):
-            _produce(producer, settings.contacts_topic, encode(contact), contact["contactId"].encode())
+            produce(producer, settings.contacts_topic, encode(contact), contact["contactId"].encode())
         assert producer.flush(FLUSH_S) == 0
 
     def index(self, deployment):
@@ -135,7 +135,7 @@ class Stage:
             found = {name: contact["contactId"] for contact in batch for name in load.identifiers(contact)}
             self.client.hset(IDENTIFIERS, mapping=found)
             for name, contact_id in found.items():
-                _produce(producer, IDENTIFIERS, contact_id.encode(), name.encode())
+                produce(producer, IDENTIFIERS, contact_id.encode(), name.encode())
         assert producer.flush(FLUSH_S) == 0
 
     def send(self, topic, records, partition_of=None):
@@ -144,7 +144,7 @@ class Stage:
         for record in records:
             headers = [(UNDECODABLE, b"1")] if record.is_undecodable else None
             partition = PARTITION_UA if partition_of is None else partition_of(record.key)
-            _produce(producer, topic, record.value, record.key, headers, partition)
+            produce(producer, topic, record.value, record.key, headers, partition)
             count += 1
         assert producer.flush(FLUSH_S) == 0
         return count
@@ -232,7 +232,8 @@ def project_environment():
     return own | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-def _produce(producer, topic, value, key, headers=None, partition=PARTITION_UA):
+def produce(producer, topic, value, key, headers=None, partition=PARTITION_UA):
+    """Produce a record, waiting while the producer is full."""
     while True:
         try:
             producer.produce(topic, value, key, partition, headers=headers)

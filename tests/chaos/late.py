@@ -40,7 +40,7 @@ class LateOrders:
             name = f"late-{number}"
             events = (created(name, phone=f"+998{number:06}"), updated(name, storeId="s"), status(name))
             for record in events:
-                producer.produce(settings.events_topic, record.value, record.key)
+                producer.produce(settings.events_topic, self._deployment.framed(record.value), record.key)
             owed.append((time.monotonic() + LATE_S, number))
             self.orders += 1
             while owed and owed[0][0] <= time.monotonic():
@@ -51,7 +51,8 @@ class LateOrders:
         assert producer.flush(120) == 0
 
     def _send_contact(self, producer, number):
-        contact = codec().encode_contact({"contactId": f"late-{number}", "phone": f"+998{number:06}"})
+        value = codec().encode_contact({"contactId": f"late-{number}", "phone": f"+998{number:06}"})
+        contact = self._deployment.framed(value)
         producer.produce(self._deployment.settings.contacts_topic, contact, b"late-%d" % number)
 
     def missing(self):

@@ -22,8 +22,9 @@ from pathlib import Path
 from deploy.local.kafka_cluster import KafkaCluster
 from deploy.local.services import EmbeddedKafka
 from processor.settings import Settings
-from tests.chaos import faults
+from tests.chaos import faults, registry_faults
 from tests.chaos.late import is_late
+from tests.chaos.registry_world import RegistryWorld
 from tests.chaos.world import PARTITIONS, Watcher, World
 from tests.support.deployment import await_condition
 
@@ -33,20 +34,26 @@ WRONG = ("duplicates", "losses", "mismatches")
 KAFKA = {1: (faults.LONG, EmbeddedKafka), 3: (faults.CLUSTER, KafkaCluster)}
 
 
-def chaos(seconds, seed, folder, least_events, kinds=faults.LONG, kafka=EmbeddedKafka):
+def has_registry(seed):
+    """Tell whether a seed's world has a schema registry: every other one has."""
+    return bool(seed % 2)
+
+
+def chaos(seconds, seed, folder, least_events, kinds, *, kafka=EmbeddedKafka, world=World):
     """Run the suite and give its summary; raises AssertionError where a process ends by itself, or all stands still."""
-    settings = Settings(identifier_key="a secret of the chaos suite", instance_id="chaos")
-    world = World(settings, folder, seed, kafka(folder / "kafka"))
+    settings = Settings(identifier_key="a secret of the chaos suite", instance_id="chaos", startup_timeout_s=120.0)
+    world = world(settings, folder, seed, kafka(folder / "kafka"))
     stop, watch = threading.Event(), threading.Event()
     try:
         world.begin()
-        watcher = Watcher(world.deployment.settings, watch)
+        watcher = Watcher(world.deployment, watch)
         watcher.start()
         rate = max(200.0, least_events / seconds)
         workers = [
             threading.Thread(target=world.pace, args=(stop, rate), daemon=True),
             threading.Thread(target=world.change_contacts, args=(stop,), daemon=True),
             threading.Thread(target=world.late.send, args=(stop,), daemon=True),
+            *(threading.Thread(target=work, args=(stop,), daemon=True) for work in world.workers()),
         ]
         for worker in workers:
             worker.start()
@@ -121,7 +128,8 @@ def _summary(world, hits, comparison, watcher):
     counts = comparison.counts
     return {
         "seed": world.seed,
-        "events": world.deployment.sent,
+        "schema_registry": isinstance(world, RegistryWorld),
+        "events": world.deployment.sent + world.brought,
         "healed_orders": world.late.orders,
         "facts": reasons["fact"],
         "rejected": sum(reasons.values()) - reasons["fact"],
@@ -149,6 +157,12 @@ def _moments(world):
     return dict(found)
 
 
+def _keep_logs(folder, kept):
+    """Write the lines of all logs to one file: each begins with its time, so that sorted they are in order."""
+    lines = [line for log in folder.glob("*.log") for line in log.read_text(encoding="utf-8").splitlines(keepends=True)]
+    kept.write_text("".join(sorted(lines)), encoding="utf-8")
+
+
 def main():
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Break everything while events flow; require that nothing is lost.")
@@ -156,19 +170,30 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--events", type=int, default=100_000, help="how many at least")
     parser.add_argument("--brokers", type=int, choices=sorted(KAFKA), default=1)
+    parser.add_argument(
+        "--registry", action=argparse.BooleanOptionalAction, help="with a schema registry; by default as the seed says"
+    )
     parser.add_argument("--only", help="faults by name, with commas between them; by default all")
+    parser.add_argument("--logs", type=Path, help="write the log lines of all processes to this file, by time")
     options = parser.parse_args()
     kinds, kafka = KAFKA[options.brokers]
+    seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
+    with_registry = has_registry(seed) if options.registry is None else options.registry
+    kinds += registry_faults.LONG if with_registry else ()
     if options.only:
         known = {kind.__name__: kind for kind in kinds}
         if unknown := set(options.only.split(",")) - known.keys():
             parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
         kinds = tuple(known[name] for name in options.only.split(","))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the clean-up, as Ctrl-C goes
-    seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
-    print(f"seed {seed}", file=sys.stderr)
+    print(f"seed {seed}, {'with' if with_registry else 'without'} a schema registry", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="order-facts-chaos-") as folder:
-        summary = chaos(options.seconds, seed, Path(folder), options.events, kinds, kafka)
+        world = RegistryWorld if with_registry else World
+        try:
+            summary = chaos(options.seconds, seed, Path(folder), options.events, kinds, kafka=kafka, world=world)
+        finally:
+            if options.logs is not None:
+                _keep_logs(Path(folder), options.logs)
     print(json.dumps(summary, indent=2))
     sys.exit(1 if any(summary[kind] for kind in WRONG) else 0)
 

@@ -36,17 +36,38 @@ class World:
         self.kafka.start()
         self.redis.start()
         settings = replace(settings, bootstrap_servers=self.kafka.bootstrap_servers, redis_url=self.redis.url)
-        self.deployment = Deployment(settings, folder)
+        self.deployment = self.made(settings, folder)
         self.replicas: dict[str, Process] = {}
         self.index: Process
         self.healer: Process
         self.late = LateOrders(self.deployment)
+        self.brought = 0  # events that come from elsewhere than `pace`
         self._stopping = threading.Event()
         self.client = Redis.from_url(self.redis.url, socket_timeout=5)
+
+    def made(self, settings, folder):
+        """Give the deployment."""
+        return Deployment(settings, folder)
+
+    def prepare(self):
+        """Do what must be done before any process starts."""
+
+    def workers(self):
+        """Give what runs beside the producers, until it is told to stop."""
+        return []
+
+    def value_of(self, record):
+        """Give a record's value as its producer writes it."""
+        return record.value
+
+    def may_end(self, _process, code):
+        """Tell whether a process may end so: by a kill, and not by itself."""
+        return code == -signal.SIGKILL
 
     def begin(self):
         """Make topics and contacts, start the index, the replicas."""
         self.deployment.command("topics", "create", partitions=PARTITIONS)
+        self.prepare()
         self.deployment.send_contacts(contacts())
         self.start_index()
         self.index.await_line("contacts.ready")
@@ -86,7 +107,7 @@ class World:
         for name, process in list(self.replicas.items()):
             code = process.exit_code()
             if code is not None:
-                assert code == -signal.SIGKILL, process.tail(f"replica {name} ended with {code}")
+                assert self.may_end(process, code), process.tail(f"replica {name} ended with {code}")
                 self.start_replica(name)
         code = self.index.exit_code()
         if code is not None:
@@ -104,6 +125,7 @@ class World:
         self.client.close()
         self.redis.kill()
         self.kafka.kill()
+        self.deployment.check_log_lines()
 
     def pace(self, stop, rate_per_s):
         """Produce traffic at a rate until told to stop, whatever fails meanwhile; give how many records."""
@@ -118,7 +140,7 @@ class World:
                     batch = iter(traffic(self._traffic.randrange(1 << 30), 5_000, orders=4_000))
                     record = next(batch)
                 topic = self.deployment.settings.events_topic
-                producer.produce(topic, record.value, record.key, headers=headers_of(record))
+                producer.produce(topic, self.value_of(record), record.key, headers=headers_of(record))
                 sent += 1
             producer.poll(0.02)
         assert producer.flush(120) == 0
@@ -136,22 +158,20 @@ class World:
             contact["pushTokens"] = [*contact["pushTokens"], f"new-{number}"]
             extra = {"contactId": f"x{number % 50}", "email": f"x{number}@shop.example"}
             for changed in (contact, extra):
-                value = self._contact_value(changed)
+                value = self.deployment.framed(codec().encode_contact(changed))
                 producer.produce(self.deployment.settings.contacts_topic, value, changed["contactId"].encode())
             producer.poll(0)
         assert producer.flush(120) == 0
-
-    @staticmethod
-    def _contact_value(contact):
-        return codec().encode_contact(contact)
 
 
 class Watcher(threading.Thread):
     """Reads committed outputs all the while: when each partition's came, and whether any came twice."""
 
-    def __init__(self, settings, stop):
+    def __init__(self, deployment, stop, partitions=PARTITIONS):
         super().__init__(name="watcher", daemon=True)
-        self._settings = settings
+        self._partitions = partitions
+        self._settings = deployment.settings
+        self._plain = deployment.plain
         self._stop_event = stop
         self.arrivals = defaultdict(list)
         self.seen = set()
@@ -161,7 +181,7 @@ class Watcher(threading.Thread):
         """Read until told to stop."""
         consumer = reader(self._settings)
         facts, rejected = self._settings.facts_topic, self._settings.rejected_topic
-        consumer.assign([TopicPartition(t, p, 0) for t in (facts, rejected) for p in range(PARTITIONS)])
+        consumer.assign([TopicPartition(t, p, 0) for t in (facts, rejected) for p in range(self._partitions)])
         while not self._stop_event.is_set():
             try:
                 messages = consumer.consume(2_000, 0.1)
@@ -179,7 +199,7 @@ class Watcher(threading.Thread):
             times.append(now)
         place = (message.topic(), message.partition(), message.offset())
         headers = dict(message.headers() or ())
-        source = fact_of(message.value())["sourceOffset"] if is_fact else int(headers["source.offset"])
+        source = fact_of(self._plain(message.value()))["sourceOffset"] if is_fact else int(headers["source.offset"])
         entry = (message.partition(), source)
         if entry in self.seen:
             self.doubled += 1
@@ -189,7 +209,7 @@ class Watcher(threading.Thread):
     def flowed_again(self, since):
         """Give the seconds until every partition had an output again after a moment, None where one had none."""
         waits = []
-        for partition in range(PARTITIONS):
+        for partition in range(self._partitions):
             after = next((moment for moment in self.arrivals[partition] if moment > since), None)
             if after is None:
                 return None

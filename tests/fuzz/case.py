@@ -18,6 +18,7 @@ OLDER_SCHEMA = Path(__file__).parents[1] / "data" / "schemas" / "order-event.0.a
 FIRST, NEWEST = schema_of("order-event", 1), schema_of("order-event")
 OLDER = json.loads(OLDER_SCHEMA.read_text(encoding="utf-8"))
 MAX_EVENT_BYTES = Rules().max_event_bytes
+RESOLVABLE = "resolvable"  # the name of cases whose values must be read, by a foreign writer's schema
 KEY = RIGHT["externalOrderId"].encode()
 CONTACTS = (
     ContactRecord(0, 0, 0, "c-1", {**EMPTY_CONTACT, "email": RIGHT["email"], "phone": "+999000001"}),
@@ -26,17 +27,21 @@ CONTACTS = (
 
 
 class Case(msgspec.Struct, frozen=True):
-    """Records that follow each other in one topic; `name` says where the case comes from."""
+    """Records that follow each other in one topic; `name` says where the case comes from.
+
+    `answers` are what a schema registry answers by path; the records then are framed as its clients do.
+    """
 
     records: tuple[Record, ...]
     rules: Rules = Rules()
     contacts: tuple[ContactRecord, ...] = CONTACTS
     name: str = ""
+    answers: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def size(self):
-        """How many bytes the records take."""
-        return sum(record.size_bytes for record in self.records)
+        """How many bytes the records and the registry's answers take."""
+        return sum(record.size_bytes for record in self.records) + sum(len(said) for _, said in self.answers)
 
 
 HEADER, NEWEST_HEADER = header_of(FIRST), header_of(NEWEST)

@@ -25,7 +25,8 @@ from processor.domain.pipeline import REPLAY_TIMESTAMP, needs, read
 from processor.domain.records import MAX_ELEMENTS, Order, PlainItems, UndecodableError
 from processor.domain.rejections import Reason, Rejection
 from processor.settings.rules import rules_of
-from tests.fuzz.case import OLDER, OLDER_HEADER, OLDER_SCHEMA
+from tests.fuzz.case import OLDER, OLDER_HEADER, OLDER_SCHEMA, RESOLVABLE
+from tests.fuzz.paper_registry import PaperRegistry
 from tests.reference import Contacts, Input, Rejected
 from tests.reference import fold as reference_fold
 from tests.support import strict_avro
@@ -37,6 +38,7 @@ from tests.unit.test_properties import assert_names_are_told, encoded_size
 from tests.unit.test_rules import settings_of
 
 LIMIT_MS = 100.0
+SCHEMA_LIMIT_MS = 1_000.0  # of one writer's schema: to read it, and to make a decoder of it
 HANG_CPU_S = 5.0
 DETAIL_CHARACTERS = 400
 EVENT_VERSIONS = versions_of("order-event")
@@ -82,10 +84,13 @@ class Checker:
     def check(self, case):
         """Check one case, told by its name where a record is slow; give each record's reason, or `fact`."""
         rules = with_packed_items(rules_of(settings_of(case.rules)))
+        registry = PaperRegistry(case.answers) if case.answers else None
+        if registry is not None and not self._is_prepared(case, registry):
+            return []
         owners = owners_of(case.contacts, rules.parsing.identification)
         orders, outputs, too_slow_ms = dict[OrderKey, Order](), [], 0.0
         for record in case.records:
-            output, changed, cpu_ms = self._timed(case, record, orders, owners, rules)
+            output, changed, cpu_ms = self._timed(case, record, orders, owners, rules, registry)
             self._require_one_result(record, output, changed)
             self._note(case, output, cpu_ms)
             if cpu_ms > self.limit_ms:
@@ -93,18 +98,30 @@ class Checker:
             orders |= {(record.partition, name): order for name, order in changed.items()}
             outputs.append(output)
         if case.size <= COMPARED_BYTES:
-            self._require_as_the_reference(case, outputs)
+            self._require_as_the_reference(case, outputs, registry)
         if too_slow_ms:
             raise SlowError(case.name, too_slow_ms)
         return [outcome_of(output) for output in outputs]
 
-    def _timed(self, case, record, orders, owners, rules):
+    def _is_prepared(self, case, registry):
+        """Have the schemas of a case read, and tell whether each is known or refused; none may take long."""
+        for record in case.records:
+            try:
+                with _no_hang():
+                    prepared_ms = registry.prepared_ms(record)
+            except HangError:
+                raise BrokenError(f"hang: {case.name}", "a schema's decoder is not made in time") from None
+            if prepared_ms > SCHEMA_LIMIT_MS:
+                raise BrokenError(f"slow schema: {case.name}", f"{prepared_ms:.0f} ms of CPU time")
+        return all(map(registry.is_answered, case.records))
+
+    def _timed(self, case, record, orders, owners, rules, registry):
         """Process one record, up to three times if it takes long, and give the least time."""
         best_ms = float("inf")
         for attempt in range(3):
             try:
                 with _no_hang():
-                    output, changed, cpu_ms = _process(record, orders, owners, rules, case.contacts)
+                    output, changed, cpu_ms = _process(record, orders, owners, rules, case.contacts, registry)
             except HangError:
                 seconds = f"more than {HANG_CPU_S:.0f} s of CPU time"
                 raise BrokenError(f"hang: {case.name}", f"{record.size_bytes} bytes took {seconds}") from None
@@ -135,8 +152,8 @@ class Checker:
             "a fact does not read back as its order",
         )
 
-    def _require_as_the_reference(self, case, outputs):
-        inputs = [_input_of(record) for record in case.records]
+    def _require_as_the_reference(self, case, outputs, registry):
+        inputs = [_input_of(case, record, registry) for record in case.records]
         expected = reference_fold(inputs, Contacts(case.contacts, case.rules), case.rules, encoded_size)
         self.compared += len(expected)
         for wanted, output in zip(expected, outputs, strict=True):
@@ -151,10 +168,10 @@ class Checker:
                 _require(same, "another fact than the reference's")
 
 
-def _process(record, orders, owners, rules, contacts_topic):
+def _process(record, orders, owners, rules, contacts_topic, registry):
     """Send one record through steps 2 to 4; give its output, the changed orders, and the CPU time in ms."""
     begun = time.thread_time()
-    parsed = read([record], decoder(record).read_event, rules)
+    parsed = read([record], (registry or decoder(record)).read_event, rules)
     needed = needs(parsed)
     read_s = time.thread_time() - begun
     places = [(partition, name) for partition, names in needed.order_ids.items() for name in names]
@@ -186,21 +203,30 @@ def both_versions():
         return Codec(Path(folder))
 
 
-def _input_of(record):
-    """Give a record as the reference takes it. Its event: as decoded, if fastavro agrees with that."""
+def _input_of(case, record, registry):
+    """Give a case's record as the reference takes it. Its event: as decoded, if fastavro agrees with that."""
     try:
-        event = decoder(record).decode_event(record.value or b"")
+        value = record.value or b""
+        event = registry.decode_event(value, record.headers) if registry else decoder(record).decode_event(value)
     except UndecodableError:
         event = None
+    if registry is None:
+        _require_as_fastavro(record, event)
+    elif case.name == RESOLVABLE and (expected := registry.expected(record)) is not None:
+        _require(event is not None, "undecodable, and fastavro reads it")
+        _require(exact(event) == exact(expected), "an event is not what fastavro reads")
+    first = dict(reversed(record.headers)).get(REPLAY_TIMESTAMP, b"") or b""
+    timestamp_ms = int(first) if first.isdigit() and len(first) < 16 else record.timestamp_ms
+    return Input(record.partition, record.offset, timestamp_ms, record.key, len(record.value or b""), event)
+
+
+def _require_as_fastavro(record, event):
     _require((event is not None) == _is_strict(record.value or b""), "taken or refused, unlike the strict reference")
     by_fastavro, is_canonical = _fastavro_reads(record.value or b"")
     if event is not None:
         _require(exact(event) == exact(by_fastavro), "an event is not what fastavro reads")
     else:
         _require(not is_canonical, "undecodable, and fastavro would write it so")
-    first = dict(reversed(record.headers)).get(REPLAY_TIMESTAMP, b"") or b""
-    timestamp_ms = int(first) if first.isdigit() and len(first) < 16 else record.timestamp_ms
-    return Input(record.partition, record.offset, timestamp_ms, record.key, len(record.value or b""), event)
 
 
 def _is_strict(value):

@@ -2,6 +2,7 @@
 
 large       records of `max_event_bytes`: every kind by its name, then kinds made up from the seed
 structured  what Hypothesis draws, some hundred cases from each seed, shrunk where one fails
+foreign     the same for writers' schemas that a registry gives, after the largest and oddest ones by name
 """
 
 import argparse
@@ -11,8 +12,9 @@ import random
 import hypothesis
 from hypothesis import HealthCheck, Phase, given
 
-from tests.fuzz import large
+from tests.fuzz import foreign_schemas, large
 from tests.fuzz.drawing import cases
+from tests.fuzz.foreign_schemas import foreign_cases
 from tests.fuzz.session import Session
 
 EXAMPLES = 200
@@ -38,7 +40,17 @@ def play_structured(session, seed):
         gc.collect()
 
 
-def play_drawn(session, seed, examples=EXAMPLES):
+def play_foreign(session, seed):
+    """Play every schema and answer that has a name, whatever the time, then what Hypothesis draws."""
+    for name in foreign_schemas.KINDS:
+        _quietly(session, lambda name=name: session.play(foreign_schemas.named(name)))
+    while not session.is_over():
+        play_drawn(session, seed, strategy=foreign_cases)
+        seed += 1
+        gc.collect()
+
+
+def play_drawn(session, seed, examples=EXAMPLES, strategy=cases):
     """Play so many cases that Hypothesis draws from a seed, and the smallest it finds where one fails."""
 
     @hypothesis.settings(
@@ -49,7 +61,7 @@ def play_drawn(session, seed, examples=EXAMPLES):
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
-    @given(case=cases())
+    @given(case=strategy())
     def play(case):
         session.play(case)
 
@@ -65,7 +77,7 @@ def _quietly(session, play):
             raise
 
 
-ENGINES = {"large": play_large, "structured": play_structured}
+ENGINES = {"large": play_large, "structured": play_structured, "foreign": play_foreign}
 
 
 def parse(arguments=None):

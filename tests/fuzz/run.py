@@ -1,6 +1,7 @@
 """One run of the fuzz: `python -m tests.fuzz.run --seconds 300 --seed 7`, or `make fuzz`.
 
-Three engines in turn, each a process of its own: the largest records, what Hypothesis draws, and what coverage guides.
+Four engines in turn, each a process of its own: the largest records, what Hypothesis draws, schemas that a hostile
+registry gives, and what coverage guides.
 Prints a summary as JSON. Exits with 1 where a promise is broken; the smallest input of each fault is then in a file,
 which `--replay FILE` plays again; a large record is played again by `--large NAME`.
 """
@@ -30,11 +31,12 @@ KEPT = PROJECT / ".cache" / "fuzz"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 LOCK = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
 EXTRA = KEPT / f"python-{sys.version_info.major}.{sys.version_info.minor}-{LOCK}"
-MODULES = {"large": ("tests.fuzz.engines", "large"), "structured": ("tests.fuzz.engines", "structured")}
-SHARES = {"large": 0.2, "structured": 0.4, "guided": 0.4}
+MODULES = {name: ("tests.fuzz.engines", name) for name in ("large", "structured", "foreign")}
+SHARES = {"large": 0.2, "structured": 0.3, "foreign": 0.2, "guided": 0.3}
 STUCK_S = 120.0
 POLL_S = 0.2
-GROWTH_MIB = {"large": 96.0, "structured": 24.0, "guided": 48.0}  # Hypothesis and libFuzzer remember things too
+# Hypothesis and libFuzzer remember things too.
+GROWTH_MIB = {"large": 96.0, "structured": 24.0, "foreign": 24.0, "guided": 48.0}
 
 
 def fuzz(seconds, seed, limit_ms, folder):

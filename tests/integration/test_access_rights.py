@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,13 +18,18 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from msgspec.structs import replace
 from redis import Redis
 
-from deploy.local.servers import HOST, free_ports
-from deploy.local.services import EmbeddedKafka
+from processor.errors import StopError
+from processor.kafka.cluster import Cluster
+from processor.kafka.creation import create_missing
+from processor.kafka.rights import findings, needed
+from processor.membership.publishing import publish
 from processor.settings import Settings
 from tests.support.audits import verified
 from tests.support.deployment import deployed
+from tests.support.guarded_kafka import USERS, GuardedKafka
 from tests.support.refusals import forget_mirror, refusal, rejections, remove_mirror
 from tests.support.traffic import contacts, created, traffic
 
@@ -40,7 +46,6 @@ RESOURCES = {
     "transactional id": (ResourceType.TRANSACTIONAL_ID, ResourcePatternType.LITERAL),
     "transactional ids with prefix": (ResourceType.TRANSACTIONAL_ID, ResourcePatternType.PREFIXED),
 }
-USERS = ("run", "contacts-index")
 ADMIN_S = 30.0
 
 
@@ -81,41 +86,6 @@ def test_redis_grants_what_the_readme_lists_and_no_more(apart):
     with Redis.from_url(apart.settings.redis_url) as client:
         client.execute_command("ACL", "SETUSER", user, "reset", *without)
     assert "hscan" in apart.command("verify", check=False, **granted).stderr.lower()
-
-
-class GuardedKafka(EmbeddedKafka):
-    """A broker with a second listener, whose users may do what they are granted; whoever comes by the first may all."""
-
-    def __init__(self, folder):
-        super().__init__(folder)
-        (self._guarded_port,) = free_ports(1)
-
-    def _addresses(self):
-        addresses = super()._addresses()
-        users = " ".join(f'user_{user}="secret of {user}"' for user in USERS)
-        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
-        for name in ("listeners", "advertised.listeners"):
-            addresses[name] += f",GUARDED://{self.guarded_servers}"
-        addresses["listener.security.protocol.map"] += ",GUARDED:SASL_PLAINTEXT"
-        return addresses | {
-            "sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.guarded.plain.sasl.jaas.config": f"{module} required {users};",
-            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "super.users": "User:ANONYMOUS",
-        }
-
-    @property
-    def guarded_servers(self):
-        """Host and port of the listener that asks who comes."""
-        return f"{HOST}:{self._guarded_port}"
-
-    def settings_of(self, user):
-        """Give the settings with which a user comes."""
-        login = {"sasl.mechanism": "PLAIN", "sasl.username": user, "sasl.password": f"secret of {user}"}
-        return {
-            "bootstrap_servers": self.guarded_servers,
-            "kafka": {"security.protocol": "SASL_PLAINTEXT", **login},
-        }
 
 
 def listed(column):
@@ -213,7 +183,7 @@ def test_kafka_grants_what_the_readme_lists_and_no_more(kafka, admin, deployment
 
 
 def test_no_right_that_the_readme_lists_can_be_left_out(kafka, admin, deployment):
-    """Without one of them a replica that has facts to read, and facts to write, ends and says what is missing."""
+    """Without one of them a replica that has facts to read, and facts to write, ends; `check` says which is missing."""
     runs, indexes = (kafka.settings_of(user) for user in USERS)
     deployment.start("contacts", "index", name="index", **indexes).await_line("contacts.ready")
     deployment.send(traffic(seed=83, count=100))
@@ -226,11 +196,55 @@ def test_no_right_that_the_readme_lists_can_be_left_out(kafka, admin, deployment
         remove_mirror(deployment)
         replica = deployment.replica(f"without-{number}", **runs)
         assert_told(replica, "authorization failed")
+        assert missing(deployment, runs) == [right]
         grant(admin, [right])
+    assert missing(deployment, runs) == []
     last = deployment.replica("last", **runs)
     deployment.await_accounted()
     last.stop()
     deployment.require_right_outputs()
+
+
+def missing(deployment, user):
+    """Give the rights that `check` finds missing for `run`, as ACL bindings."""
+    settings = replace(deployment.settings, **user)
+    lines = [text for kind, text in findings(settings, Cluster(settings)) if kind == "problem"]
+    said = [
+        re.fullmatch(r"access rights: grant this user (\w+) on the (.*) (\S+), which `run` needs", line)
+        for line in lines
+    ]
+    return [binding(USERS[0], kind, name, right) for right, kind, name in (found.groups() for found in said if found)]
+
+
+def test_check_asks_for_what_the_readme_lists():
+    """Its list and the operators' table are the same."""
+    asked = needed(Settings(instance_id="test"))
+    for user, command in zip(USERS, ("run", "contacts index"), strict=True):
+        rights = {binding(user, right.kind, right.name, right.operation) for right in asked[command]}
+        assert rights == {*listed(USERS.index(user))}
+
+
+def test_check_names_what_is_missing_before_and_after_the_start(kafka, admin, deployment):
+    """Also where the start itself fails for it; of another command's rights there is a note, which is no problem."""
+    runs, indexes = (kafka.settings_of(user) for user in USERS)
+    deployment.start("contacts", "index", name="index", **indexes).await_line("contacts.ready")
+    done = deployment.command("check", **runs)
+    assert "\nok       access rights: all that `run` needs\n" in done.stdout
+    assert (
+        "\nnote     access rights: `contacts index` by this user also needs Read on the topic contacts\n" in done.stdout
+    )
+    assert "\nok       transactions: one began and was aborted\n" in done.stdout
+    hidden = [binding(USERS[0], "topic", "contacts", right) for right in ("Describe", "DescribeConfigs")]
+    for right in hidden:
+        taken(admin, right)
+    done = deployment.command("check", check=False, **runs)
+    first, *others = [line for line in done.stdout.splitlines() if line.startswith("problem  ")]
+    assert first.endswith("check the setting kafka and the access rights on the brokers")
+    assert others == [
+        f"problem  access rights: grant this user {right} on the topic contacts, which `run` needs"
+        for right in ("Describe", "DescribeConfigs")
+    ]
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.follows("kafka refuses")
@@ -286,6 +300,8 @@ def test_healer_needs_what_the_readme_lists(kafka, admin, deployment):
     listed_rights = [("group", f"{settings.group_id}-{name}", "Read") for name in ("replay", "healer")]
     listed_rights += [("topic", settings.healed_topic, right) for right in ("Read", "Write", "DescribeConfigs")]
     grant(admin, [binding(user, *right) for right in (*listed_rights, ("topic", settings.events_topic, "Write"))])
+    given = replace(settings, **runs)
+    assert [line for kind, line in findings(given, Cluster(given)) if kind == "note" and "--follow" in line] == []
     deployment.send([created("late", phone="+998000001")])
     replica = deployment.replica("a", **runs)
     deployment.await_accounted()
@@ -298,3 +314,26 @@ def test_healer_needs_what_the_readme_lists(kafka, admin, deployment):
     deployment.await_accounted(2)
     for process in (healer, standby, replica):
         process.stop()
+
+
+@pytest.mark.services
+def test_a_publisher_of_segments_needs_what_the_readme_lists(kafka, admin):
+    """A user of its own publishes with it, not without any of it; it may also read the topic."""
+    settings = replace(Settings(instance_id="test"), **kafka.settings_of(USERS[1]))
+    own = Settings(bootstrap_servers=kafka.bootstrap_servers, instance_id="operator")
+    assert [*create_missing(own, Cluster(own))]
+    topic = settings.segment_members_topic
+    rights = [binding(USERS[1], "topic", topic, right) for right in ("Read", "Write", "DescribeConfigs")]
+    rights.append(binding(USERS[1], "transactional id", f"{topic}/publish/", "Write"))
+    grant(admin, rights)
+    now = datetime.now(UTC)
+    assert publish(settings, {"vip": ["a", "b"]}, now, lambda *_: None).entered == {"vip": 2}
+    for number, right in enumerate(rights):
+        taken(admin, right)
+        with pytest.raises(StopError, match="check the setting kafka and the access rights on the brokers"):
+            publish(settings, {"vip": [f"c{number}"]}, now, lambda *_: None)
+        grant(admin, [right])
+    assert publish(settings, {"vip": ["b", "c"]}, now, lambda *_: None).left == {"vip": 1}
+    text = README[README.index("## Access rights") :]
+    assert f"| topic `{topic}` | | | `segments publish`: Read, Write, DescribeConfigs; " in text
+    assert f"| transactional id `{topic}/publish/` " in text

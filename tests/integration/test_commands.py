@@ -11,14 +11,17 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka.admin import NewPartitions
 
+from deploy.build.asyncapi import topic_settings
 from processor import __version__
 from processor.cli import cli
 from processor.errors import UnreachableError
 from processor.kafka import creation
+from processor.settings import Settings
 from tests.support.commands import NOWHERE
 from tests.support.refusals import REQUEST_S
 from tests.support.ways import require_row
 
+DEFAULTS = Settings()
 TOPICS = ("events", "contacts", "facts", "rejected")
 COMMANDS = {
     "run": "Process order events until SIGTERM or SIGINT",
@@ -28,18 +31,28 @@ COMMANDS = {
     "events send": "Send order events from FILE; `-` is standard input",
     "events explain": "Say what would become of the events in FILE, by the rules of `run`",
     "facts show": "Print committed facts as JSON lines",
+    "facts export": "Write a snapshot of all orders and contacts into DIR, as Parquet",
     "rejected show": "Print rejected records as JSON lines",
     "rejected replay": "Send rejected events back to the events topic",
     "schemas list": "Print each subject's schemas",
     "schemas register": "Register every version of the schemas in the schema registry",
     "schemas check": "Check that the schemas here, or a producer's schema in FILE, can be read",
+    "segments list": "List the segments that come with the program",
+    "segments show": "Print a segment's SQL",
+    "segments sql": "Print the views and conditions as SQL",
+    "segments run": "Print the contacts of a segment",
+    "segments rfm": "Show RFM: how long ago, how often and for how much",
+    "segments publish": "Write who entered a segment and who left to the topic segment-members",
     "state recover": "Set the group's offsets that are lost",
     "state skip": "Step over events that the Kafka client cannot read",
     "verify": "Audit the topics and the mirror",
+    "watch": "Show what all processes do, from their log lines alone",
     "topics create": "Create the topics that are missing",
-    "check": "Check the settings, Kafka, Redis, the topics and the contact index",
+    "check": "Check the settings, Kafka, the access rights, Redis, the topics and the contact index",
 }
 WITHOUT_KAFKA = {"events explain", "schemas list", "schemas register", "schemas check"}
+WITHOUT_SETTINGS = {"segments list", "segments show", "watch"}
+WITHOUT_KAFKA |= WITHOUT_SETTINGS | {"segments sql", "segments run", "segments rfm"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -49,7 +62,7 @@ def test_help_of_every_command_says_what_it_is_for(name):
     assert shown.exit_code == 0
     assert COMMANDS[name] in " ".join(shown.output.split())
     assert ("--bootstrap-servers" in shown.output) is (name not in WITHOUT_KAFKA)
-    assert "--config" in shown.output
+    assert ("--config" in shown.output) is (name not in WITHOUT_SETTINGS)
 
 
 def test_every_command_is_in_the_list_above():
@@ -104,9 +117,10 @@ def test_run_imports_no_other_command():
 
 
 def test_topics_create(idle):
-    """All five topics are made with the settings that the guarantee needs; a second time all are left alone."""
+    """All six topics are made with the settings that the guarantee needs, as asyncapi.yaml has them; again: none."""
     settings = idle.settings
-    names = (settings.events_topic, settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
+    outputs = (settings.facts_topic, settings.rejected_topic, settings.segment_members_topic)
+    names = (settings.events_topic, settings.contacts_topic, *outputs)
     first = idle.command("topics", "create", partitions=3)
     created = [f"{name}: created, 3 partitions, replication factor 1" for name in names]
     assert first.stdout.splitlines() == [
@@ -116,8 +130,11 @@ def test_topics_create(idle):
     assert idle.cluster.topic_settings(settings.healed_topic)["cleanup.policy"] == "compact"
     assert {topic.partitions for topic in idle.cluster.topics(names).values()} == {3}
     found = {name: idle.cluster.topic_settings(name) for name in names}
+    for role, name in zip((*TOPICS, "segment_members"), names, strict=True):
+        stated = topic_settings()[getattr(DEFAULTS, f"{role}_topic")]
+        assert found[name].items() >= stated.items()
     policies = [found[name]["cleanup.policy"] for name in names]
-    assert policies == ["delete", "compact", "compact", "delete"]
+    assert policies == ["delete", "compact", "compact", "delete", "compact"]
     assert found[settings.facts_topic]["min.compaction.lag.ms"] == str(7 * 24 * 3600 * 1000)
     assert 100_000_000 < int(found[settings.rejected_topic]["max.message.bytes"]) < 104_857_600
     again = idle.command("topics", "create", partitions=5)
@@ -173,15 +190,16 @@ def test_topics_that_get_no_leaders_are_named(idle, monkeypatch):
     monkeypatch.undo()
     factors = {topic.name: topic.factor for topic in creation.create_missing(idle.settings, idle.cluster)}
     assert factors.pop(idle.settings.events_topic) is None, "it exists"
-    assert list(factors.values()) == [1, 1, 1, 1]
+    assert list(factors.values()) == [1] * 5
 
 
 def test_check_of_a_good_deployment(indexed):
     """A line for each finding, all of them good, and 0; a warning for each topic that one broker's loss can empty."""
     done = indexed.command("check")
     assert done.stderr == ""
-    assert [line[:9] for line in done.stdout.splitlines()] == ["ok       "] * 4 + ["warning  "] * 4 + ["ok       "]
-    subjects = ("settings", "Kafka at ", "Redis, ", "topics: ", *["the topic "] * 4, "the contact index ")
+    assert [line[:9] for line in done.stdout.splitlines()] == ["ok       "] * 6 + ["warning  "] * 4 + ["ok       "]
+    subjects = ["settings", "Kafka at ", "access rights: all ", "transactions: one began", "Redis, ", "topics: "]
+    subjects += [*["the topic "] * 4, "the contact index "]
     assert [line[9:].startswith(subject) for line, subject in zip(done.stdout.splitlines(), subjects, strict=True)]
 
 

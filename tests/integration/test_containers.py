@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from deploy.local.servers import free_ports
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis
-from tests.integration.test_health import ask
 from tests.support.commands import VENDOR_EXAMPLE
 from tests.support.deployment import await_condition, deployed
+from tests.support.health_answers import ask
 from tests.support.refusals import refusal
 from tests.support.silent import SilentServer
 from tests.support.traffic import contacts, traffic

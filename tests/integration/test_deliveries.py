@@ -18,7 +18,7 @@ from processor.kafka.transactions import Transactions
 from processor.replica.ledger import Ledger
 from processor.state.watermark import Notes, Watermark
 from tests.support.audits import lineage_of
-from tests.support.deployment import committed_offsets
+from tests.support.group_offsets import committed_offsets
 
 PARTITIONS = 3
 MOST = 10_000_000  # records, long before which the refusal is there

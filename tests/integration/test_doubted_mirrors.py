@@ -7,11 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from processor.codec.avro import codec
-from processor.kafka.clients import plain_producer
 from processor.replica import startup
 from processor.state.mirror import Mirror
 from tests.support.audits import send_in_transaction
 from tests.support.deployment import await_condition, deployed
+from tests.support.producing import quick_producer
 from tests.support.refusals import (
     REQUEST_S,
     delete_records,
@@ -36,7 +36,7 @@ RAISED = [
 
 def send(deployment, records):
     """Send the same records to every partition."""
-    producer = plain_producer(deployment.settings)
+    producer = quick_producer(deployment.settings)
     for partition in range(len(RAISED)):
         for record in records:
             producer.produce(deployment.settings.events_topic, record.value, record.key, partition)

@@ -3,8 +3,7 @@
 import math
 import re
 import signal
-import urllib.error
-import urllib.request
+import time
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,10 @@ from msgspec.structs import replace
 from deploy.local.servers import GuardedProcess, free_ports
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis
 from tests.support.deployment import PROJECT, PYTHON, await_condition, deployed
+from tests.support.health_answers import ask
 from tests.support.traffic import Sent, contacts, created, traffic
 
-
-def ask(port, path):
-    """Give the status and body of a health answer; (0, "") where nobody answers."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as answer:
-        with answer:
-            return answer.code, answer.read().decode()
-    except OSError:
-        return 0, ""
+GROWN_S = 10.0  # more than a session, with which the partitions are lost
 
 
 def counter(body, name):
@@ -38,6 +28,12 @@ def lag(port):
     return counter(ask(port, "/metrics")[1], "order_facts_lag_records")
 
 
+def freshness(port):
+    """Give the greatest age that a replica tells of events that are not committed."""
+    ages = re.findall(r"^order_facts_freshness_seconds\S* (\S+)$", ask(port, "/metrics")[1], re.MULTILINE)
+    return max(map(float, ages), default=math.nan)
+
+
 @pytest.fixture
 def port():
     """Give a free port for health."""
@@ -47,7 +43,7 @@ def port():
 def test_ready_follows_each_dependency_and_live_does_not(settings, tmp_path, port):
     """Redis, then Kafka is stopped under a replica: it is not ready, says why, stays alive, and comes back.
 
-    Meanwhile the lag is what waits, or unknown: never what it was before.
+    Meanwhile the lag is what waits, or unknown: never what it was before. The age of what waits grows, and of what may.
     """
     redis, kafka = EmbeddedRedis(tmp_path / "redis"), EmbeddedKafka(tmp_path / "kafka")
     redis.start()
@@ -70,14 +66,17 @@ def test_ready_follows_each_dependency_and_live_does_not(settings, tmp_path, por
                     await_condition(lambda: lag(port) == 5, lambda: f"the lag counts on, and is {lag(port)}")
                 else:
                     await_condition(lambda: math.isnan(lag(port)), lambda: f"the lag is unknown, and not {lag(port)}")
+                await_condition(lambda: freshness(port) > GROWN_S, lambda: f"the age grows, and is {freshness(port)}")
                 server.resume()
                 await_condition(lambda: ask(port, "/readyz")[0] == 200, lambda: ask(port, "/readyz"))
                 await_condition(lambda: lag(port) == 0, lambda: f"nothing is left, and the lag is {lag(port)}")
+                await_condition(lambda: freshness(port) == 0, lambda: f"the age is {freshness(port)}")
             deployment.send(traffic(seed=60, count=100))
             deployment.await_accounted()
             replica.stop()
             deployment.require_right_outputs()
             assert ask(port, "/livez") == (0, "")
+            assert max(line["freshness_s"] or 0 for line in replica.lines("service.stats")) > GROWN_S / 2
     finally:
         kafka.stop()
         redis.stop()
@@ -100,6 +99,12 @@ def test_metrics_count_what_the_topics_hold(settings, tmp_path, port):
             if reason != "fact":
                 assert counter(body, f'order_facts_rejected_total{{reason="{reason}"}}') == count
         assert counter(body, "order_facts_step_seconds_count") == 6 * counter(body, "order_facts_batches_total")
+        lines = replica.lines("batch.committed")
+        assert counter(body, "order_facts_latency_seconds_count") == sum(len(line["partitions"]) for line in lines)
+        assert counter(body, "order_facts_latency_seconds_sum") >= max(line["latency_max_s"] for line in lines) > 0
+        assert counter(body, "order_facts_last_commit_timestamp_seconds") > time.time() - 60
+        assert counter(body, 'order_facts_rebalances_total{change="assigned"}') == 1
+        await_condition(lambda: counter(ask(port, "/metrics")[1], "order_facts_partition_lag_records{") == 0, "no lag")
         assert ask(port, "/nowhere")[0] == 404
         replica.stop()
 

@@ -10,6 +10,7 @@ from processor.kafka.clients import transactional_producer
 from processor.kafka.transactions import Transactions
 from tests.integration.test_refusals import failure
 from tests.support.adverse import adverse, calls_hang
+from tests.support.deployment import await_condition
 from tests.support.refusals import facts, rejections
 from tests.support.ways import go_on, require_row
 
@@ -33,9 +34,7 @@ def test_producers_that_hang_are_replaced_a_few_times_then_the_program_stops(set
     with pytest.raises(StopError, match=r"4 calls of the Kafka client hang.*start again under the same instance_id"):
         transactions.ready("starting transactions")
     comes_back.set()
-    for thread in threading.enumerate():
-        if thread.name == "kafka-calls" and thread is not transactions._calls._thread:
-            thread.join(30)
+    await_condition(lambda: not any(calls.is_alive for calls in transactions._left), "the calls end")
     transactions.ready("starting transactions")
     transactions.forget()
 

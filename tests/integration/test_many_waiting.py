@@ -5,10 +5,10 @@ import time
 import pytest
 
 from processor.codec.avro import codec
-from processor.kafka.clients import plain_producer
 from tests.benchmarks.process import peak_rss_bytes
 from tests.support.deployment import await_condition, deployed
 from tests.support.healers import Healers
+from tests.support.producing import quick_producer
 from tests.support.traffic import event
 
 WAITING = 100_000
@@ -26,7 +26,7 @@ def send(producer, **record):
 
 def reject(settings):
     """Write the rejected records of as many orders, each with an e-mail and a phone that find nobody yet."""
-    producer = plain_producer(settings)
+    producer = quick_producer(settings)
     for number in range(WAITING):
         order, partition = f"order-{number}", number % 3
         params = {
@@ -67,7 +67,7 @@ def test_a_hundred_thousand_waiting_events_take_less_than_200_mib(settings, tmp_
         (ready,) = healer.await_line("healer.ready")
         assert ready["waiting"] == WAITING
         waiting_bytes = peak_rss_bytes(healer.pid)
-        producer = plain_producer(settings)
+        producer = quick_producer(settings)
         for number in range(WAITING):
             contact = codec().encode_contact({"contactId": f"c{number}", "email": f"Buyer.{number}@shop.example"})
             send(producer, topic=settings.contacts_topic, value=contact, key=b"c%d" % number)

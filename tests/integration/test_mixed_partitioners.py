@@ -2,8 +2,8 @@
 
 import zlib
 
-from processor.kafka.clients import plain_producer
 from tests.support.audits import verified
+from tests.support.producing import quick_producer
 from tests.support.refusals import REQUEST_S
 from tests.support.traffic import created
 
@@ -12,7 +12,7 @@ METRIC = "order_facts_mixed_partitioners"
 
 def send_as_librdkafka_does(deployment, records, partitions=3):
     """Send records each to the partition of its key's CRC-32."""
-    producer = plain_producer(deployment.settings)
+    producer = quick_producer(deployment.settings)
     for record in records:
         producer.produce(
             deployment.settings.events_topic, record.value, record.key, zlib.crc32(record.key) % partitions

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from msgspec.structs import replace
@@ -10,16 +11,17 @@ from deploy.local.services import EmbeddedKafka
 from processor.errors import RetryError
 from processor.kafka.clients import group_consumer
 from processor.kafka.cluster import Cluster
+from processor.replay.replay_ledger import ReplayLedger
 from tests.support.deployment import Deployment, await_condition
 from tests.support.traffic import contacts, traffic
 
 RESTARTS = 2
 
 
-@pytest.fixture
-def kafka(tmp_path):
-    """Give a broker that a test may kill."""
-    broker = EmbeddedKafka(tmp_path / "kafka")
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory):
+    """Give a broker that a test may kill, and leaves running."""
+    broker = EmbeddedKafka(tmp_path_factory.mktemp("moving") / "kafka")
     broker.start()
     yield broker
     broker.stop()
@@ -30,7 +32,7 @@ def deployment(settings, tmp_path, kafka):
     """Give a deployment on that broker, with its contact index complete."""
     deployment = Deployment(replace(settings, bootstrap_servers=kafka.bootstrap_servers), tmp_path)
     try:
-        deployment.command("topics", "create", partitions=3)
+        deployment.create_topics(3)
         deployment.send_contacts(contacts())
         deployment.index()
         yield deployment
@@ -120,3 +122,28 @@ def test_member_fenced_by_a_ghost_comes_back(kafka, deployment, is_restarted):
     deployment.await_accounted()
     replica.stop()
     deployment.require_right_outputs()
+
+
+def test_broker_that_goes_between_two_questions_is_no_open_replay(kafka, deployment, monkeypatch):
+    """A replay that has taken over has ended all others' transactions: silence is Kafka's, and is waited for.
+
+    The healer ended with exit code 1 and told to wait for a replay that nobody ran.
+    """
+    cluster, settings = Cluster(deployment.settings), deployment.settings
+    topics = cluster.required([settings.rejected_topic, settings.healed_topic])
+    ledger = ReplayLedger(settings, cluster, topics[settings.rejected_topic], topics[settings.healed_topic])
+    with closing(ledger):
+        ledger.take_over()
+        assert ledger.swept() == {}
+        asked = ledger._await_coordinator
+
+        def answered_last_time():
+            asked()
+            kafka.pause()
+
+        monkeypatch.setattr(ledger, "_await_coordinator", answered_last_time)
+        try:
+            with pytest.raises(RetryError, match="did not return the offsets of group"):
+                ledger.swept()
+        finally:
+            kafka.resume()

@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka.admin import NewPartitions
 from msgspec.structs import replace
 
-from processor.kafka.clients import plain_producer
 from tests.support.deployment import await_condition, deployed
+from tests.support.producing import quick_producer
 from tests.support.refusals import REQUEST_S, facts, forget_offsets, offsets, process, refusal, refused_run, set_offset
 from tests.support.traffic import traffic
 
@@ -36,7 +36,7 @@ def copied(deployment, folder):
 
 def copy_events(deployment, copy):
     """Copy all events: keys and timestamps kept, in the order of the timestamps."""
-    producer = plain_producer(copy.settings)
+    producer = quick_producer(copy.settings)
     records = deployment.read(deployment.settings.events_topic)
     for record in sorted(records, key=lambda record: record.timestamp_ms):
         headers = list(record.headers)

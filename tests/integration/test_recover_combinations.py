@@ -11,11 +11,12 @@ from msgspec.structs import replace
 from redis import Redis
 
 from processor.codec.avro import codec
-from processor.kafka.clients import plain_producer
 from processor.replica import startup
 from processor.state.mirror import Mirror
 from processor.state.watermark import Watermark, metadata_text
-from tests.support.deployment import Deployment, committed_offsets, deployed
+from tests.support.deployment import Deployment, deployed
+from tests.support.group_offsets import committed_offsets
+from tests.support.producing import quick_producer
 from tests.support.refusals import NOBODY, REQUEST_S, forget_offsets
 from tests.support.traffic import created
 
@@ -53,7 +54,7 @@ def deployment(settings, indexed, tmp_path):
 
 def send(deployment, kinds, name="first"):
     """Send events, each given by its partition and what it becomes."""
-    producer = plain_producer(deployment.settings)
+    producer = quick_producer(deployment.settings)
     for partition, kind in kinds:
         event = created(f"{name}{partition}", **({} if kind == "fact" else {"phone": NOBODY}))
         producer.produce(deployment.settings.events_topic, event.value, event.key, partition)
@@ -63,7 +64,7 @@ def send(deployment, kinds, name="first"):
 
 def write_others(deployment):
     """Write to the rejected topic what other shops and programs write there, after our own records."""
-    producer = plain_producer(deployment.settings)
+    producer = quick_producer(deployment.settings)
     topic = deployment.settings.rejected_topic
     source = [("source.topic", deployment.settings.events_topic.encode()), ("source.offset", b"999")]
     for partition in range(len(COMBINATIONS)):

@@ -53,7 +53,7 @@ def failure(process):
         ({"IDENTIFIER_KEY": ""}, "setting identifier_key: put "),
         ({"IDENTIFIER_KEY": None}, "setting identifier_key: put "),
         ({"GROUP": "x"}, "unknown setting ORDER_FACTS_GROUP; did you mean group_id?"),
-        ({"WIRE_FORMAT": "confluent"}, "setting wire_format: confluent is not supported yet"),
+        ({"WIRE_FORMAT": "confluent"}, "setting schema_registry_url: wire_format=confluent needs it: put the schema"),
         ({"REDIS_URL": "redis+sentinel://a:1,b:2/main"}, "setting redis_url: redis+sentinel:// is not supported yet"),
         ({"REDIS_URL": "redis+cluster://a:1"}, "setting redis_url: redis+cluster:// is not supported yet"),
         ({"KAFKA": '{"isolation.level": "read_uncommitted"}'}, "setting kafka: isolation.level is reserved"),

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_cer
 
 from deploy.local.embedded_registry import INTERFACE, EmbeddedRegistry
 from deploy.local.servers import HOST, free_ports
-from processor.codec.registry import Registry
 from processor.errors import RegistryError, UsageError
+from processor.registry.client import Registry
 from processor.settings import Settings
+from tests.support.deployment import await_condition
 from tests.support.managed_kafka import PASSWORD, self_signed
 from tests.support.scripted_registry import ScriptedRegistry, answer
 
@@ -47,13 +48,22 @@ def secured(tmp_path_factory):
         "ssl.key.location": str(folder / "key.pem"),
         "ssl.key.password": PASSWORD,
     }
-    yield f"https://{HOST}:{port}{INTERFACE}", properties
+    url = f"https://{HOST}:{port}{INTERFACE}"
+    await_condition(lambda: is_answered(url, properties), "an answer over https")
+    yield url, properties
     started.kill()
 
 
 def versions(url, properties):
     """Ask as a client with these properties."""
     return Registry(Settings(schema_registry_url=url, schema_registry=properties)).versions("t-value")
+
+
+def is_answered(url, properties):
+    """Return whether the registry takes questions: it opens its port earlier."""
+    with contextlib.suppress(RegistryError):
+        return versions(url, properties) is not None
+    return False
 
 
 @pytest.mark.services

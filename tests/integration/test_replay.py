@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import secrets
 import signal
 import time
 from collections import Counter
@@ -14,11 +13,10 @@ import pytest
 from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
-from processor.kafka.clients import plain_producer
 from tests.support.deployment import SOON_OVER, deployed
-from tests.support.facts import fact_of
+from tests.support.producing import quick_producer
 from tests.support.refusals import refusal
-from tests.support.replays import EXISTS, FOUND, OPEN, PARAMETER, Replays
+from tests.support.replays import EXISTS, FOUND, OPEN, PARAMETER, Replays, facts_of, facts_with_contacts_first
 from tests.support.traffic import contacts, created, traffic
 
 SKIPPED = {"rounds": 0, "truncated": 0, "already": 0}
@@ -51,37 +49,13 @@ def ended(process):
 
 def send_at(deployment, records):
     """Send records with timestamps of an hour ago, a second apart; give the first timestamp."""
-    producer, first_ms = plain_producer(deployment.settings), int(time.time() * 1000) - 3_600_000
+    producer, first_ms = quick_producer(deployment.settings), int(time.time() * 1000) - 3_600_000
     for number, record in enumerate(records):
         timestamp = first_ms + number * 1000
         producer.produce(deployment.settings.events_topic, record.value, record.key, timestamp=timestamp)
     assert producer.flush(30) == 0
     deployment.sent += len(records)
     return first_ms
-
-
-def facts_without_offsets(deployment):
-    """Give all facts by partition, in order, but for the source offset."""
-    found = [(r.partition, fact_of(r.value)) for r in deployment.read(deployment.settings.facts_topic)]
-    return [(partition, {k: v for k, v in fact.items() if k != "sourceOffset"}) for partition, fact in found]
-
-
-def facts_with_contacts_first(settings, folder, records):
-    """Give the facts of a second deployment, to which the same records come once all contacts are known."""
-    unique = secrets.token_hex(4)
-    topics = {f"{role}_topic": f"{role}-{unique}" for role in ("events", "contacts", "facts", "rejected")}
-    folder.mkdir()
-    with deployed(replace(settings, group_id=f"group-{unique}", **topics), folder) as other:
-        other.send_contacts(contacts())
-        other.index()
-        producer = plain_producer(other.settings)
-        for r in records:
-            producer.produce(other.settings.events_topic, r.value, r.key, r.partition, timestamp=r.timestamp_ms)
-        assert producer.flush(30) == 0
-        replica = other.replica("b")
-        other.await_accounted(len(records))
-        replica.stop()
-        return facts_without_offsets(other)
 
 
 def test_orders_before_their_contacts_become_the_facts_they_would_have_been(deployment, tmp_path):
@@ -100,8 +74,8 @@ def test_orders_before_their_contacts_become_the_facts_they_would_have_been(depl
     assert line == {"replayed": planned["replayed"], "selected": planned["selected"], "skipped": SKIPPED}
     deployment.await_accounted(deployment.sent + line["replayed"])
     replica.stop()
-    wanted = facts_with_contacts_first(deployment.settings, tmp_path / "other", originals)
-    found = facts_without_offsets(deployment)
+    wanted = facts_with_contacts_first(deployment.settings, tmp_path / "other", originals, contacts())
+    found = facts_of(deployment)
     assert found == wanted
     assert len(found) > 100
     assert any(fact["revision"] > 2 for _, fact in found)
@@ -207,7 +181,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(deployment):
 
 def test_cut_and_foreign_records_are_reported_and_left(deployment):
     """A value that was cut cannot go back, one that somebody else wrote has nowhere to go; both are told, each time."""
-    producer = plain_producer(deployment.settings)
+    producer = quick_producer(deployment.settings)
     producer.produce(deployment.settings.rejected_topic, b"x", b"k", 0)
     assert producer.flush(30) == 0
     deployment.reject([(FOUND, {"headers": [("truncated", b"300000")]}), (FOUND, {})])

@@ -14,13 +14,14 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from deploy.local.servers import HOST, free_ports
-from processor.codec.registry import Registry
+from processor.registry.client import Registry
 from processor.settings import Settings
 from tests.support.scripted_registry import ScriptedRegistry, answer
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 VERSIONS = {"events": ("order-event.1", "order-event.2"), "contacts": ("contact.1",)}
-VERSIONS |= {"facts": ("order-fact.1", "order-fact.2")}
+VERSIONS |= {"facts": ("order-fact.1", "order-fact.2"), "segment_members": ("segment-member.1",)}
+OUTPUTS = ("facts", "segment_members")
 SECRET = "hunter2-hunter2"
 
 
@@ -80,10 +81,10 @@ def added(**field):
 def test_register_twice_is_the_same_as_once(topics, client):
     """Every version is there, in order, with the subject's level; a second time nothing changes."""
     first = topics.run("register")
-    assert [line.split(": ")[1].split()[-1] for line in first if " registered: " in line] == ["registered"] * 5
+    assert [line.split(": ")[1].split()[-1] for line in first if " registered: " in line] == ["registered"] * 6
     for role, subject in topics.subjects.items():
         assert client.get_versions(subject) == list(range(1, len(VERSIONS[role]) + 1))
-        level = "FULL_TRANSITIVE" if role == "facts" else "BACKWARD_TRANSITIVE"
+        level = "FULL_TRANSITIVE" if role in OUTPUTS else "BACKWARD_TRANSITIVE"
         assert client.get_compatibility(subject) == level
         assert f"{subject}: level set to {level}" in first
     again = topics.run("register")
@@ -121,8 +122,8 @@ def test_list_says_what_is_where(topics, client):
     assert [line.split("  ")[1] for line in own] == [name for names in VERSIONS.values() for name in names]
     assert own[0].endswith("  orderfacts.v1.OrderEvent  B4A67650BD41902C")
     before = topics.run("list")
-    assert sum(line.endswith("  not registered") for line in before) == 5
-    assert sum(line.endswith("  level of the whole registry") for line in before) == 3
+    assert sum(line.endswith("  not registered") for line in before) == 6
+    assert sum(line.endswith("  level of the whole registry") for line in before) == 4
     topics.run("register")
     foreign = json.loads((SCHEMAS / "order-event.2.avsc").read_text())
     foreign["fields"].append({"name": "shop", "type": "string", "default": ""})
@@ -166,11 +167,11 @@ def test_our_versions_and_additions_to_them_are_read(changed, name):
 
 def test_check_without_a_file(topics, tmp_path):
     """Offline the newest reads all; with a registry what is missing is a warning, what cannot be read a problem."""
-    assert [line[:9] for line in Topics().run("check")] == ["ok       "] * 3
+    assert [line[:9] for line in Topics().run("check")] == ["ok       "] * 4
     before = topics.run("check")
-    assert sum(line.startswith("warning  ") and "is not registered" in line for line in before) == 5
+    assert sum(line.startswith("warning  ") and "is not registered" in line for line in before) == 6
     topics.run("register")
-    assert [line[:9] for line in topics.run("check")] == ["ok       "] * 3
+    assert [line[:9] for line in topics.run("check")] == ["ok       "] * 4
     registry = Registry(Settings(schema_registry_url=topics.settings["schema_registry_url"]))
     registry.set_level(topics.subjects["events"], "NONE")
     foreign = json.loads((SCHEMAS / "order-event.1.avsc").read_text())

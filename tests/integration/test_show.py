@@ -14,9 +14,10 @@ import pytest
 
 from processor.cli.showing import latest_of
 from processor.codec.avro import codec
-from processor.kafka.clients import plain_producer, transactional_producer
+from processor.kafka.clients import transactional_producer
 from tests.support.commands import event, output
 from tests.support.deployment import PROJECT, PYTHON, await_condition
+from tests.support.producing import quick_producer
 from tests.support.refusals import NOBODY, REQUEST_S, refusal
 from tests.support.schemas import schema_of
 from tests.support.traffic import Sent, created
@@ -117,7 +118,7 @@ def test_show_without_topic(idle, command):
 def test_facts_show_of_something_else(idle, options):
     """A record that is no fact is named by its place, not a crash."""
     idle.create("facts", 1)
-    producer = plain_producer(idle.settings)
+    producer = quick_producer(idle.settings)
     producer.produce(idle.settings.facts_topic, b"no fact", b"key")
     assert producer.flush(REQUEST_S) == 0
     line = refusal(idle.command("facts", "show", *options, check=False), 1)
@@ -180,7 +181,7 @@ def test_follow_prints_what_is_committed_as_it_comes(idle, worked):
 def test_follow_of_rejected_records(idle):
     """`rejected show --follow` begins with what is there and goes on with what comes, by the same filters."""
     idle.create("rejected", 1)
-    producer = plain_producer(idle.settings)
+    producer = quick_producer(idle.settings)
 
     def reject(key, reason):
         headers = {"reason": reason.encode(), "outcome": b"ignored", "source.offset": b"5"}
@@ -213,7 +214,7 @@ def _write_in_transaction(settings, topic, value):
 def test_output_piped_into_head_ends_quietly(idle):
     """The reader has enough after one line: the command ends at once, without a word, and not as a failure."""
     idle.create("rejected", 1)
-    producer = plain_producer(idle.settings)
+    producer = quick_producer(idle.settings)
     for _ in range(3_000):
         producer.produce(idle.settings.rejected_topic, b"x", b"key", headers={"detail": b"x" * 200})
     assert producer.flush(REQUEST_S) == 0
@@ -228,7 +229,7 @@ def test_output_piped_into_head_ends_quietly(idle):
 def test_latest_facts_are_found_with_little_memory(settings, create_topic):
     """Of 60 MB of facts only their places are remembered; each key's latest comes once."""
     create_topic(settings.facts_topic, 2, cleanup_policy="compact")
-    producer = plain_producer(settings)
+    producer = quick_producer(settings)
     for number in range(620):
         key = b"%d" % (number % 600)
         producer.produce(settings.facts_topic, key + b"x" * 100_000 + b"%d" % number, key)

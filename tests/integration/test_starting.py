@@ -31,7 +31,7 @@ def test_broker_killed_in_the_midst_of_a_start_delays_it(settings, tmp_path, mon
     try:
         own = replace(settings, bootstrap_servers=kafka.bootstrap_servers)
         deployment = Deployment(own, tmp_path)
-        deployment.command("topics", "create", partitions=3)
+        deployment.create_topics(3)
         monkeypatch.setattr(topics, "describe_topics", kill_first)
         found = startup.check(own)
         assert found.topics.events.partitions == 3

@@ -76,7 +76,8 @@ def test_events_lost_by_an_unclean_election(deployment, brokers):
     first, second, _ = brokers.brokers
     settings = deployment.settings
     create_events(deployment)
-    others = (settings.contacts_topic, settings.facts_topic, settings.rejected_topic, settings.healed_topic)
+    own = (settings.contacts_topic, settings.facts_topic, settings.rejected_topic)
+    others = (*own, settings.segment_members_topic, settings.healed_topic)
     created = deployment.command("topics", "create", partitions=1).stdout.splitlines()
     assert created == [f"{settings.events_topic}: exists, 1 partition"] + [
         f"{name}: created, 1 partition, replication factor 3" for name in others

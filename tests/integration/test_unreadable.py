@@ -1,7 +1,5 @@
 """Proves that bytes which the Kafka client cannot read, or which swell, stop at most their own partition, by name."""
 
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from deploy.local.servers import free_ports
 from processor.codec import rejected
 from tests.support.batches import send_batch
 from tests.support.deployment import await_condition, deployed
+from tests.support.health_answers import ask
 from tests.support.traffic import contacts, created, traffic
 
 MANY = 150
@@ -20,18 +19,6 @@ def large(order_id):
     """Give a valid event of nearly 1 MB as key and value; a batch of 150 of them is too much for the client."""
     sent = created(order_id, note="x" * 850_000)
     return sent.key, sent.value
-
-
-def ask(port, path):
-    """Give the status and body of an answer over HTTP."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as answer:
-        with answer:
-            return answer.code, answer.read().decode()
-    except OSError:
-        return 0, ""
 
 
 def most_memory_mib(process):

@@ -18,12 +18,12 @@ from processor.codec.avro import codec
 from processor.codec.lineage import LINEAGE
 from processor.codec.schemas import FRAMING
 from processor.domain.instants import instant_text
-from processor.kafka.clients import plain_producer
 from processor.replay.sweeps import Sweep
 from tests.integration.test_refusals import failure
 from tests.support.audits import lineage_of
 from tests.support.commands import NOWHERE
 from tests.support.deployment import await_condition, deployed
+from tests.support.producing import quick_producer
 from tests.support.refusals import (
     REQUEST_S,
     delete_records,
@@ -224,7 +224,7 @@ def recreate_facts(deployment, create_topic):
 
 def write_no_fact(deployment, _create_topic):
     """Write to the facts topic what is no fact, and lose the mirror."""
-    producer = plain_producer(deployment.settings)
+    producer = quick_producer(deployment.settings)
     producer.produce(deployment.settings.facts_topic, b"no fact", b"f0", 0)
     assert producer.flush(REQUEST_S) == 0
     forget_mirror(deployment)
@@ -233,7 +233,7 @@ def write_no_fact(deployment, _create_topic):
 def damage_fact(deployment, _create_topic):
     """Write a fact that cannot be read, then a good one, all of which the committed offset counts; lose the mirror."""
     last = deployment.read(deployment.settings.facts_topic)[-1]
-    producer, topic = plain_producer(deployment.settings), deployment.settings.facts_topic
+    producer, topic = quick_producer(deployment.settings), deployment.settings.facts_topic
     headers = {LINEAGE: lineage_of(deployment.settings).digest().encode()}
     producer.produce(topic, FRAMING + last.value[len(FRAMING) : 10] + b"\xff\xff", b"f0", 0)
     producer.produce(topic, last.value, last.key, 0, headers=headers)

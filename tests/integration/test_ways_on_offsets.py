@@ -6,9 +6,9 @@ import pytest
 from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
-from processor.kafka.clients import plain_producer
 from tests.support.adverse import adverse, another_tool_sets_an_offset
 from tests.support.deployment import deployed
+from tests.support.producing import quick_producer
 from tests.support.refusals import REQUEST_S, delete_topic, facts, forget_offsets, process, rejections
 from tests.support.replays import FOUND, Replays
 from tests.support.traffic import contacts
@@ -85,7 +85,7 @@ def test_contacts_in_too_many_partitions(single, create_topic):
 
 def copy(deployment, source, target):
     """Copy a topic's records, as any copying tool does."""
-    producer = plain_producer(deployment.settings)
+    producer = quick_producer(deployment.settings)
     for record in deployment.read(source):
         producer.produce(target, record.value, record.key)
     assert producer.flush(REQUEST_S) == 0

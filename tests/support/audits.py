@@ -7,12 +7,12 @@ from msgspec.structs import replace
 
 from processor.audit.auditing import Audit
 from processor.codec.avro import codec
-from processor.kafka.clients import plain_producer
 from processor.kafka.cluster import Cluster, Topic
 from processor.state.connection import connect
 from processor.state.mirror import Mirror
 from processor.state.watermark import Lineage, Watermark, metadata_text
 from tests.support.deployment import Deployment
+from tests.support.producing import quick_producer
 from tests.support.refusals import offsets, set_offset
 from tests.support.traffic import Sent, created, event
 
@@ -105,7 +105,7 @@ def lineage_of(settings):
 
 def produce(settings, topic, records):
     """Write records as they are, each to its partition, without a transaction."""
-    producer = plain_producer(settings)
+    producer = quick_producer(settings)
     for record in records:
         producer.produce(
             topic,

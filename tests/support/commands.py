@@ -57,7 +57,7 @@ class Idle(Deployment):
 
     def create(self, role, partitions=2, **config):
         """Make the topic of a role, compacted where `topics create` would make it so."""
-        if role in {"contacts", "facts"}:
+        if role in {"contacts", "facts", "segment_members"}:
             config = {"cleanup_policy": "compact"} | config
         self._create_topic(getattr(self.settings, f"{role}_topic"), partitions, **config)
 

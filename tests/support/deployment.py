@@ -1,23 +1,25 @@
 """One deployment of the program in a test: its topics, its processes, and the comparison with the reference."""
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from deploy.local.servers import GuardedProcess
 from processor.codec.avro import codec
 from processor.codec.order_state import order_of
 from processor.codec.packed_items import unpacked
-from processor.kafka.clients import plain_producer, reader
+from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster
+from processor.kafka.creation import create_missing
 from processor.kafka.failures import is_end
 from processor.kafka.messages import record_of
 from processor.kafka.ranges import read_range
@@ -25,8 +27,11 @@ from processor.replica import startup
 from processor.settings import Settings
 from processor.state.mirror import Mirror
 from tests.reference import Contacts, fold
+from tests.support import log_lines
 from tests.support.comparison import compare_mirror, compare_outputs
+from tests.support.forking import forks_for, run_forked
 from tests.support.inputs import UNDECODABLE, contact_of, input_of, rules_of
+from tests.support.producing import quick_producer
 
 PYTHON = (sys.executable, "-m")
 PROJECT = Path(__file__).parents[2]
@@ -48,21 +53,24 @@ def await_condition(condition, what, patience_s=PATIENCE_S):
 class Process:
     """A command of the program that runs; its log lines are read as they come. It ends with this process."""
 
-    def __init__(self, command, environment, log):
+    def __init__(self, command, environment, log, *, is_former=False):
         self.log_path = log
-        self._guarded = GuardedProcess(command, PROJECT, log, environment=environment)
+        self.is_former = is_former
+        self._lines, self._read_bytes = [], 0  # a log is asked fifty times a second, and is read once
+        self._guarded = _started(command, environment, log)
 
     def lines(self, event=None, **fields):
         """Give the log lines of an event so far, with these fields."""
-        found = []
-        for text in self.log_path.read_text(encoding="utf-8").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if event in {None, line["event"]} and all(line.get(name) == value for name, value in fields.items()):
-                found.append(line)
-        return found
+        with self.log_path.open("rb") as log:
+            log.seek(self._read_bytes)
+            new, end, _ = log.read().rpartition(b"\n")
+        self._read_bytes += len(new + end)
+        self._lines += log_lines.lines_in(new.decode())
+        return [
+            line
+            for line in self._lines
+            if event in {None, line["event"]} and all(line.get(name) == value for name, value in fields.items())
+        ]
 
     def await_line(self, event, count=1, **fields):
         """Wait for the log line of an event; fails where the process ends first."""
@@ -108,6 +116,16 @@ class Process:
         self.await_end()
 
 
+def _started(command, environment, log):
+    """Start a command: forked where it is a module that makes no difference to, else anew."""
+    forks = forks_for(environment) if command[:2] == PYTHON else None
+    if forks is None:
+        return GuardedProcess(command, PROJECT, log, environment=environment)
+    with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+        streams = [nothing.fileno(), output.fileno(), output.fileno()]
+        return forks.start(command[2], command[3:], environment, streams)
+
+
 class Deployment:
     """The program's commands on one set of topics, one group, one Redis."""
 
@@ -116,8 +134,11 @@ class Deployment:
         self.folder = folder
         self.cluster = Cluster(settings)
         self._processes = []
-        self._producer = plain_producer(settings)
         self.sent = 0
+
+    @functools.cached_property
+    def _producer(self):
+        return quick_producer(self.settings)
 
     def environment(self, **changes):
         """Give the process environment that holds the settings."""
@@ -136,18 +157,23 @@ class Deployment:
 
         `extra` are variables of its environment, None for one to take away.
         """
-        environment = self.environment(**changes) | (extra or {})
-        done = subprocess.run(
-            (*PYTHON, module, *arguments),
-            env={name: value for name, value in environment.items() if value is not None},
-            cwd=PROJECT,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S * 2,
-            check=False,
-        )
+        given = self.environment(**changes) | (extra or {})
+        environment = {name: value for name, value in given.items() if value is not None}
+        if forks := forks_for(environment):
+            done = run_forked(forks, module, arguments, environment, stdin, PATIENCE_S * 2)
+        else:
+            done = subprocess.run(
+                (*PYTHON, module, *arguments),
+                env=environment,
+                cwd=PROJECT,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S * 2,
+                check=False,
+            )
         assert not check or done.returncode == 0, done.stderr
+        log_lines.check(done.stderr)
         return done
 
     def start(self, *arguments, name, module="processor", extra=None, **changes):
@@ -155,11 +181,17 @@ class Deployment:
         environment = self.environment(**{"instance_id": name, **changes}) | (extra or {})
         return self.begin((*PYTHON, module, *arguments), environment, name)
 
-    def begin(self, command, environment, name):
-        """Start any process that goes on, in this environment; `name` is its log's."""
-        process = Process(command, environment, self.folder / f"{len(self._processes)}-{name}.log")
+    def begin(self, command, environment, name, *, is_former=False):
+        """Start any process that goes on, in this environment; `name` is its log's. A former one has its own lines."""
+        log = self.folder / f"{len(self._processes)}-{name}.log"
+        process = Process(command, environment, log, is_former=is_former)
         self._processes.append(process)
         return process
+
+    def create_topics(self, partitions):
+        """Create the topics as the command `topics create` does, in this process: the command has tests of its own."""
+        self.cluster.wait()
+        list(create_missing(msgspec.structs.replace(self.settings, partitions=partitions), self.cluster))
 
     def replica(self, name, **changes):
         """Start a replica."""
@@ -185,7 +217,15 @@ class Deployment:
 
     def renew_producer(self):
         """Send by another producer from now on: brokers that lost records refuse the one that sent them."""
-        self._producer = plain_producer(self.settings)
+        self._producer = quick_producer(self.settings)
+
+    def framed(self, value):
+        """Give a value of ours as the topics hold it."""
+        return value
+
+    def plain(self, value):
+        """Give a topic's value in single-object encoding."""
+        return value
 
     def send(self, records):
         """Send records to the events topic; those the reference must not decode carry a mark."""
@@ -243,6 +283,12 @@ class Deployment:
         for process in self._processes:
             process.end()
 
+    def check_log_lines(self):
+        """Require that each log line of all processes is as the published schema has it."""
+        for process in self._processes:
+            if not process.is_former:
+                log_lines.check(process.log_path.read_text(encoding="utf-8"))
+
     def require_right_outputs(self, events=None):
         """Require that the topics' whole content, and the mirror, are the reference's; give counts by reason.
 
@@ -298,32 +344,11 @@ def deployed(settings, folder, partitions=3, kind=Deployment):
     """Give a deployment of a kind with its topics made, and end all its processes afterwards."""
     deployment = kind(settings, folder)
     try:
-        deployment.command("topics", "create", partitions=partitions)
+        deployment.create_topics(partitions)
         yield deployment
     finally:
         deployment.end()
-
-
-def committed_offsets(settings, group_id, topic, partitions):
-    """Give the offsets that a group committed: partition -> (offset, metadata).
-
-    Asked by a consumer that never joins: the administrator's question can end the process while the group's
-    coordinator comes up (librdkafka issue 5040).
-    """
-    asked = [TopicPartition(topic, partition) for partition in partitions]
-    with closing(reader(settings, **{"group.id": group_id})) as consumer:
-        found = await_condition(lambda: _answer(consumer, asked), "the group's coordinator answers")
-    return {entry.partition: (entry.offset, entry.metadata) for entry in found if entry.offset >= 0}
-
-
-def _answer(consumer, asked):
-    """Give a group's offsets; None while its coordinator moves, as it does where the broker was slow."""
-    try:
-        return consumer.committed(asked, REQUEST_S)
-    except KafkaException as error:
-        if error.args[0].code() not in {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}:
-            raise
-        return None
+    deployment.check_log_lines()
 
 
 def _all_of(names, cluster):

@@ -14,6 +14,7 @@ import click
 
 from processor.cli import explaining
 from processor.cli.events import record_of
+from processor.codec.avro import codec
 from tests.reference import in_force
 from tests.support.cases import key_text
 
@@ -42,7 +43,9 @@ class Explain:
         files = [self._folder / "events.jsonl", self._folder / "contacts.jsonl"]
         for file, entries in zip(files, (events, contacts or []), strict=True):
             file.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries), encoding="utf-8")
-        to_record = functools.partial(record_of, time_from=time_from, zone=ZoneInfo(settings.time_zone))
+        to_record = functools.partial(
+            record_of, encode=codec().encode_event, time_from=time_from, zone=ZoneInfo(settings.time_zone)
+        )
         exit_code = 0
         try:
             explaining.explain(settings, str(files[0]), None if contacts is None else str(files[1]), to_record)

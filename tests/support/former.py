@@ -45,7 +45,8 @@ def former_replica(deployment, wheel, name, **changes):
         if not variable.startswith("ORDER_FACTS_")
         or f"\n    {variable.removeprefix('ORDER_FACTS_').lower()}: " in known
     }
-    return deployment.begin((*ISOLATED, "processor", "run"), environment | {"PYTHONPATH": str(wheel)}, name)
+    environment["PYTHONPATH"] = str(wheel)
+    return deployment.begin((*ISOLATED, "processor", "run"), environment, name, is_former=True)
 
 
 _FIRST = schema_of("order-event", 1)

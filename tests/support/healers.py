@@ -2,16 +2,14 @@
 
 import json
 import random
-import secrets
-
-from msgspec.structs import replace
 
 from processor.codec.avro import codec
-from processor.kafka.clients import plain_producer
-from tests.support.deployment import await_condition, deployed
-from tests.support.facts import fact_of
-from tests.support.replays import Replays
+from tests.support.deployment import await_condition
+from tests.support.producing import quick_producer
+from tests.support.replays import Replays, facts_of
 from tests.support.traffic import Sent, created, event
+
+QUIET_S = 4.0  # longer than a replay by hand takes from one transaction to the next
 
 
 class Healers(Replays):
@@ -22,25 +20,28 @@ class Healers(Replays):
         return self.start("rejected", "replay", "--follow", *options, name=name, **changes)
 
     def sabotaged_healer(self, moment, time, signal_name="SIGKILL", records=10, **changes):
-        """Start a healer that signals itself."""
-        plan = {"moment": moment, "time": time, "signal": signal_name, "records": records}
-        return self.start(
-            *("rejected", "replay", "--follow"),
-            name="sabotaged-healer",
-            module="tests.support.healer_saboteur",
-            extra={"TEST_SABOTAGE": json.dumps(plan)},
-            **changes,
-        )
+        """Start a healer that signals itself, and does not wait long for the end of a replay by hand."""
+        plan = {"moment": moment, "time": time, "signal": signal_name, "records": records, "quiet_s": QUIET_S}
+        return self._planned(plan, "sabotaged-healer", changes)
+
+    def impatient_healer(self):
+        """Start a healer that does not wait long for the end of a replay by hand."""
+        return self._planned({"quiet_s": QUIET_S}, "healer", {})
+
+    def _planned(self, plan, name, changes):
+        extra = {"TEST_SABOTAGE": json.dumps(plan)}
+        return self.healer(name=name, module="tests.support.healer_saboteur", extra=extra, **changes)
 
     def heal_once(self, *options, **changes):
         """Run a healer for a cron job and give its line."""
         return json.loads(self.command("rejected", "replay", "--follow", "--once", *options, **changes).stdout)
 
-    def send_own(self, events):
-        """Send events, one after the other, each at its own time."""
-        producer = plain_producer(self.settings)
-        for record in events:
-            producer.produce(self.settings.events_topic, record.value, record.key)
+    def send_own(self, events, first_ms=None):
+        """Send events, one after the other, each at its own time: now, or a millisecond apart from the first on."""
+        producer = quick_producer(self.settings)
+        for number, record in enumerate(events):
+            at = {} if first_ms is None else {"timestamp": first_ms + number}
+            producer.produce(self.settings.events_topic, record.value, record.key, **at)
         assert producer.flush(30) == 0
         self.sent += len(events)
 
@@ -62,30 +63,6 @@ class Healers(Replays):
         own = {"sourceOffset", "revision", "eventTypeKey", "createdAt", "updatedAt", "statusChangedAt"}
         latest = {fact["externalOrderId"]: fact for _, fact in self.facts()}
         return {name: {k: v for k, v in fact.items() if k not in own} for name, fact in latest.items()}
-
-
-def facts_of(deployment):
-    """Give all facts by partition, in order, but for the source offset."""
-    found = [(r.partition, fact_of(r.value)) for r in deployment.read(deployment.settings.facts_topic)]
-    return [(partition, {k: v for k, v in fact.items() if k != "sourceOffset"}) for partition, fact in found]
-
-
-def facts_with_contacts_first(settings, folder, records, contacts):
-    """Give the facts of a second deployment, to which the same records come once all contacts are known."""
-    unique = secrets.token_hex(4)
-    topics = {f"{role}_topic": f"{role}-{unique}" for role in ("events", "contacts", "facts", "rejected", "healed")}
-    folder.mkdir()
-    with deployed(replace(settings, group_id=f"group-{unique}", **topics), folder) as other:
-        other.send_contacts(contacts)
-        other.index()
-        producer = plain_producer(other.settings)
-        for r in records:
-            producer.produce(other.settings.events_topic, r.value, r.key, r.partition, timestamp=r.timestamp_ms)
-        assert producer.flush(30) == 0
-        replica = other.replica("b")
-        other.await_accounted(len(records))
-        replica.stop()
-        return facts_of(other)
 
 
 def contact_value(contact):

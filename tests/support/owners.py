@@ -17,13 +17,13 @@ def claims_of(records, identification):
 
 
 def fold_all(parsed, orders, owners, encode, rules, records, **limits):
-    """Fold a batch as a replica does: once more, with the contacts that no longer exist, if owners differ (D15)."""
+    """Fold a batch as a replica does: once more, with the contacts that no longer exist, if some do not (D15)."""
     folded = fold(parsed, orders, owners, encode, rules, **limits)
     if not folded.has_mismatch:
         return folded
     contacts = Contacts(records, Rules())
     gone = frozenset(one for one in owners_in_doubt(parsed, orders, owners, rules) if not contacts.exists(one))
-    return fold(parsed, orders, owners, encode, rules, **limits, gone=gone)
+    return fold(parsed, orders, owners, encode, rules, **limits, gone=gone) if gone else folded
 
 
 def owners_of(records, identification):

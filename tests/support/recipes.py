@@ -18,9 +18,9 @@ class Block:
     text: str
 
 
-def blocks_of(heading):
-    """Give the blocks under a heading, up to the next one."""
-    page = PAGE.read_text(encoding="utf-8")
+def blocks_of(heading, file=PAGE):
+    """Give the blocks under a heading of a page, up to the next one."""
+    page = file.read_text(encoding="utf-8")
     code = [found.span() for found in FENCE.finditer(page)]
     headings = [h for h in HEADING.finditer(page) if not any(start < h.start() < end for start, end in code)]
     (number,) = [number for number, found in enumerate(headings) if found[1] == heading]

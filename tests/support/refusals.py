@@ -14,7 +14,8 @@ from processor.kafka.clients import transactional_producer
 from processor.kafka.transactions import start_transactions
 from processor.replica import startup
 from processor.state.mirror import Mirror
-from tests.support.deployment import await_condition, committed_offsets
+from tests.support.deployment import await_condition
+from tests.support.group_offsets import committed_offsets
 from tests.support.traffic import CONTACTS, created
 
 REQUEST_S = 30.0

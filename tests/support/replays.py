@@ -2,10 +2,16 @@
 
 import json
 import re
+import secrets
 import time
 
-from processor.kafka.clients import plain_producer, reader
-from tests.support.deployment import Deployment, await_condition, committed_offsets
+from msgspec.structs import replace
+
+from processor.kafka.clients import reader
+from tests.support.deployment import Deployment, await_condition, deployed
+from tests.support.facts import fact_of
+from tests.support.group_offsets import committed_offsets
+from tests.support.producing import quick_producer
 from tests.support.refusals import refusal
 from tests.support.traffic import contacts
 
@@ -23,7 +29,7 @@ class Replays(Deployment):
 
     def reject(self, records, partitions=3):
         """Write records as the processor does: a reason each, and what is unusual; orders keep to a partition."""
-        producer = plain_producer(self.settings)
+        producer = quick_producer(self.settings)
         for number, (reason, changes) in enumerate(records):
             partition = changes.get("partition", number % partitions)
             own = {
@@ -110,3 +116,28 @@ class Replays(Deployment):
             return json.loads(done.stdout)
 
         return await_condition(tried, "the open transaction ends")
+
+
+def facts_of(deployment):
+    """Give all facts by partition, in order, but for the source offset."""
+    found = [(r.partition, fact_of(r.value)) for r in deployment.read(deployment.settings.facts_topic)]
+    return [(partition, {k: v for k, v in fact.items() if k != "sourceOffset"}) for partition, fact in found]
+
+
+def facts_with_contacts_first(settings, folder, records, known):
+    """Give the facts of a second deployment, to which the same records come once all contacts are known."""
+    unique = secrets.token_hex(4)
+    roles = ("events", "contacts", "facts", "rejected", "healed", "segment_members")
+    topics = {f"{role}_topic": f"{role}-{unique}" for role in roles}
+    folder.mkdir()
+    with deployed(replace(settings, group_id=f"group-{unique}", **topics), folder) as other:
+        other.send_contacts(known)
+        other.index()
+        producer = quick_producer(other.settings)
+        for r in records:
+            producer.produce(other.settings.events_topic, r.value, r.key, r.partition, timestamp=r.timestamp_ms)
+        assert producer.flush(30) == 0
+        replica = other.replica("b")
+        other.await_accounted(len(records))
+        replica.stop()
+        return facts_of(other)

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from deploy.local.servers import HOST
 
@@ -11,7 +12,7 @@ from deploy.local.servers import HOST
 def answer(status, body="", *headers):
     """Give the bytes of an HTTP answer; a body that is no text is sent as JSON."""
     data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(data)}", *headers, "", ""]
+    lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(data)}", "Connection: close", *headers, "", ""]
     return "\r\n".join(lines).encode() + data
 
 
@@ -67,3 +68,55 @@ class ScriptedRegistry:
             taken.sendall(said[start : start + step])
             self.sent += step
             time.sleep(self._drip_s)
+
+
+class PathRegistry:
+    """A registry that gives by path what `answers` holds: bytes, or a list that is given in turn, the last for ever.
+
+    Any other path is 404, as a registry says it of a schema. `requests` are the paths that it was asked for. It may be
+    changed at any time.
+    """
+
+    def __init__(self, answers=()):
+        self.answers = dict(answers)
+        self.requests = []
+        self._server = ThreadingHTTPServer((HOST, 0), self._handler())
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def url(self):
+        """The address for clients."""
+        return f"http://{HOST}:{self._server.server_port}"
+
+    def add(self, schema_id, schema, **further):
+        """Have it know a schema by an id."""
+        self.answers[f"/schemas/ids/{schema_id}"] = answer(200, {"schema": json.dumps(schema), **further})
+
+    def close(self):
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self):
+        registry = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                registry.requests.append(self.path)
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))  # unread, it would reset the connection
+                said = registry.answers.get(self.path, answer(404, {"error_code": 40403, "message": "not found"}))
+                if isinstance(said, list):
+                    said = said.pop(0) if len(said) > 1 else said[0]
+                if said is None:  # silence, until the client has gone
+                    self.rfile.read(1)
+                else:
+                    self.wfile.write(said)
+                self.close_connection = True
+
+            do_POST = do_GET  # noqa: N815 - the name that the server looks for
+
+            def log_message(self, *_):
+                """Say nothing."""
+
+        return Handler

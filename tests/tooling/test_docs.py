@@ -109,7 +109,7 @@ def test_a_table_that_there_is_not_is_an_error():
 CHANGES = {
     "a setting's default": ("processor/settings/definitions.py", "] = 5_000\n", "] = 6_000\n", "deploy/README.md"),
     "a command's option": ("processor/cli/facts.py", '"--latest"', '"--newest", "latest"', "deploy/README.md"),
-    "a log event's field": ("processor/logs.py", 'rss_bytes"', 'memory_bytes"', "deploy/README.md"),
+    "a log event's field": ("processor/logs/run_events.py", 'rss_bytes"', 'memory_bytes"', "deploy/README.md"),
     "a metric's name": ("processor/replica/metrics.py", "order_facts_batches", "order_facts_sets", "deploy/README.md"),
     "a reason": ("processor/domain/rejections.py", '"no_change"', '"nothing_new"', "schemas/README.md"),
     "an allowed property": (

@@ -6,6 +6,8 @@ import pty
 import re
 import shlex
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -63,6 +65,39 @@ def test_table_on_the_page_is_what_a_terminal_shows(tmp_path):
     os.close(terminal)
     assert done.returncode == 1
     assert [line.rstrip() for line in CONTROL.sub("", shown).splitlines()] == table.splitlines()
+
+
+def by_name():
+    """Give an environment in which `order-facts` is a command, as for whoever installed it."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("ORDER_FACTS_", "PYTEST"))}
+    quick = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return own | quick | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_the_pages_tests_pass(tmp_path):
+    """What the page gives a producer for pytest is tests that pass, as it stands."""
+    (tests,) = [block.text for block in blocks_of("In your tests") if block.language == "python"]
+    (tmp_path / "test_exporter.py").write_text(tests)
+    command = [*PYTHON, "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, env=by_name(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [({}, 0), ({"totalCost": "118,00"}, 1), ({"eventTypeKey": "orderPacked"}, 1)],
+)
+def test_the_pages_step_fails_where_an_event_becomes_no_fact(tmp_path, given, code):
+    """An invalid event, and one that is passed over, end the step; one that becomes a fact does not."""
+    (step,) = [block.text for block in blocks_of("In your tests") if block.language == "sh"]
+    ((created, _),) = values_of("Does my payload become a fact?")
+    event = {"eventTypeKey": given.get("eventTypeKey", "orderCreated")}
+    event["params"] = [param | {"value": given.get(param["name"], param["value"])} for param in created["params"]]
+    (tmp_path / "payload.json").write_text(json.dumps(event))
+    command = ["sh", "-e", "-c", step]
+    done = subprocess.run(command, cwd=tmp_path, env=by_name(), capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
 
 
 def test_the_page_says_how_to_mend_its_bad_event(tmp_path):

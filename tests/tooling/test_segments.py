@@ -2,13 +2,15 @@
 
 import io
 import json
+import shlex
+import subprocess
 from datetime import date
 
 import pytest
 from rich.console import Console
 
-from deploy.demo import demo, report
-from deploy.demo.segments import popular_item_segment, read_facts, read_rejected
+from deploy.demo import asking, demo, report
+from deploy.demo.segments import questions_of, read_facts, read_rejected
 from deploy.local.services import Services
 
 
@@ -26,46 +28,58 @@ def fact_line(order_id, contact_id, day, items, *, status="DELIVERED", revision=
     return json.dumps(fact) + "\n"
 
 
-def test_segment_asks_for_the_item_of_most_orders_in_its_busiest_week():
-    """The window is seven whole days, its end excluded; each contact counts once, other items not at all."""
+def test_first_question_is_for_the_item_of_most_orders_in_its_busiest_week():
+    """The window is seven whole days, its end excluded; the others are asked as of the day after the last order."""
     facts = read_facts(
         [
             fact_line("1", "ann", 1, ["A"]),
-            fact_line("2", "bob", 10, ["A", "B"]),
+            fact_line("2", "bob", 10, ["A", "it's B"]),
             fact_line("3", "cid", 16, ["A"]),
             fact_line("4", "cid", 16, ["A"]),
             fact_line("5", "dan", 17, ["A"]),
-            fact_line("6", "eve", 16, ["B"]),
+            fact_line("6", "eve", 16, ["it's B"]),
         ]
     )
-    segment = popular_item_segment(facts)
-    assert segment is not None
-    assert (segment.item_id, segment.item_name, segment.before) == ("A", "A NAME", date(2011, 5, 17))
-    assert segment.contact_ids == ("bob", "cid")
+    first, second, *others = questions_of(facts)
+    assert first.sql == "FROM bought('A', days := 7)"
+    assert first.who == "bought A (A NAME) in the week before"
+    assert first.as_of == date(2011, 5, 17)
+    assert second.sql == "FROM bought('A') EXCEPT FROM bought('it''s B')"
+    assert {question.as_of for question in (second, *others)} == {date(2011, 5, 18)}
 
 
-def test_segment_leaves_out_who_cancelled():
-    """Only the latest fact of an order counts, in whatever order the lines come; its week is preferred."""
+def test_week_with_a_cancelled_order_is_preferred():
+    """It shows who is left out. Only the latest fact of an order counts, in whatever order the lines come."""
     lines = [
         fact_line("1", "ann", 2, ["A"], status="CANCELLED", revision=2, event="orderCancelled"),
         fact_line("1", "ann", 2, ["A"]),
         fact_line("2", "bob", 2, ["A"]),
-        fact_line("3", "cid", 2, ["A"], status="ABANDONED_SHOPPING_CART"),
         *(fact_line(f"later {number}", "dan", 20, ["A"]) for number in range(9)),
     ]
     for order in (lines, lines[::-1]):
-        segment = popular_item_segment(read_facts(order))
-        assert segment is not None
-        assert segment.contact_ids == ("bob",)
-        assert segment.cancelled_orders == 1
-    assert "did not cancel: 1\n  bob\n" in report.segment_text(segment)
+        assert questions_of(read_facts(order))[0].as_of == date(2011, 5, 3)
 
 
 @pytest.mark.parametrize("lines", [[], [fact_line("1", "ann", 1, [])]])
-def test_without_items_there_is_no_segment(lines):
+def test_without_items_there_is_nothing_to_ask(lines):
     """A file that gave no item is said to have none, not an error."""
-    assert popular_item_segment(read_facts(lines)) is None
-    assert "no" in report.segment_text(None).lower()
+    assert questions_of(read_facts(lines)) == ()
+
+
+def test_snapshot_of_the_last_demonstration_is_kept(tmp_path):
+    """It takes the place of an earlier one, whole; nothing else stays beside it."""
+    place = tmp_path / "cache" / "demo"
+    for number in (1, 2):
+        made = tmp_path / f"made {number}"
+        (made / str(number)).mkdir(parents=True)
+        (made / "current").symlink_to(str(number))
+        asking.keep(made, place)
+        assert [str(path.relative_to(place.parent)) for path in sorted(place.parent.rglob("*"))] == [
+            "demo",
+            f"demo/{number}",
+            "demo/current",
+        ]
+        assert (place / "current").is_dir()
 
 
 def test_example_is_the_longest_history_with_the_fewest_items():
@@ -128,6 +142,16 @@ def test_services_of_someone_else_get_names_that_nobody_has(monkeypatch):
     kept = {name for name in demo.clean_environment(theirs) if name.startswith("ORDER_FACTS_")}
     assert kept == {"ORDER_FACTS_KAFKA"}
     assert not any(name.startswith("ORDER_FACTS_") for name in demo.clean_environment(ours))
+
+
+@pytest.mark.parametrize("item", ["22423", "it's", 'a "quoted" one', "$HOME `x`"])
+def test_line_that_asks_again_is_one_that_a_shell_takes(item):
+    """The query arrives as it was, whatever an item is called."""
+    (question, *_) = questions_of(read_facts([fact_line("1", "ann", 1, [item])]))
+    line = report.ask_text(question, demo.COMMAND, asking.SNAPSHOTS).splitlines()[-1]
+    echo, _, run = line.rpartition(" | ")
+    assert subprocess.run(["sh", "-c", echo], capture_output=True, text=True, check=True).stdout == f"{question.sql}\n"
+    assert shlex.split(run)[1:] == ["segments", "run", "-", "--data", ".cache/demo", "--as-of", "2011-05-02", "--why"]
 
 
 def test_example_event_names_an_existing_contact():

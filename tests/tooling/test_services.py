@@ -20,7 +20,7 @@ from deploy.local import programs, services
 from deploy.local.embedded_kafka import cluster_id_of
 from deploy.local.embedded_registry import EmbeddedRegistry
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis, ServicesError, start_services
-from processor.codec.registry import Registry
+from processor.registry.client import Registry
 from processor.settings import Settings
 from tests.support.deployment import Process
 
@@ -48,7 +48,7 @@ with start_services() as services:
 # Starts two commands as tests do, freezes one of them, says so, and waits for a signal.
 TESTER = """
 import os, pathlib, signal, sys
-from processor.codec.registry import Registry
+from processor.registry.client import Registry
 from processor.settings import Settings
 from tests.support.deployment import Process
 command = (sys.executable, "-c", "import signal; signal.pause()")

@@ -187,9 +187,12 @@ def test_an_identifier_key_is_required():
 
 def test_c1_a_record_without_a_value_deletes():
     """A tombstone has no identifiers at all, which is not the same as an empty contact."""
-    assert change_of(Record(0, 1, 2, b"c1", None), identification()).identifiers is None
+    assert change_of(Record(0, 1, 2, b"c1", None), identification(), codec().decode_contact).identifiers is None
     assert (
-        change_of(Record(0, 1, 2, b" ", codec().encode_contact({"contactId": ""})), identification()).identifiers == ()
+        change_of(
+            Record(0, 1, 2, b" ", codec().encode_contact({"contactId": ""})), identification(), codec().decode_contact
+        ).identifiers
+        == ()
     )
 
 
@@ -209,7 +212,7 @@ def test_c1_a_record_without_a_value_deletes():
 def test_c1_a_record_that_says_nothing_is_skipped(key, value, problem):
     """Null keys, keys that are no text, values that are no contact: each with its reason."""
     with pytest.raises(UndecodableError, match=problem):
-        change_of(Record(0, 1, 2, key, value), identification())
+        change_of(Record(0, 1, 2, key, value), identification(), codec().decode_contact)
 
 
 MARK = Mark(FORMAT, "b", "topic", (5, 5), is_ready=True, phones=DIGITS.name)

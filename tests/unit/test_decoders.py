@@ -267,6 +267,9 @@ ENDLESS = {"type": "record", "name": "A", "fields": [{"name": "a", "type": "A"}]
         ({"type": "map", "values": {"type": "record", "name": "A", "fields": []}}, None),  # its name takes some
         ({"type": "array", "items": {"type": "record", "name": "A", "fields": []}}, "no bytes"),
         ({"type": "array", "items": {"type": "fixed", "name": "A", "size": 0}}, "no bytes"),
+        *(({"type": "fixed", "name": "A", "size": size}, "a fixed of size") for size in (-1, None, "3", 1.5, True)),
+        ({"type": "map", "values": {"type": "fixed", "name": "A", "size": -2}}, "a fixed of size"),
+        ({"type": "array", "items": {"type": "fixed", "name": "A", "size": None}}, "a fixed of size"),
         ({"type": "array", "items": ENDLESS}, "not a schema"),
         (ENDLESS, "recursive"),
         (nested(5), None),

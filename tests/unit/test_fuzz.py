@@ -5,9 +5,10 @@ import secrets
 
 import pytest
 
-from tests.fuzz import corpus
+from tests.fuzz import corpus, foreign_schemas
 from tests.fuzz.checking import Checker
 from tests.fuzz.engines import play_drawn
+from tests.fuzz.foreign_schemas import foreign_cases
 from tests.fuzz.form import case_of
 from tests.fuzz.session import Session
 
@@ -45,3 +46,19 @@ def test_what_hypothesis_draws_gives_facts_or_reasons(tmp_path):
     play_drawn(session, seed, examples=80)
     assert not session.failures
     assert session.checker.records >= session.checker.compared >= 100
+
+
+@pytest.mark.parametrize("name", foreign_schemas.KINDS)
+def test_a_schema_of_a_hostile_registry_costs_little(name):
+    """Read or refused, in a second of CPU time, and so is a value of it, in 100 ms: never another error."""
+    assert set(Checker().check(foreign_schemas.named(name))) <= {"fact", "undecodable"}
+
+
+def test_what_hypothesis_draws_of_foreign_schemas_gives_facts_or_reasons(tmp_path):
+    """A round of the engine for schemas of a registry, from a fresh seed: what resolves is what fastavro reads."""
+    seed = secrets.randbelow(1 << 31)
+    print(f"seed {seed}")
+    session = Session(tmp_path, seconds=60, limit_ms=100.0)
+    play_drawn(session, seed, examples=80, strategy=foreign_cases)
+    assert not session.failures
+    assert session.checker.records >= 60

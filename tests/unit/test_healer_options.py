@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from processor.cli import cli
-from processor.cli.healing import duration_ms
+from processor.cli.options import duration_ms
 from processor.errors import UsageError
 
 
@@ -29,11 +29,11 @@ def test_options_that_do_not_go_together_are_refused(options, words):
 @pytest.mark.parametrize(("text", "ms"), [("1s", 1_000), ("90m", 5_400_000), ("24h", 86_400_000), ("7d", 604_800_000)])
 def test_a_duration_has_a_unit(text, ms):
     """Seconds, minutes, hours and days."""
-    assert duration_ms(text) == ms
+    assert duration_ms("--within", "24h")(text) == ms
 
 
 @pytest.mark.parametrize("text", ["", "0h", "24", "h", "1.5h", "-1h", "1w", "1h30m", "٣h"])
 def test_what_is_no_duration_is_refused(text):
     """Nothing is guessed."""
     with pytest.raises(UsageError):
-        duration_ms(text)
+        duration_ms("--within", "24h")(text)

@@ -21,6 +21,11 @@ INJECTED = {
     "ORDER_FACTS_HTTP_SERVICE_HOST": "fd00::1",
     "ORDER_FACTS_HTTP_PORT": "tcp://[fd00::1]:80",
     "ORDER_FACTS_HTTP_PORT_80_TCP": "tcp://[fd00::1]:80",
+    "ORDER_FACTS_HTTP_PORT_8080_TCP_ADDR": "10.0.0.1",
+    "ORDER_FACTS_HTTP_PORT_8080_TCP_PORT": "8080",
+    "ORDER_FACTS_HTTP_PORT_8080_TCP_PROTO": "tcp",
+    "ORDER_FACTS_HTTP_SERVICE_PORT": "8080",
+    "ORDER_FACTS_HTTP_SERVICE_PORT_FILE": "8080",
     "ORDER_FACTS_ANY_NAME_AT_ALL_SERVICE_HOST": "10.0.0.1",
     "ORDER_FACTS_ANY_NAME_AT_ALL_SERVICE_PORT_GRPC": "81",
     "ORDER_FACTS_REDIS_NAME": "/order-facts-run-1/order-facts-redis",
@@ -50,6 +55,22 @@ def test_a_typo_is_still_an_error(variable, value, nearest):
         load({}, None, {variable: value})
     assert str(refused.value).startswith(f"unknown setting {variable}")
     assert nearest is None or str(refused.value).endswith(f"did you mean {nearest}?")
+
+
+@pytest.mark.parametrize("setting", Settings.__struct_fields__)
+def test_a_service_may_be_called_as_any_setting(setting):
+    """A Service or link whose name is a setting's, and so are all variables that it injects: none changes a setting."""
+    name = f"ORDER_FACTS_{setting.upper()}"
+    injected = {
+        f"{name}_SERVICE_HOST": "10.0.0.1",
+        f"{name}_SERVICE_PORT": "8080",
+        f"{name}_PORT": "tcp://10.0.0.1:8080",
+        f"{name}_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        f"{name}_PORT_8080_TCP_ADDR": "10.0.0.1",
+        f"{name}_NAME": f"/order-facts-1/{setting.replace('_', '-')}",
+        f"{name}_ENV_PATH": "/usr/bin",
+    }
+    assert load({}, None, injected) == Settings()
 
 
 def test_http_port_is_still_one():

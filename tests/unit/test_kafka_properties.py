@@ -5,6 +5,8 @@ import json
 import pytest
 from confluent_kafka import KafkaException, Producer
 
+from processor.errors import UsageError
+from processor.kafka.clients import plain_producer
 from processor.settings import ALLOWED_FOR, RESERVED_BECAUSE, load
 from tests.unit.test_settings import SECRET, refused
 
@@ -86,6 +88,23 @@ def refusal_by_the_client(properties):
     except KafkaException as error:
         return str(error)
     return ""
+
+
+def test_a_way_to_tokens_that_needs_another_package_names_it():
+    """The client imports it when it is made."""
+    properties = {
+        "sasl.mechanisms": "OAUTHBEARER",
+        "security.protocol": "SASL_SSL",
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.metadata.authentication.type": "aws_iam",
+        "sasl.oauthbearer.config": "region=eu-central-1,audience=kafka",
+    }
+    with pytest.raises(UsageError) as refusal:
+        plain_producer(load({"kafka": json.dumps(properties)}, None, {}))
+    assert str(refusal.value) == (
+        "setting kafka: sasl.oauthbearer.metadata.authentication.type=aws_iam needs the Python package "
+        "confluent-kafka[oauthbearer-aws]"
+    )
 
 
 def test_allowed_kafka_properties_are_taken_as_they_are():

@@ -49,7 +49,7 @@ def assert_as_the_reference(params, rules=None):
     (wanted,) = reference_fold([Input(0, 0, 0, key, 1, event)], contacts, rules, encoded_size)
 
     configured = rules_of(settings_of(rules))
-    parsed = read([Record(0, 0, 0, key, b"-")], lambda _: Event.of("orderCreated", "", params.items()), configured)
+    parsed = read([Record(0, 0, 0, key, b"-")], lambda *_: Event.of("orderCreated", "", params.items()), configured)
     found = {one: contact for one in needs(parsed).identifiers if (contact := contacts.find(*one)) is not None}
     (output,) = fold(parsed, {}, found, codec().encode_fact, configured).outputs
     if isinstance(wanted, Rejected):

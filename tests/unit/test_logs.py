@@ -5,9 +5,12 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
+from string import Formatter
 
 import pytest
 import structlog
@@ -15,9 +18,10 @@ import structlog
 import processor
 from processor import __version__, logs
 from processor.logs import EVENTS, configure, dropped_lines, get_logger
+from processor.logs.profiles import PROFILES
+from processor.logs.published import COMMON, MESSAGES, NULLABLE, SOMETIMES, TYPES
 
 PROGRAM = Path(processor.__file__).parent
-COMMON = ["timestamp", "level", "event", "service", "version", "instance"]
 METHODS = {"debug", "info", "warning", "error", "critical", "exception", "log", "msg"}
 UNITS = ("_ms", "_s", "_bytes", "_records")
 
@@ -50,6 +54,7 @@ def test_a_line_is_json_with_the_contracts_fields_in_order():
     assert first == {
         "level": "info",
         "event": "batch.dropped",
+        "message": "a batch of 3 is read again, because of a rebalance",
         "service": "order-facts",
         "version": __version__,
         "instance": "replica-1",
@@ -123,6 +128,48 @@ def test_every_event_is_dotted_with_fields_of_its_own():
         assert [field for field in fields if any(f"{unit}_" in field for unit in UNITS)] == [], event
 
 
+def test_every_field_has_one_type():
+    """The list of types has each field of each event once, and nothing else."""
+    own = {field for fields in EVENTS.values() for field in fields}
+    assert own | {*COMMON, *SOMETIMES} == TYPES.keys()
+    assert own > NULLABLE
+    assert not own & {*SOMETIMES}
+
+
+def test_every_message_fills_in_its_own_events_fields():
+    """A message is one line, whose holes are fields of its event."""
+    for event, message in MESSAGES.items():
+        holes = {name for _, name, _, _ in Formatter().parse(message) if name is not None}
+        assert holes <= {*EVENTS[event]}, event
+        assert re.fullmatch(r"[^\n]*[^.\n ]", message), event
+
+
+@pytest.mark.parametrize("event", ["service.failed", "partition.unreadable", "breaker.paused"])
+def test_an_errors_message_repeats_what_to_do(event):
+    """What stops something says how to go on, in the sentence that people see first."""
+    stream = io.StringIO()
+    configure("json", "info", "i", stream)
+    get_logger().error(event, **dict.fromkeys(EVENTS[event], "start it"))
+    [line] = lines_of(stream)
+    assert line["message"].endswith(": start it")
+
+
+def test_a_message_shows_lists_and_nulls_in_words():
+    """People read no brackets and no null; a field that a line should have and has not does not stop the program."""
+    stream = io.StringIO()
+    configure("json", "info", "i", stream)
+    get_logger().info("partition.revoked", partitions=[0, 12], lost=False)
+    get_logger().info("partition.revoked", partitions=(), lost=False)
+    get_logger().info("segments.published", publish_ms=3, members={"vip": 2, "lost": 0})
+    get_logger().info("service.stats", events=1, events_per_s=0.1, lag_records=None)
+    assert [line["message"] for line in lines_of(stream)] == [
+        "gave up partitions 0, 12",
+        "gave up partitions none",
+        "published a round in 3 ms; members: vip 2, lost 0",
+        "0.1 events/s, lag unknown, the oldest waits for ? s; since the start 1 events: ? facts, ? ignored, ? invalid",
+    ]
+
+
 def calls_of_loggers():
     """Give (place, call) of every logging call in the program: on `log`, `self._log` or `get_logger()`."""
     for file in sorted(PROGRAM.rglob("*.py")):
@@ -177,10 +224,10 @@ def test_every_published_event_is_logged_with_all_its_fields():
 
 
 def test_nothing_else_in_the_program_writes_logs():
-    """There is one way to log: no standard logging, no own structlog, outside of `logs`."""
+    """There is one way to log: no standard logging, no own structlog, outside of `logs` and its import of structlog."""
     others = []
     for file in sorted(PROGRAM.rglob("*.py")):
-        if file == Path(logs.__file__):
+        if file.parent == Path(logs.__file__).parent:
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Import | ast.ImportFrom):
@@ -207,3 +254,60 @@ def test_the_next_line_after_dropped_ones_says_how_many(tmp_path):
     assert (first["event"], first["dropped_lines"]) == ("service.stopping", 3)
     assert "dropped_lines" not in second
     assert dropped_lines() == before + 3
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_renames_every_field_and_loses_none(profile):
+    """No two fields get one name, and the values are those of the default, but for what the profile's text says."""
+    default, renamed = io.StringIO(), io.StringIO()
+    for stream, name in ((default, "default"), (renamed, profile)):
+        configure("json", "info", "i", stream, name)
+        get_logger().error("service.failed", error="no", exit_code=3)
+    [before], [after] = lines_of(default), lines_of(renamed)
+    constants = PROFILES[profile].constants
+    assert len(after) == len(before) + len(constants)
+    changed = {before["timestamp"], before["level"]}  # two moments; two ways to write the level
+    assert {*before.values(), *constants.values()} - changed <= {*after.values()}
+
+
+def test_profiles_have_the_names_that_their_readers_look_for():
+    """ECS wants `@timestamp`, `log.level` and `message` first and its version; Google a severity in capital letters."""
+    lines = {}
+    for profile in PROFILES:
+        stream = io.StringIO()
+        configure("json", "info", "one", stream, profile)
+        get_logger().warning("batch.aborted", recovery="retry", error="no", step="commit", records=3)
+        [lines[profile]] = lines_of(stream)
+    ecs, gcp, otel = lines["ecs"], lines["gcp"], lines["otel"]
+    assert list(ecs)[:3] == ["@timestamp", "log.level", "message"]
+    assert (ecs["event.action"], ecs["error.message"], ecs["order_facts.records"]) == ("batch.aborted", "no", 3)
+    assert (ecs["service.node.name"], ecs["ecs.version"]) == ("one", "8.11.0")
+    assert (gcp["severity"], gcp["event"], gcp["records"]) == ("WARNING", "batch.aborted", 3)
+    assert {"time", "message", "instance"} <= gcp.keys()
+    assert (otel["SeverityText"], otel["EventName"], otel["order_facts.error"]) == ("warning", "batch.aborted", "no")
+    assert (otel["service.instance.id"], otel["Body"]) == ("one", ecs["message"])
+
+
+def test_what_was_left_out_is_written_at_the_end():
+    """A process that ends writes its sums, in the form of its other lines."""
+    script = (
+        "import sys; from processor.logs import configure, get_logger; configure('json', 'info', 'i', sys.stdout)\n"
+        "for number in range(9): get_logger().warning('mirror.not_written', error='no', partitions=[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROGRAM.parent
+    )
+    first, rest = map(json.loads, done.stdout.splitlines())
+    assert ("repeated" in first, rest["repeated"]) == (False, 7)
+    assert rest["message"] == f"{first['message']} (and 7 more like this)"
+
+
+def test_services_log_to_the_stream_that_is_set():
+    """`log_stream=stdout` moves the lines of a command that runs until a signal; the line for people stays."""
+    command = (*(sys.executable, "-m", "processor", "run", "--identifier-key", "0123456789abcdef"), "--http-port", "0")
+    there = ("--bootstrap-servers", "localhost:1", "--startup-timeout-s", "0.2", "--log-stream", "stdout")
+    done = subprocess.run([*command, *there], capture_output=True, text=True, check=False, cwd=PROGRAM.parent)
+    assert done.returncode == 3, done.stderr
+    events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+    assert events[-1] == "service.failed"
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["order-facts"]

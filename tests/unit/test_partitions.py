@@ -3,11 +3,12 @@
 from itertools import product
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from processor.domain.records import Record
 from processor.errors import UnreadableError
 from processor.replica.partitions import TRANSITIONS, Happening, Partitions, Placed, State
-from processor.state.watermark import Watermark
+from processor.state.watermark import EventsLog, Watermark
 
 PLACE = Placed(Watermark(7, 3), Watermark(7, 3))
 # What the owners of the table call, for each thing that can happen.
@@ -17,6 +18,7 @@ CALLS = {
     Happening.GIVEN_UP: lambda partitions: partitions.end_catch_ups(()),
     Happening.PLACED: lambda partitions: partitions.place(0, PLACE),
     Happening.UNREAD: lambda partitions: partitions.stop_reading(UnreadableError("e", 0, 8, "damaged"), 0.0),
+    Happening.WITHHELD: lambda partitions: partitions.withhold([record(9)]),
     Happening.REWOUND: lambda partitions: partitions.rewind([record(9)]),
     Happening.TAKEN: lambda partitions: partitions.take([0]),
 }
@@ -27,6 +29,7 @@ WAYS = {
     State.CATCHING_UP: (Happening.ASSIGNED, Happening.BEHIND),
     State.PLACED: (Happening.ASSIGNED, Happening.PLACED),
     State.UNREADABLE: (Happening.ASSIGNED, Happening.PLACED, Happening.UNREAD),
+    State.WITHHELD: (Happening.ASSIGNED, Happening.PLACED, Happening.WITHHELD),
 }
 # What has to come of it. The table of the program is held against this one: neither is made from the other.
 LIFE: dict[tuple[State, Happening], State] = {
@@ -39,7 +42,12 @@ LIFE: dict[tuple[State, Happening], State] = {
     (State.CATCHING_UP, Happening.REWOUND): State.CATCHING_UP,  # a catch-up reads facts, no events
     (State.PLACED, Happening.REWOUND): State.OWED,
     (State.PLACED, Happening.UNREAD): State.UNREADABLE,
+    (State.PLACED, Happening.WITHHELD): State.WITHHELD,
     (State.UNREADABLE, Happening.UNREAD): State.UNREADABLE,
+    (State.UNREADABLE, Happening.WITHHELD): State.WITHHELD,
+    (State.WITHHELD, Happening.UNREAD): State.UNREADABLE,
+    (State.WITHHELD, Happening.WITHHELD): State.WITHHELD,
+    (State.WITHHELD, Happening.REWOUND): State.OWED,
     (State.UNREADABLE, Happening.REWOUND): State.OWED,
     **{(state, Happening.TAKEN): State.LOST for state in State if state is not State.LOST},
 }
@@ -87,8 +95,9 @@ def test_views_are_those_of_the_state(state):
     assert partitions.assigned == (set() if state is State.LOST else {0})
     assert partitions.owed == ({0} if state in {State.OWED, State.CATCHING_UP} else set())
     assert partitions.catching_up == ({0} if state is State.CATCHING_UP else set())
-    assert partitions.placed == ({0: PLACE} if state in {State.PLACED, State.UNREADABLE} else {})
+    assert partitions.placed == ({0: PLACE} if state in {State.PLACED, State.UNREADABLE, State.WITHHELD} else {})
     assert partitions.readable == ({0} if state is State.PLACED else set())
+    assert partitions.withheld == ({0} if state is State.WITHHELD else set())
 
 
 def test_every_state_can_be_reached_and_left():
@@ -164,6 +173,69 @@ def test_end_counts_where_it_is_beyond_the_watermark():
     assert partitions.ends() == {0: 9, 3: 0}
 
 
+def test_end_does_not_count_while_records_before_it_are_withheld():
+    """The client has read to the end, but the records were dropped: committing that end would lose them."""
+    partitions = partitions_in(State.PLACED)
+    partitions.ended(0, 12)
+    partitions.withhold([record(9), record(10), record(11)])
+    assert partitions.ends() == {}
+    assert partitions.due() == {0: 9}
+
+
+def test_end_does_not_count_behind_what_cannot_be_read():
+    """The client may go on behind it, to the end: committing that would pass over the place."""
+    partitions = partitions_in(State.WITHHELD)
+    partitions.stop_reading(UnreadableError("e", 0, 8, "damaged"), 0.0)
+    partitions.ended(0, 12)
+    assert partitions.ends() == {}
+
+
+def test_epoch_of_what_was_given_up_is_kept_until_it_is_placed_again():
+    """The client forgets it then, and a batch with the records before that place is still to be committed."""
+    partitions = partitions_in(State.PLACED)
+    partitions.gives_up([TopicPartition("e", 0, 12, "", 5), TopicPartition("e", 9, 1, "", 6)])
+    partitions.withhold([record(9)])
+    forgotten = [TopicPartition("e", 0)]
+    assert partitions.logs(forgotten) == {0: EventsLog(5)}
+    assert partitions.logs([TopicPartition("e", 0, 12, "", 7)]) == {0: EventsLog(7)}
+    partitions.release(0)
+    partitions.retry(0.0)
+    partitions.place(0, PLACE)
+    assert partitions.logs(forgotten) == {0: EventsLog()}
+
+
+def test_earliest_record_is_due_of_a_partition_that_waits_twice():
+    """A batch may leave records over before the one that it waits for, of which one has to wait then."""
+    partitions = partitions_in(State.WITHHELD)
+    partitions.release(0)
+    partitions.withhold([record(8)])
+    assert partitions.due() == {0: 8}
+    assert not partitions.retry(1e9)
+
+
+def test_nothing_behind_a_withheld_record_is_used():
+    """Only what its batch left over; nor is anything of a partition that has no place."""
+    partitions = partitions_in(State.PLACED)
+    partitions.assign([1, 2])
+    partitions.place(2, PLACE)
+    others = [Record(1, 7, 0, b"o", b""), Record(2, 99, 0, b"o", b"")]
+    assert partitions.usable([record(8), record(11), *others]) == [record(8), record(11), others[1]]
+    partitions.withhold([record(9), record(10)])
+    assert partitions.usable([record(8), record(9), record(11), *others]) == [record(8), others[1]]
+
+
+def test_withheld_partition_waits_until_it_is_released():
+    """However long it takes: it is owed a place only then, and again if it has to wait again."""
+    partitions = partitions_in(State.WITHHELD)
+    assert not partitions.retry(1e9)
+    partitions.release(0)
+    assert partitions.retry(0.0)
+    assert partitions.owed == {0}
+    partitions.place(0, PLACE)
+    partitions.withhold([record(9)])
+    assert not partitions.retry(1e9)
+
+
 def test_what_cannot_be_read_is_tried_again_ever_later_until_it_is_read():
     """The waits double up to five minutes; a record before the place changes nothing, one from it on ends it."""
     partitions = partitions_in(State.PLACED)
@@ -171,8 +243,8 @@ def test_what_cannot_be_read_is_tried_again_ever_later_until_it_is_read():
     for _ in range(9):
         unread = partitions.stop_reading(UnreadableError("e", 0, 8, "damaged"), now_s)
         waits.append(unread.due_s - now_s)
-        assert not partitions.retry_unreadable(unread.due_s - 0.1)
-        assert partitions.retry_unreadable(unread.due_s)
+        assert not partitions.retry(unread.due_s - 0.1)
+        assert partitions.retry(unread.due_s)
         assert (partitions.state(0), partitions.owed) == (State.OWED, {0})
         partitions.place(0, PLACE)
         now_s = unread.due_s
@@ -181,3 +253,14 @@ def test_what_cannot_be_read_is_tried_again_ever_later_until_it_is_read():
     assert partitions.unread.keys() == {0}, "shown while it is tried again"
     assert [unread.attempts for unread in partitions.read_on([record(8)])] == [9]
     assert partitions.unread == {}
+
+
+def test_partitions_lost_with_the_session_are_known_until_the_group_answers():
+    """A loss is remembered, a revocation is not; any answer of the group ends it, be it nothing."""
+    partitions = Partitions()
+    partitions.assign([0, 1, 2])
+    partitions.take([2])
+    partitions.take([0, 1, 7], lost=True)
+    assert (partitions.lost, partitions.assigned) == ({0, 1}, set())
+    partitions.assign([])
+    assert partitions.lost == set()

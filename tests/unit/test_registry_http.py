@@ -7,8 +7,8 @@ import time
 import pytest
 
 from deploy.local.servers import HOST, free_ports
-from processor.codec.registry import Registry
 from processor.errors import RegistryError, RegistryRefusesError, SchemaRefusedError, UsageError
+from processor.registry.client import Registry
 from processor.settings import Settings
 from tests.support.scripted_registry import ScriptedRegistry, answer
 

@@ -28,7 +28,7 @@ class Events:
             for number, i in enumerate(case.inputs)
         ]
 
-    def decode(self, value):
+    def decode(self, value, _headers=()):
         """Give the event whose number the value is."""
         event = self.events[int(value)]
         if event is None:

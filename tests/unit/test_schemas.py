@@ -17,7 +17,7 @@ from tests.support.avro_writer import cuts, values, write
 from tests.support.hostile import examples
 from tests.support.schemas import SCHEMAS, copy_schemas
 
-SUBJECTS = ("order-event", "contact", "order-fact")
+SUBJECTS = ("order-event", "contact", "order-fact", "segment-member")
 FILES = sorted(SCHEMAS.glob("*.avsc"))
 SCHEMA = {file.name: json.loads(file.read_text(encoding="utf-8")) for file in FILES}
 
@@ -29,6 +29,7 @@ RELEASED = {
     "order-event.2.avsc": ("727ffd519609b37c", "5036c58ecfc9e9e03f73f4a21f2ecbfb5bca7afef3ef1d94efdf06835b6812ae"),
     "order-fact.1.avsc": ("4745bd1babb20ec1", "edd44fe20c775e6f99309c9412f44d3e20cb76809ce649a8430e6ef46b061d7b"),
     "order-fact.2.avsc": ("a07bbeed9a297184", "b1ef0281016f9ca9686ef7382c517ae6c37dc859a3c6a88c0b787518ac2c30ac"),
+    "segment-member.1.avsc": ("1cdb723d08cdd8ac", "fe9649ffe6080dbea86f15174ffc82d1091edde29cfe4602cdaaf34e1002ca71"),
 }
 SCALAR_MAP = "map of (null, boolean, long, double, string)"
 TEXT = "null | string = null"
@@ -76,6 +77,10 @@ SHAPES = {
         "quantity": "double",
         "cost": MONEY,
         "custom": SCALAR_MAP,
+    },
+    "SegmentMember": {
+        **dict.fromkeys(("segment", "contactId"), "string"),
+        **dict.fromkeys(("since", "asOf"), "timestamp-millis on long"),
     },
 }
 
@@ -161,10 +166,10 @@ def without_docs(schema):
 
 
 def test_every_subject_has_a_schema_and_no_other_file_is_there():
-    """The folder holds the three subjects, by number from 1 without a gap, and beside them what explains them."""
+    """The folder holds the four subjects, by number from 1 without a gap, and beside them what explains them."""
     versions: dict[str, list[int]] = {subject: [] for subject in SUBJECTS}
     for file in SCHEMAS.iterdir():
-        if file.name != "README.md":
+        if file.name not in {"README.md", "asyncapi.yaml", "logs.schema.json"}:
             subject, number, suffix = file.name.split(".")
             assert suffix == "avsc"
             versions[subject].append(int(number))
@@ -250,6 +255,7 @@ def test_the_newest_version_reads_every_older_one(data, name):
         "order-event": codec().decode_event,
         "contact": codec().decode_contact,
         "order-fact": codec().decode_fact,
+        "segment-member": codec().decode_member,
     }[subject]
     newest = SCHEMA[max(other for other in SCHEMA if other.startswith(f"{subject}."))]
     decoded = decode(encoded)
@@ -300,7 +306,7 @@ def test_a_schema_file_of_another_name_is_named(tmp_path, name):
 
 @pytest.mark.parametrize("missing", SUBJECTS)
 def test_a_folder_without_a_subject_says_which(tmp_path, missing):
-    """Each of the three subjects has to be there; other files do not matter."""
+    """Each of the four subjects has to be there; other files do not matter."""
     for file in FILES:
         if not file.name.startswith(f"{missing}."):
             shutil.copy(file, tmp_path)

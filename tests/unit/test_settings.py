@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "facts_topic": "order-facts",
     "rejected_topic": "order-events-rejected",
     "healed_topic": "order-events-healed",
+    "segment_members_topic": "segment-members",
     "wire_format": "single-object",
     "schema_registry_url": None,
     "schema_registry": {},
@@ -44,10 +45,13 @@ DEFAULTS: dict[str, Any] = {
     "on_duplicate_create": "ignore",
     "on_null": "ignore",
     "kafka": {},
+    "kafka_token": None,
     "identifier_key": None,
     "partitions": 6,
     "startup_timeout_s": 60.0,
     "log_format": "json",
+    "log_profile": "default",
+    "log_stream": "stderr",
     "log_level": "info",
 }
 
@@ -106,7 +110,7 @@ def test_every_setting_is_explained(name):
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*NAMES} - {"kafka", "identification", "statuses", "schema_registry", "wire_format"})
+    "name", sorted({*NAMES} - {"kafka", "kafka_token", "identification", "statuses", "schema_registry", "wire_format"})
 )
 def test_every_setting_is_read_from_every_source(name, config, tmp_path):
     """The command line, a variable, a variable's file and the configuration file all give the same value."""
@@ -133,6 +137,8 @@ def test_every_setting_is_read_from_every_source(name, config, tmp_path):
         "http_host": "127.0.0.1",
         "log_format": "console",
         "log_level": "debug",
+        "log_profile": "ecs",
+        "log_stream": "stdout",
     }
     default = getattr(Settings(), name)
     value = examples.get(name, f"my.{name}" if isinstance(default, str) else type(default or 0)(7))
@@ -226,6 +232,7 @@ def test_variables_that_are_none_of_the_programs_are_left_alone():
         *(("events_topic", ""), ("events_topic", "a/b"), ("facts_topic", "x" * 250), ("rejected_topic", "тема")),
         *(("wire_format", "avro"), ("item_profile", "loose"), ("on_owner_conflict", "Reject")),
         *(("on_duplicate_create", "replace"), ("log_format", "text"), ("log_level", "INFO")),
+        *(("log_profile", "datadog"), ("log_profile", ""), ("log_stream", "stderr,")),
         *(("identification", "token"), ("identification", "{}"), ("identification", '[{"parameter": "token"}]')),
         ("identification", '[{"parameter": "", "field": "email"}]'),
         ("identification", '[{"parameter": "token", "field": "email", "fields": 1}]'),
@@ -327,10 +334,12 @@ def test_a_default_currency_has_three_letters(currency):
     assert refused({"default_currency": currency}) == "setting default_currency: put three letters there, such as EUR"
 
 
-def test_what_is_not_supported_yet_says_so():
-    """Confluent framing is refused at start-up."""
-    line = refused({"wire_format": "confluent", "schema_registry_url": "http://registry:8081"})
-    assert line == "setting wire_format: confluent is not supported yet; put single-object there"
+def test_registry_form_needs_the_address_of_a_registry():
+    """Without one no value could be read."""
+    line = refused({"wire_format": "confluent"})
+    assert line == (
+        "setting schema_registry_url: wire_format=confluent needs it: put the schema registry's address there"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"])
@@ -363,7 +372,7 @@ def test_the_three_forms_of_redis_address_are_taken(url):
 def test_no_two_settings_name_one_topic(other):
     """A processor that read its own output would never end."""
     line = refused({"events_topic": "same", other: "same"})
-    assert line == "setting events_topic: same is another setting's topic too; name five different topics"
+    assert line == "setting events_topic: same is another setting's topic too; name six different topics"
 
 
 @pytest.mark.parametrize("length", [0, 1, 15])
