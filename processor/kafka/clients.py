@@ -61,6 +61,7 @@ def client_properties(settings: Settings) -> dict[str, Any]:
         "client.id": f"{SERVICE}-{settings.instance_id}",
         "client.software.name": SERVICE,
         "client.software.version": __version__,
+        "allow.auto.create.topics": False,  # a question about a topic, or a record for it, must not make one up
         "logger": kafka_client_logger(),
         **({} if source is None else {"oauth_cb": source}),
     }

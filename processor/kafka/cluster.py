@@ -66,7 +66,7 @@ class Cluster:
         deadline, limit_s = deadline_s or time.monotonic() + timeout_s, _FIRST_ANSWER_S
         while True:
             try:
-                return known_cluster_id(self._description(max(0.1, min(limit_s, deadline - time.monotonic()))))
+                return known_cluster_id(self._metadata(max(0.1, min(limit_s, deadline - time.monotonic()))))
             except KafkaException as error:
                 cause = self._cause(error.args[0])
                 failure = classify(cause, f"Kafka at {self._settings.bootstrap_servers}")
@@ -82,11 +82,15 @@ class Cluster:
     def broker_count(self) -> int:
         """Return how many brokers there are."""
         with self.asking("asking for the brokers"):
-            return len(self._description(_REQUEST_S).nodes)
+            return len(self._metadata(_REQUEST_S).brokers)
 
-    def _description(self, limit_s: float) -> Any:
-        """Return the cluster's id and brokers: a small answer, also from a cluster with many topics."""
-        return answer_of(self.admin.describe_cluster(request_timeout=limit_s), limit_s)
+    def _metadata(self, limit_s: float) -> ClusterMetadata:
+        """Return the cluster's id and brokers: a small answer, also from a cluster with many topics.
+
+        It asks about one topic, which may be missing. `describe_cluster` asks about none; an answer without brokers, as
+        from a broker that starts, then ends the process: an answer without both is none to the client.
+        """
+        return self.admin.list_topics(self._settings.events_topic, timeout=limit_s)
 
     def _note(self, error: KafkaError) -> None:
         is_refused = self._reason is not None and self._reason.code() in _REFUSALS  # by one of several brokers

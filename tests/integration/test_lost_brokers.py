@@ -70,3 +70,16 @@ def test_consumer_that_lost_its_brokers_is_replaced(shop, brokers):
     shop.send([created("late", phone="+998777")])
     shop.await_accounted()
     assert b"late" in {record.key for record in shop.read(shop.settings.facts_topic)}
+
+
+@pytest.mark.parametrize("command", [("run",), ("contacts", "index"), ("check",)], ids=" ".join)
+def test_a_start_while_brokers_hide_waits(shop, brokers, command):
+    """A broker that starts names no broker, not even itself: whoever starts then waits, and goes on."""
+    brokers.hidden, brokers.is_hiding = 0, True
+    started = shop.start(*command, name="early")
+    await_condition(lambda: brokers.hidden >= 2 or started.exit_code() is not None, "it asks")
+    brokers.is_hiding = False
+    if command == ("check",):
+        assert started.await_end() == 0, started.tail("check")
+    else:
+        started.await_line("service.started" if command == ("run",) else "contacts.started")
