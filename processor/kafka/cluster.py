@@ -90,7 +90,10 @@ class Cluster:
         It asks about one topic, which may be missing. `describe_cluster` asks about none; an answer without brokers, as
         from a broker that starts, then ends the process: an answer without both is none to the client.
         """
-        return self.admin.list_topics(self._settings.events_topic, timeout=limit_s)
+        try:
+            return self.admin.list_topics(self._settings.events_topic, timeout=limit_s)
+        except KafkaException as error:
+            raise KafkaException(KafkaError(error.args[0].code())) from error  # without "Failed to get metadata"
 
     def _note(self, error: KafkaError) -> None:
         is_refused = self._reason is not None and self._reason.code() in _REFUSALS  # by one of several brokers

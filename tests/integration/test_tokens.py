@@ -145,6 +145,6 @@ def test_clients_come_by_tokens_that_they_get_by_themselves(deployment, kafka):
         provider.is_away = True
         line = refusal(deployment.command("topics", "create", check=False, startup_timeout_s=1.5, **by_secret), 3)
     assert line == (
-        f"Kafka at {kafka.guarded_servers} did not answer within 1.5 s: Local: Timed out, as with a provider of tokens "
-        "that does not answer; check the setting kafka, and bootstrap_servers"
+        f"Kafka at {kafka.guarded_servers} did not answer within 1.5 s: Local: Broker transport failure, as with a "
+        "provider of tokens that does not answer; check the setting kafka, and bootstrap_servers"
     )

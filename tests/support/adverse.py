@@ -55,7 +55,7 @@ def no_cluster_id():
         found.cluster_id = None
         return found
 
-    around(Cluster, "_description", described)
+    around(Cluster, "_metadata", described)
 
 
 def no_topic_ids():
