@@ -93,14 +93,22 @@ class Wire:
             self._contacts = _OfRegistry(own.contacts, self.writers)
             self._members = _OfRegistry(own.members, self.writers)
             if self._is_confluent:
-                self.read_event = self._read_event
+                self.read_event = self._event_reader()
+
+    def _event_reader(self) -> DecodeEvent:
+        known, any_form = self._events.get, self._read_event
+
+        def read(value: bytes, headers: Headers) -> Event:
+            """Read an event of a known schema at once."""
+            decoder = None if headers else known(value[:ID_BYTES])
+            event = None if decoder is None else decoder(value, ID_BYTES)
+            return any_form(value, headers) if event is None else event
+
+        return read
 
     def _read_event(self, value: bytes, headers: Headers) -> Event:
-        decoder, start = None if headers else self._events.get(value[:ID_BYTES]), ID_BYTES
-        if decoder is None:
-            prefix, start = framing_of(value, headers)
-            decoder = self._events[prefix]
-        event = decoder(value, start)
+        prefix, start = framing_of(value, headers)
+        event = self._events[prefix](value, start)
         return event_of(self.decode_event(value, headers)) if event is None else event  # None: a name occurs twice (D1)
 
     def decode_event(self, value: bytes, headers: Headers) -> dict[str, Any]:
