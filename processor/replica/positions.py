@@ -50,6 +50,7 @@ class Positions:
         self._placing = Placing(settings, found.lineage)
         self._catchup = CatchUp(settings, partitions, mirror, Line(found.redis), found.wire.plain_fact)
         self._fence = Fence(settings, found.cluster)
+        self._own_claim = transactional_id(settings.group_id, settings.instance_id)
         self._claimed: set[int] = set()
         self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # each partition's last logged place
         self._is_suspicious = False  # then the last facts are read before the next start, whatever the mirrors hold
@@ -76,7 +77,7 @@ class Positions:
         self._claimed &= self._partitions.assigned
         new = self._partitions.placed.keys() - self._claimed
         if new:  # claim them before the first batch with them
-            self._mirror.claim(new, transactional_id(self._settings.group_id, self._settings.instance_id))
+            self._mirror.claim(new, self._own_claim)
             self._claimed |= new
         self._fence.forget(self._partitions.assigned)
         self._fence.look()
@@ -113,6 +114,14 @@ class Positions:
         self._check_topics()
         marks = self._mirror.sound_marks(owed)
         self._fence.watch({partition: mark.claim for partition, mark in marks.items()})
+        # Its own first: a predecessor's open transaction holds back the answer for all that are asked at once.
+        own = [partition for partition in owed if partition in marks and marks[partition].claim == self._own_claim]
+        if own:
+            self._place_asked(own, marks)
+        if len(own) < len(owed):
+            self._place_asked([partition for partition in owed if partition not in own], marks)
+
+    def _place_asked(self, owed: list[int], marks: dict[int, Mark]) -> None:
         committed = self._group.committed(owed, self._wait_s)
         if committed is None:  # a predecessor's transaction is pending: wait, while other partitions continue
             if self._wait_s == _COMMITTED_WAIT_S[0]:
