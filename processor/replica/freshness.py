@@ -8,11 +8,13 @@ nobody: what is not known is bounded from above by what is.
     the brokers say that nothing waits             now: it is 0
     they say that events wait; or do not answer    the later of two moments: the timestamp of the last committed event,
                                                    and when the brokers last said that nothing waits
+    they say so, and neither moment is known       when they first said so
     none of these                                  nothing: it has no age yet
 
 The third is an upper bound if timestamps rise along a partition. If the brokers do not answer this replica, an event
-may have come right after their last answer: so the age grows from there. A timestamp in the future counts as the moment
-in which the event was met.
+may have come right after their last answer: so the age grows from there. The fourth is a lower bound, for a partition
+with a backlog that was just assigned: it holds until the first event is handed over. A timestamp in the future counts
+as the moment in which the event was met.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -51,6 +53,19 @@ class _Known(msgspec.Struct, frozen=True):
     place: Place
     bound_ms: float = _UNKNOWN  # no event that waits is older
     first_ms: float | None = None  # the timestamp of the event at the next offset, if it was handed over
+    waits_ms: float | None = None  # when the brokers first said that an event waits at the next offset
+
+    @property
+    def since_ms(self) -> float | None:
+        """From when the age is counted if something waits; None if that is not known."""
+        if self.first_ms is not None:
+            return self.first_ms
+        return self.bound_ms if self.bound_ms > _UNKNOWN else self.waits_ms
+
+    @property
+    def is_met(self) -> bool:
+        """Whether more is known than that something waits."""
+        return self.first_ms is not None or self.bound_ms > _UNKNOWN
 
 
 class Freshness:
@@ -69,11 +84,13 @@ class Freshness:
             old = known.get(number)
             if old is None or place.next < old.place.next:  # it begins, or its offset was moved back
                 old = _Known(place)
-            first_ms = old.first_ms if place.next == old.place.next else None
-            known[number] = _Known(place, old.bound_ms, first_ms)
+            is_same = place.next == old.place.next
+            known[number] = replace(old, place=place) if is_same else _Known(place, old.bound_ms)
         for number, found in known.items():
             if _is_all_read(number, found, answer):
                 known[number] = replace(found, bound_ms=max(found.bound_ms, answer.asked_ms))
+            elif found.since_ms is None and number in answer.ends:
+                known[number] = replace(found, waits_ms=answer.asked_ms)
         self._known = known
 
     def committed(self, last: Mapping[int, Record], now_ms: float) -> None:
@@ -82,6 +99,22 @@ class Freshness:
             old, after = self._known.get(number), record.offset + 1
             bound_ms = max(old.bound_ms if old else _UNKNOWN, _moment(record, now_ms))
             self._known[number] = _Known(Place(after, after), bound_ms)
+
+    def met(self, records: Iterable[Record], starts: Mapping[int, int], now_ms: float) -> None:
+        """Note the first event of each partition of which none was met; `starts` are the next offsets to commit.
+
+        Call it with each batch that begins: mostly there is no such partition, and the records are not looked at.
+        """
+        known = self._known
+        new = {number for number in starts if number not in known or not known[number].is_met}
+        if not new:
+            return
+        for record in records:
+            if (number := record.partition) in new:
+                new.discard(number)
+                if record.timestamp_ms >= 0:
+                    at = starts[number]
+                    known[number] = _Known(Place(at, at), first_ms=_moment(record, now_ms))
 
     def dropped(self, records: Iterable[Record], now_ms: float) -> None:
         """Note events that were handed over and not committed, each partition's in order, from its next offset on."""
@@ -97,10 +130,10 @@ class Freshness:
         """Return the age in seconds of the oldest event of each partition that is not committed; 0 if none waits."""
         ages = {}
         for number, known in self._known.copy().items():
-            since_ms = known.bound_ms if known.first_ms is None else known.first_ms
+            since_ms = known.since_ms
             if answer.is_fresh and _is_all_read(number, known, answer):
                 ages[number] = 0.0
-            elif since_ms > _UNKNOWN:
+            elif since_ms is not None:
                 ages[number] = max(0.0, now_ms - since_ms) / 1000
         return ages
 

@@ -165,10 +165,17 @@ class Lag:
         return self._freshness.ages(self._ends.answer(), time.time() * 1000)
 
     def freshness_s(self) -> float | None:
-        """Return the greatest age; 0 without partitions, None if none is known."""
-        if ages := self.ages():
-            return round(max(ages.values()), 1)
-        return None if self._partitions.assigned else 0.0
+        """Return the greatest age, rounded up; 0 if nothing waits, None if that is not known of each partition."""
+        ages = self.ages()
+        if oldest_s := max(ages.values(), default=0.0):
+            return math.ceil(oldest_s * 10) / 10
+        return 0.0 if self._partitions.assigned <= ages.keys() else None
+
+    def met(self, records: Iterable[Record]) -> None:
+        """Note a batch that begins: the age of a partition is known from its first record on."""
+        placed = self._partitions.placed
+        starts = {number: placed[number].watermark.source for number in self._partitions.readable}
+        self._freshness.met(records, starts, time.time() * 1000)
 
     def look(self, ahead: Iterable[Record]) -> None:
         """Note the lag, and place stalled partitions again. Call it at each turn; it is due once a second.
@@ -180,11 +187,10 @@ class Lag:
             return
         self._look_due_s = now_s + LOOK_EVERY_S
         assigned, placed = self._partitions.assigned, self._partitions.placed
-        self._next = {number: offset for number, offset in self._next.items() if number in assigned}
-        self._next |= {number: place.watermark.source for number, place in placed.items()}
+        self._next = self._partitions.next_offsets
         self._ends.want(assigned or {0})  # without partitions it has no lag, but only while the brokers answer
         in_hand = self._group.held.union(record.partition for record in ahead)
-        places = {
+        places = {number: Place(offset, offset) for number, offset in self._next.items()} | {
             number: Place(at := place.watermark.source, at if number in in_hand else max(at, place.end))
             for number, place in placed.items()
         }

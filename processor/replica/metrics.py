@@ -38,7 +38,8 @@ FRESHNESS: Final = ByPartition(
     "order_facts_freshness_seconds",
     "Age of a partition's oldest event that is not committed, by its record's timestamp; 0 if none waits. While the "
     "brokers do not answer and no event is known to wait: since they last said so, which is the most that it can be. "
-    "No sample before anything is known.",
+    "If events wait in a partition that was just assigned, and none was read yet: since that is known, the least that "
+    "it can be. No sample before anything is known.",
     REGISTRY,
 )
 LATENCY: Final = Histogram(

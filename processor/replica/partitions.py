@@ -111,6 +111,7 @@ class Tenure(msgspec.Struct, eq=False):
     unread: Unread | None = None  # until a record from that offset on was read
     is_released: bool = False  # withheld, and its schema is known by now
     log: EventsLog = EventsLog()  # as committed when it was last placed
+    next: int | None = None  # the next offset to commit, as last known before it had a place, or when it lost that
     epoch: int | None = None  # the leader epoch in which it was read, if the client gave it up since
 
 
@@ -141,6 +142,12 @@ class Partitions:
     def placed(self) -> Mapping[int, Placed]:
         """Those with a place, each with it: read, unreadable or withheld."""
         return self._placed
+
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        """The last known next offset to commit of each partition, with a place or owed one."""
+        owed = {number: tenure.next for number, tenure in self._tenures.items() if tenure.next is not None}
+        return owed | {number: placed.watermark.source for number, placed in self._placed.items()}
 
     @property
     def readable(self) -> set[int]:
@@ -191,6 +198,11 @@ class Partitions:
         self._happens(Happening.PLACED, number)
         self._placed[number] = placed
         self._tenures[number].epoch = None
+
+    def found(self, committed: Mapping[int, int]) -> None:
+        """Note the committed offsets of owed partitions."""
+        for number, offset in committed.items():
+            self._tenures[number].next = offset
 
     def note(self, number: int, log: EventsLog) -> None:
         """Note what is committed of an owed partition's log."""
@@ -291,14 +303,12 @@ class Partitions:
     def advance(self, watermarks: Mapping[int, Watermark]) -> None:
         """Note what a batch committed; the mirrors must hold the same from now on."""
         for number, watermark in watermarks.items():
-            placed = self._placed.get(number)
-            if placed is not None:  # else reading ahead met a rebalance, and it is lost or owed
+            if (placed := self._placed.get(number)) is not None:  # else reading ahead met a rebalance
                 self._placed[number] = Placed(watermark, watermark, placed.end)
 
     def ended(self, number: int, end: int) -> None:
         """Note the next offset of a partition that was read to its end."""
-        placed = self._placed.get(number)
-        if placed is not None:
+        if (placed := self._placed.get(number)) is not None:
             self._placed[number] = replace(placed, end=end)
 
     def ends(self) -> dict[int, int]:
@@ -330,11 +340,11 @@ class Partitions:
             tenure, before = self._tenures.get(number), self.state(number)
             after = TRANSITIONS[before].get(what)
             assert after is not None, f"partition {number} is {before}, and cannot be {what}"
+            if after not in _WITH_PLACE and tenure is not None and number in self._placed:
+                tenure.next = self._placed.pop(number).watermark.source
             if after is State.LOST:
                 del self._tenures[number]
             elif tenure is None:
                 self._tenures[number] = Tenure(after)
             else:
                 tenure.state = after
-            if after not in _WITH_PLACE:
-                self._placed.pop(number, None)

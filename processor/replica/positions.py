@@ -132,6 +132,7 @@ class Positions:
             return
         self._wait_s = _COMMITTED_WAIT_S[0]
         self._fence.offsets_stable()
+        self._partitions.found({entry.partition: entry.offset for entry in committed if entry.offset >= 0})
         if any(entry.offset < 0 for entry in committed):
             self._check_other_partitions()
         situations = self._situations(committed, marks)

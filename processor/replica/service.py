@@ -133,6 +133,7 @@ class Service:
         if not batch.records:
             self._probe(batch)
             return
+        self._lag.met(batch.records)
         with timing.of(Step.LOOK_UP):
             known = self.look_up(batch.parsed)  # 3
         with timing.of(Step.FOLD):

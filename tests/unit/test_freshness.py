@@ -38,10 +38,37 @@ def test_nothing_waits_is_zero():
 
 
 def test_without_any_knowledge_there_is_no_age():
-    """A partition with a backlog of which nothing was seen yet: no number is better than a wrong one."""
+    """A partition whose end nobody knows yet: no number is better than a wrong one."""
+    freshness = Freshness()
+    freshness.look({0: Place(5, 5)}, {0}, answer(0))
+    assert freshness.ages(answer(1), at(1)) == {}
+
+
+def test_a_backlog_of_which_nothing_was_seen_is_at_least_as_old_as_what_was_said_of_it():
+    """Just assigned: it grows from when the brokers first said that events wait, until one of them was handed over."""
     freshness = Freshness()
     placed(freshness, 0, end=50)
-    assert freshness.ages(answer(1, p0=50), at(1)) == {}
+    placed(freshness, 40, end=90)
+    assert freshness.ages(answer(40, p0=90), at(41)) == {0: 41.0}
+    assert freshness.ages(answer(40, is_fresh=False, p0=90), at(60)) == {0: 60.0}, "also without an answer"
+    placed(freshness, 70, end=90, offset=8)
+    assert freshness.ages(answer(70, p0=90), at(71)) == {0: 1.0}, "of another event, which may be younger"
+    placed(freshness, 80, end=8, offset=8)
+    assert freshness.ages(answer(80, p0=8), at(81)) == {0: 0.0}
+
+
+def test_the_first_event_that_was_handed_over_tells_the_age_of_a_backlog():
+    """From its batch's begin on, however long that takes; later batches change nothing."""
+    freshness = Freshness()
+    freshness.met([record(7, seconds=-300), record(8, seconds=-200)], {0: 5, 1: 0}, at(0))  # 5 and 6 are markers
+    stale = answer(0, is_fresh=False)
+    assert freshness.ages(stale, at(0)) == {0: 300.0}
+    placed(freshness, 1, end=50)
+    freshness.met([record(9, seconds=-100), record(3, seconds=-50, partition=1)], {0: 5, 1: 0}, at(2))
+    assert freshness.ages(answer(1, p0=50), at(2)) == {0: 302.0, 1: 52.0}
+    freshness.committed({0: record(8, seconds=-200)}, at(3))
+    freshness.met([record(9, seconds=-100)], {0: 9}, at(3))
+    assert freshness.ages(answer(3, p0=50), at(3))[0] == 203.0
 
 
 def test_an_event_that_waits_counts_from_the_last_moment_without_any():
@@ -125,7 +152,7 @@ def test_an_offset_that_was_moved_back_begins_anew():
     freshness = Freshness()
     freshness.committed({0: record(4, seconds=1)}, at(1))
     placed(freshness, 50, end=90, offset=2)
-    assert freshness.ages(answer(51, p0=90), at(51)) == {}
+    assert freshness.ages(answer(51, p0=90), at(51)) == {0: 1.0}
 
 
 def test_partitions_lost_with_the_session_are_kept_until_the_group_answers():

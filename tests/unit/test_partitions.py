@@ -155,6 +155,25 @@ def test_batch_moves_only_what_is_placed():
     assert partitions.placed == {0: Placed(moved, moved, 8)}
 
 
+def test_next_offset_is_known_before_there_is_a_place_and_after_it_was_lost():
+    """What was committed, then the place, then what was committed from there; another tenure knows nothing."""
+    partitions = Partitions()
+    partitions.assign([0, 1])
+    assert partitions.next_offsets == {}
+    partitions.found({0: 5})
+    assert partitions.next_offsets == {0: 5}
+    partitions.place(0, PLACE)
+    assert partitions.next_offsets == {0: 7}
+    partitions.advance({0: Watermark(9, 4)})
+    partitions.rewind_everything()
+    assert partitions.next_offsets == {0: 9}
+    partitions.found({0: 8, 1: 3})  # another member moved it
+    assert partitions.next_offsets == {0: 8, 1: 3}
+    partitions.take([0])
+    partitions.assign([0])
+    assert partitions.next_offsets == {1: 3}
+
+
 def test_end_counts_where_it_is_beyond_the_watermark():
     """An idle partition whose last records are markers is committed behind them, and only while it is placed.
 
