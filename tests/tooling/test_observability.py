@@ -119,7 +119,7 @@ def test_events_and_fields_of_log_queries_exist(query):
     known = {field for event in events for field in EVENTS[event]} | COMMON
     asked = re.findall(r"\b(?:sum|min|max|rate_sum|quantile)\((?:[\d.]+, )?([\w.]+)\)|(\w+):(?:>|\*)", query)
     named = set(re.findall(r" as (\w+)", query))
-    fields = {one or other for one, other in asked} - named
+    fields = {summed or compared for summed, compared in asked if summed or compared not in named}
     reasons = {field for field in fields if field.startswith("reasons.")}
     assert fields - reasons <= known
     assert {field.removeprefix("reasons.") for field in reasons} <= {reason.value for reason in Reason}
