@@ -13,9 +13,11 @@ from processor.watching.log_lines import Line, Other, number_of
 from processor.watching.watched import Process, WarnedOf, Watched
 
 SILENT_AFTER_S: Final = 30.0
+LATE_AFTER_S: Final = 60.0  # the alerts' goal, too
 SILENT: Final = "silent"
 STOPPED: Final = "stopped"
 TOTAL: Final = "total"
+_LATE: Final = "orderfactsfreshnesslost"  # the runbook's section of the alert
 _LEAST_SPAN_S: Final = 1.0
 _TEXTS: Final = ("message", "error", "cause", "problem", "detail")
 
@@ -44,7 +46,7 @@ class Command(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """What is wrong or unfinished: since when, for whom, what, and the event whose part of the runbook helps."""
+    """What is wrong or unfinished: since when, for whom, what, and whose section of the runbook helps."""
 
     since_s: float
     name: str
@@ -160,11 +162,26 @@ def _troubles(watched: Watched, opened: dict[str, list[Open]], end_s: float) -> 
         if is_silent(process, end_s):
             text = f"{command}: no line since; it was killed, or hangs, or its lines do not arrive"
             yield Trouble(process.last_s, printable(instance), text, SILENT)
+        elif command == RUN and (age_s := _late_s(process, opened.get(instance))) is not None:
+            text = f"run: an event has waited since then{_waiting(process)}; no line says why"
+            yield Trouble(end_s - age_s, printable(instance), text, _LATE)
     for instance, conditions in opened.items():
         for one in conditions:
             of = watched.processes.get((instance, LASTING[one.event].command or ""))
             if of is None or not is_silent(of, end_s):
                 yield Trouble(one.since_s, printable(instance), _trouble_text(one), one.event)
+
+
+def _late_s(process: Process, conditions: list[Open] | None) -> float | None:
+    """Return how old the oldest event that waits is, if that is too old and no condition that lasts explains it."""
+    age_s = number_of(process.latest("freshness_s"))
+    is_there = process.stopped_s < process.last_s
+    return age_s if is_there and not conditions and age_s is not None and age_s > LATE_AFTER_S else None
+
+
+def _waiting(process: Process) -> str:
+    lag = number_of(process.latest("lag_records"))
+    return "" if lag is None else f", {lag:,.0f} wait"
 
 
 def _trouble_text(one: Open) -> str:

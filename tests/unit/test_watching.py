@@ -230,6 +230,18 @@ def test_who_writes_nothing_is_silent():
     assert (found.total.lag_records, found.total.is_lag_least) == (5, True)
 
 
+def test_events_that_are_late_without_a_reason_are_trouble():
+    """Older than a minute, and nothing that lasts explains it: a hot partition, or too few replicas."""
+    late = [line(at, "service.stats", freshness_s=age, lag_records=5_000) for at, age in ((0, 59.0), (10, 61.0))]
+    assert troubles(late[0]) == []
+    assert troubles(*late) == [("replica-1", -51, "orderfactsfreshnesslost")]
+    assert shown(*late).troubles[0].text == "run: an event has waited since then, 5,000 wait; no line says why"
+    waits = line(10, "service.waiting", waiting_for="redis")
+    assert [event for *_, event in troubles(*late, waits)] == ["service.waiting"]
+    assert troubles(*late, line(11, "service.stopped")) == []
+    assert troubles(*late, line(20, "service.stats", freshness_s=0.0)) == []
+
+
 def test_a_healer_that_stands_by_is_not_silent():
     """It has nothing to say every ten seconds, though it had while it healed."""
     lines = [line(0, "healer.stats", instance="h", waiting=1, sent=0, expired=0), line(100, "contacts.fresh", age_s=1)]
