@@ -1,9 +1,14 @@
 """The chaos suite's world with every process scraped: replicas, contact index, healer, and a publisher of segments."""
 
-from msgspec.structs import replace
+from contextlib import suppress
 
+from msgspec.structs import replace
+from redis import RedisError
+
+from deploy.observability.panel import WAITING_GAUGES
 from tests.chaos.world import World
-from tests.support.deployment import Deployment
+from tests.observability.servers import now_s
+from tests.support.deployment import Deployment, await_condition
 
 
 class SeenWorld(World):
@@ -16,10 +21,10 @@ class SeenWorld(World):
 
     def made(self, settings, folder):
         """Give a deployment whose processes have an HTTP port each, by their names."""
-        return _SeenDeployment(self._prometheus, settings, folder)
+        return SeenDeployment(self._prometheus, settings, folder)
 
     def begin(self):
-        """Also publish a segment, all the while."""
+        """Also publish a segment, all the while; and have each process wait once for Kafka."""
         super().begin()
         command = (
             "segments",
@@ -30,13 +35,45 @@ class SeenWorld(World):
             "5s",
             "abandoned_carts",
         )
-        self.deployment.start(*command, name="segments")
+        segments = self.deployment.start(*command, name="segments")
+        segments.await_line("segments.published")
+        self._all_wait(segments)
+
+    def workers(self):
+        """Also lose what Redis holds, once there is something, so that facts are read again in each run."""
+        return [*super().workers(), self._lose_mirror]
+
+    def _lose_mirror(self, stop):
+        while not stop.wait(0.1):
+            lines = [line for replica in list(self.replicas.values()) for line in replica.lines()]
+            if any(line["event"] == "mirror.caught_up" for line in lines):
+                return
+            if any(line["event"] == "batch.committed" and line["facts"] for line in lines):
+                with suppress(RedisError):  # it is away: one of the faults
+                    self.client.flushall()
+                stop.wait(5)
+
+    def _all_wait(self, segments):
+        """Stop the broker until each process waits: whether a fault makes it wait, hangs on the moment."""
+        begin = now_s()
+        self.kafka.pause()
+        for replica in self.replicas.values():
+            replica.await_line("service.waiting")
+        self.index.await_line("contacts.waiting")
+        self.healer.await_line("healer.waiting")
+        segments.await_line("segments.waiting")
+        for gauge in WAITING_GAUGES:
+            await_condition(lambda gauge=gauge: self._prometheus.samples(f"{gauge} == 1", begin, now_s()), gauge)
+        self.kafka.resume()
 
 
-class _SeenDeployment(Deployment):
+class SeenDeployment(Deployment):
+    """Each process serves HTTP on the port that Prometheus scrapes under its name."""
+
     def __init__(self, prometheus, settings, folder):
         super().__init__(settings, folder)
         self._prometheus = prometheus
 
     def start(self, *arguments, name, **changes):
+        """Start a command with the port of its name."""
         return super().start(*arguments, name=name, http_port=self._prometheus.target(name), **changes)
