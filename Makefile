@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-fast check chaos chaos-brokers fuzz soak model bench docs codec compile wheel lock clean \
-	image image-test rollouts stand-ins up down kubernetes-check observability-test
+	image image-test rollouts stand-ins up down kubernetes-check observability-test drill
 MAKEFLAGS += --no-print-directory
 
 # The first interpreter that is new enough; deploy/build/install.py says what is missing if none is.
@@ -72,6 +72,10 @@ check: install ## check lint, format, types, layers, the tables in the documents
 
 observability-test: install ## prove dashboards, rules, queries on a real Prometheus, VictoriaLogs, lnav (SECONDS=120, SEED=, KEEP=folder)
 	@exec $(VENV_PYTHON) -m tests.observability.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(KEEP),--keep $(KEEP))
+
+drill: install ## bring about ten faults, and see which alert fires, when, and what `watch` shows (FACTOR=10, ONLY=, KEEP=folder)
+	@exec $(VENV_PYTHON) -m tests.observability.drill $(if $(FACTOR),--factor $(FACTOR)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(KEEP),--keep $(KEEP))
 
 kubernetes-check: install ## render each overlay of deploy/kubernetes/ and check it (needs kubectl)

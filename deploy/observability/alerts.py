@@ -41,6 +41,10 @@ def _oldest(span: str) -> str:
 _IS_LATE: Final = f"freshness_s:>{FRESH_WITHIN_S}"
 _LATE: Final = f"count() if ({_IS_LATE}) as late, count() if ({_IS_LATE} _time:30m) as lately"
 
+_STATS: Final = '"service.stats", "contacts.stats", "healer.stats"'
+_STOPS: Final = '"service.stopped", "contacts.stopped", "healer.stopped"'
+_BY_REPLICA: Final = "sum by (job, instance)"
+
 ALERTS: Final = (
     Alert(
         "OrderFactsFreshnessLost",
@@ -67,6 +71,15 @@ ALERTS: Final = (
         'absent(order_facts_partitions{state="placed"})',
         "1m",
         '_time:2m event:="service.stats" | stats count() as lines | filter lines:=0',
+    ),
+    Alert(
+        "OrderFactsNotAnswering",
+        "ticket",
+        "{{ $labels.instance }} has not answered for five minutes: it was killed, is frozen, or cannot be reached",
+        "up == 0 and on (job, instance) last_over_time(order_facts_rss_bytes[1d])",
+        "5m",
+        f"_time:15m event:in({_STATS}, {_STOPS}) | stats by (instance) count() if (_time:5m) as lately, "
+        f"count() if (event:in({_STOPS})) as stopped, count() as lines | filter lately:=0 stopped:=0",
     ),
     Alert(
         "OrderFactsLagWithoutCommits",
@@ -168,7 +181,10 @@ ALERTS: Final = (
         "OrderFactsBreaker",
         "page",
         "A producer's schema is broken: most events are invalid",
-        'order_facts_waiting{waiting_for="breaker"} == 1',
+        'max by (job, instance) (order_facts_waiting{waiting_for="breaker"}) == 1 or ('
+        f'{_BY_REPLICA} (increase(order_facts_events_total{{outcome="invalid"}}[5m]))'
+        f" / {_BY_REPLICA} (increase(order_facts_events_total[5m])) > 0.5"
+        f" and {_BY_REPLICA} (increase(order_facts_events_total[5m])) > 500)",
         "0s",
         f'event:in("breaker.tripped", "breaker.paused") | {_LINES}',
     ),

@@ -67,6 +67,11 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         Case(_of("order_facts_partitions", "3x10", 'state="placed"'), "2m"),
         Case(_of("order_facts_partitions", "0x10", 'state="placed"'), "2m"),  # a spare is a replica, too
     ),
+    "OrderFactsNotAnswering": (
+        Case(_of("up", "1x4 0x20") | _of("order_facts_rss_bytes", "5x4 stale"), "8m", _REPLICA),
+        Case(_of("up", "1x4 0x6 1x20") | _of("order_facts_rss_bytes", "5x4 stale _x5 5x20"), "8m"),  # it was restarted
+        Case(_of("up", "0x30"), "8m"),  # another program
+    ),
     "OrderFactsLagWithoutCommits": (
         Case(_of("order_facts_lag_records", "5x20") | _of("order_facts_batches_total", "7x20"), "6m", _REPLICA),
         Case(_of("order_facts_lag_records", "5x20") | _of("order_facts_batches_total", "0+2x20"), "6m"),
@@ -123,7 +128,10 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         Case(_of("order_facts_mixed_partitioners", "0x10"), "2m"),
     ),
     "OrderFactsBreaker": (
-        Case(_of("order_facts_waiting", "1x10", 'waiting_for="breaker"'), "1m", _REPLICA | {"waiting_for": "breaker"}),
+        Case(_of("order_facts_waiting", "1x10", 'waiting_for="breaker"'), "1m", _REPLICA),
+        Case(_events("0+90x20", "0+10x20"), "5m", _REPLICA),
+        Case(_events("0+40x20", "0+60x20"), "5m"),
+        Case(_events("0+9x20", "0+1x20"), "5m"),  # too few to judge
         Case(_of("order_facts_waiting", "1x10", 'waiting_for="redis"'), "1m"),
     ),
     "OrderFactsHealerLetGo": (

@@ -46,6 +46,11 @@ CASES = {
         LogCase(stats(3_600, freshness_s=lambda age: 90.0 if 2_000 < age < 2_800 else 1.0), fires=False),
     ),
     "OrderFactsNoReplica": both(lines("contacts.stats", (5, 15)), stats(120)),
+    "OrderFactsNotAnswering": (
+        LogCase(lines("service.stats", range(400, 900, 10)), fires=True),
+        LogCase(lines("service.stats", range(100, 900, 10)), fires=False),
+        LogCase([*lines("service.stats", range(400, 900, 10)), ("service.stopped", 395, {})], fires=False),
+    ),
     "OrderFactsLagWithoutCommits": (
         LogCase(stats(180, lag_records=5), fires=True),
         LogCase(stats(180, lag_records=5, events=lambda age: 1_000 - age), fires=False),

@@ -19,9 +19,9 @@ NEEDS = (
 SCRAPE_S = 1
 
 
-def require_programs():
+def require_programs(programs=PROGRAMS):
     """Raise ServicesError, in one line, if a program is missing."""
-    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    missing = [name for name in programs if shutil.which(name) is None]
     if missing:
         raise ServicesError(f"missing: {', '.join(missing)}. {NEEDS}")
 
@@ -108,6 +108,11 @@ class Prometheus(Answering):
     def names(self):
         """Give the names of all metrics that were scraped."""
         return set(json.loads(get(f"{self.url}/api/v1/label/__name__/values"))["data"])
+
+    def firing(self):
+        """Give the names of the alerts that fire now."""
+        alerts = json.loads(get(f"{self.url}/api/v1/alerts"))["data"]["alerts"]
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
     def fired(self, begin, end):
         """Give the alerts that fired, each with the seconds from `begin` to its first sample."""
