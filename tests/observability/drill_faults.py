@@ -142,7 +142,7 @@ DRILLS = (
     Drill(
         redis_disk_full, "disk of Redis full: it refuses writes", "OrderFactsWaiting", r"since .*replica-\d: .*MISCONF"
     ),
-    Drill(broken_schema, "a producer with a broken schema", "OrderFactsBreaker", r".*breaker\.tripped"),
+    Drill(broken_schema, "a producer with a broken schema", "OrderFactsBreaker", r".*breaker\.tripped|undecodable"),
     Drill(
         replica_frozen,
         "one of two replicas frozen (SIGSTOP)",
@@ -155,7 +155,7 @@ DRILLS = (
         index_dead, "index writer dead", "OrderFactsContactIndexStale", r"since .*index: contacts index: no line", 600.0
     ),
     Drill(contacts_lagging, "contacts lagging", "OrderFactsContactIndexStale", r"since .*replica-\d: .*index", 600.0),
-    Drill(topic_recreated, "topic recreated", "OrderFactsNoReplica", r"since .*replica-\d: .*recreated"),
+    Drill(topic_recreated, "topic recreated", "OrderFactsNoReplica", r"since .*replica-\d: .*(recreated|deleted)"),
 )
 
 

@@ -138,8 +138,9 @@ class DrillWorld:
             healed_topic=f"{settings.healed_topic}-2",
         )
         self.deployment.command("topics", "create", partitions=PARTITIONS)
-        self.restart("healer")
-        for name in REPLICAS:
+        for name in ("healer", *REPLICAS):
+            if self.processes[name].exit_code() is None:
+                self.stop(name)
             self.start(name)
 
     def watched(self):
