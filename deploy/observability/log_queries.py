@@ -64,8 +64,10 @@ def logsql(asked: Logged, step: str = _STEP) -> str:
     """Return the query for VictoriaLogs: a row for each interval, or the lines."""
     service = f'service:="{SERVICE}"'
     if not asked.events:
-        shown = "_time, instance, level, event, error, message"
-        return f"{service} level:in(warning, error) | fields {shown} | sort by (_time)"
+        # VictoriaLogs' page shows of a line its `_msg`, which is our `message`: so who and what stand there, too
+        said = 'format "<instance> <event>: <_msg>" as _msg'
+        shown = "_time, instance, level, event, error, _msg"
+        return f"{service} level:in(warning, error) | {said} | fields {shown} | sort by (_time)"
     by = ", ".join(filter(None, (f"_time:{step}", asked.by)))
     numbers = (
         ", ".join(f"{_logsql(asked.how, field)} as {_short(field)}" for field in asked.fields) or "count() as lines"

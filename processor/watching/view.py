@@ -19,13 +19,14 @@ from processor.watching.summary import SILENT, Replica, Summary
 
 WIDTH: Final = 100
 RUNBOOK: Final = "deploy/RUNBOOK.md"
+_SILENT_SECTION: Final = "orderfactsnotanswering"
 _MOST_TROUBLES: Final = 8
 _MOST_WARNED: Final = 5
 _MOST_REASONS: Final = 8
 _MOST_WAITED: Final = 6
 _MOST_REPLICAS: Final = 24
 _MOST_NAMES: Final = 4
-_LONGEST_TEXT: Final = 300
+_LONGEST_TEXT: Final = 500  # an error names the command that helps at its end
 _NONE: Final = "-"
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _LARGE: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k"))
@@ -78,10 +79,10 @@ def _troubles(shown: Summary) -> Iterator[RenderableType]:
 
 
 def _said(who: str, text: str, event: str) -> Text:
-    """Return who says what, and on a line of its own where to read on: of an event in the runbook."""
+    """Return who says what, and on a line of its own where to read on: a section of the runbook."""
     said = f"{text[: _LONGEST_TEXT - 1]}\N{HORIZONTAL ELLIPSIS}" if len(text) > _LONGEST_TEXT else text
-    help_line = (f"\n{RUNBOOK}#{event}", "blue") if event != SILENT else ""
-    return Text.assemble((f"{who}: ", "bold"), said, help_line)
+    section = _SILENT_SECTION if event == SILENT else event
+    return Text.assemble((f"{who}: ", "bold"), said, (f"\n{RUNBOOK}#{section}", "blue"))
 
 
 def _replicas(shown: Summary, width: int) -> Iterator[RenderableType]:
