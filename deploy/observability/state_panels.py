@@ -89,6 +89,24 @@ STATE: Final = (
         goal=FRESH_WITHIN_S,
     ),
     Panel(
+        "What the other commands have not done",
+        "Since the contact index held all contacts, the healer had looked up all that waits, and the segments were "
+        "published. What came later may not be done. For segments it is normal up to their interval, and a round.",
+        "s",
+        "OrderFactsWaiting",
+        (
+            ("time() - max(order_facts_index_complete_timestamp_seconds)", "contact index"),
+            ("time() - max(order_facts_healer_complete_timestamp_seconds > 0)", "healer"),
+            ("time() - max(order_facts_segments_published_timestamp_seconds > 0)", "segments"),
+        ),
+        Logged(
+            How.MOST,
+            ("contacts.stats", "healer.stats", "segments.published", "segments.waiting"),
+            ("freshness_s",),
+            by="event",
+        ),
+    ),
+    Panel(
         "Contact index: lag",
         "Contact records that are not in the index yet.",
         "short",

@@ -16,7 +16,7 @@ from processor.logs import get_logger
 
 log = get_logger()
 _POLL_S: Final = 0.2
-_STATS_S: Final = 10.0
+_TELL_S: Final = 10.0
 _CHECK_S: Final = 2.0  # also how exactly the index's age is known
 
 
@@ -50,9 +50,9 @@ class Session:
         # A time in ms, and the topic's ends then. Once they are reached, the index was complete at that time.
         self._goal: tuple[int, list[int]] | None = None
         self._totals = totals
-        self._records_before = self._records_at_stats = totals.records  # at the start; at the last statistics
+        self._records_before = totals.records  # at the start
         self._conflicting_logged = totals.conflicting
-        self._began_s = self._stats_s = time.monotonic()
+        self._began_s = self._told_s = time.monotonic()
         self._checked_s = -_CHECK_S
         self.lag_records = 0  # at the last check
 
@@ -128,18 +128,8 @@ class Session:
         self.lag_records = sum(max(0, end - offset) for end, offset in zip(ends, self._reader.offsets, strict=True))
         if self._goal is None:
             self._goal = now_ms, ends
-        if now_s - self._stats_s >= _STATS_S:
-            rate = (self._totals.records - self._records_at_stats) / (now_s - self._stats_s)
-            self._stats_s, self._records_at_stats = now_s, self._totals.records
-            log.info(
-                "contacts.stats",
-                records=self._totals.records,
-                skipped=self._totals.skipped,
-                records_per_s=round(rate, 1),
-                lag_records=self.lag_records,
-                ready=self._mark.is_ready,
-                conflicting=self._totals.conflicting,
-            )
+        if now_s - self._told_s >= _TELL_S:
+            self._told_s = now_s
             self._log_conflicting()
 
     def _log_conflicting(self) -> None:

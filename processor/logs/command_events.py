@@ -47,9 +47,9 @@ HEALER: Final = {
         "`rejected replay` took over: standing by until it has ended",
     ),
     "healer.stats": Published(
-        "every 10 s: how many wait, totals since the start",
+        "every 10 s: how many wait, totals since the start, age of what was not read or looked up (null: not known)",
         "{waiting} rejected events wait; since the start {sent} sent back, {expired} expired",
-        "waiting sent expired rss_bytes",
+        "waiting sent expired freshness_s rss_bytes",
     ),
     "healer.stopped": Published("`rejected replay --follow` has stopped", "stopped after {sent} sent back", "sent"),
 }
@@ -61,9 +61,9 @@ SEGMENTS: Final = {
         "topic segments every_s",
     ),
     "segments.published": Published(
-        "one round: members by segment, and the entries and leaves that one transaction wrote",
+        "one round: members by segment, the entries and leaves that one transaction wrote, the age of what was read",
         "published a round in {publish_ms} ms; members: {members}",
-        "members entered left foreign_records export_ms ask_ms publish_ms",
+        "members entered left foreign_records freshness_s export_ms ask_ms publish_ms",
     ),
     "segments.may_have_missed": Published(
         "reading took longer than `topic` keeps deletions, and some may be missed: raise its delete.retention.ms",
@@ -71,9 +71,9 @@ SEGMENTS: Final = {
         "topic",
     ),
     "segments.waiting": Published(
-        "a round failed for a while; it is tried again after `backoff_ms`",
+        "a round failed for a while; it is tried again after `backoff_ms`; age of what was published last (null: none)",
         "waiting for {waiting_for}, next attempt in {backoff_ms} ms: {error}",
-        "waiting_for error attempt backoff_ms",
+        "waiting_for error attempt backoff_ms freshness_s",
     ),
     "segments.resumed": Published(
         "what `segments publish --every` waited for is back",
@@ -136,9 +136,10 @@ CONTACTS: Final = {
         "what `contacts index` waited for is back", "going on after a wait of {waited_ms} ms", "waited_ms"
     ),
     "contacts.stats": Published(
-        "every 10 s: totals since the start, the rate of the last 10 s, the lag",
-        "{records_per_s} contact records/s, lag {lag_records}; since the start {records}, {skipped} skipped",
-        "records skipped records_per_s lag_records ready conflicting",
+        "every 10 s: totals since the start, the rate of the last 10 s; lag, and age of what waits (null: not known)",
+        "{records_per_s} contact records/s, lag {lag_records}, the oldest waits for {freshness_s} s; since the start "
+        "{records}, {skipped} skipped",
+        "records skipped records_per_s lag_records freshness_s ready conflicting",
     ),
 }
 

@@ -1,5 +1,6 @@
 """What operators see of `segments publish --every`: log lines, metrics, health. Nothing here changes what it does."""
 
+import time
 from collections.abc import Collection
 from datetime import datetime
 
@@ -18,6 +19,7 @@ class PublisherView(ProcessView):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.http_host, settings.http_port, metrics.BLOCKED, metrics.EXPOSITION)
         self._rounds = 0
+        self._read_s: float | None = None  # wall clock: when the last round that was published began to read
 
     def started(self, topic: str, segments: Collection[str], every_s: float) -> None:
         """Report the start."""
@@ -37,6 +39,7 @@ class PublisherView(ProcessView):
             metrics.ENTERED.labels(segment).inc(done.entered.get(segment, 0))
             metrics.LEFT.labels(segment).inc(done.left.get(segment, 0))
         metrics.PUBLISHED.set(as_of.timestamp())
+        self._read_s = time.time() - export_s - ask_s - publish_s
         times = {"export_ms": export_s, "ask_ms": ask_s, "publish_ms": publish_s}
         log.info(
             "segments.published",
@@ -44,6 +47,7 @@ class PublisherView(ProcessView):
             entered=dict(done.entered),
             left=dict(done.left),
             foreign_records=done.foreign,
+            freshness_s=self._freshness_s(),
             **{name: round(took_s * 1000) for name, took_s in times.items()},
         )
 
@@ -56,7 +60,14 @@ class PublisherView(ProcessView):
         attempt = self.waiting(waiting_for, error)
         self._health.turned()
         backoff_ms = round(backoff_s * 1000)
-        log.warning("segments.waiting", waiting_for=waiting_for, error=error, attempt=attempt, backoff_ms=backoff_ms)
+        log.warning(
+            "segments.waiting",
+            waiting_for=waiting_for,
+            error=error,
+            attempt=attempt,
+            backoff_ms=backoff_ms,
+            freshness_s=self._freshness_s(),
+        )
 
     def worked(self) -> None:
         """Note that a round is done, which ends a wait."""
@@ -64,6 +75,10 @@ class PublisherView(ProcessView):
             waiting_for, waited_ms = ended
             log.info("segments.resumed", waiting_for=waiting_for, waited_ms=waited_ms)
         self._health.lacks(None)
+
+    def _freshness_s(self) -> float | None:
+        """Return how old what is not published is at most: what came after the last round began; None before one."""
+        return None if self._read_s is None else round(time.time() - self._read_s, 1)
 
     def stopped(self) -> None:
         """Log the total, and stop answering."""

@@ -21,6 +21,9 @@ class HealerView(ProcessView):
         super().__init__(settings.http_host, settings.http_port, metrics.BLOCKED, metrics.EXPOSITION)
         self._is_active: bool | None = None
         self._stats_s = time.monotonic()
+        self._waiting = 0
+        self._is_behind = True
+        self._since_s: float | None = None  # wall clock: since when something may wait that was not looked up
         self.sent_records = 0
         self.expired_records = 0
 
@@ -31,6 +34,7 @@ class HealerView(ProcessView):
             return
         self._is_active = is_active
         metrics.ACTIVE.set(is_active)
+        self._since_s = time.time() if is_active else None
         if not is_active:
             for gauge in (metrics.WAITING, metrics.LAG, metrics.COMPLETE):
                 gauge.set(0)
@@ -39,6 +43,7 @@ class HealerView(ProcessView):
 
     def reading(self) -> None:
         """Note that what waits is being read."""
+        self._is_behind = True
         self._health.lacks("reading what waits")
 
     def ready(self, waiting: int, healed: int, took_s: float) -> None:
@@ -49,7 +54,9 @@ class HealerView(ProcessView):
     def behind(self, lag_records: int, asked_s: float) -> None:
         """Note how much of the rejected topic was not read, by the ends that it had at a time (wall clock)."""
         metrics.LAG.set(lag_records)
-        if not lag_records:
+        self._is_behind = lag_records > 0
+        if not self._is_behind:
+            self._since_s = asked_s
             metrics.COMPLETE.set(asked_s)
 
     def sent(self, records: int, partitions: list[int], took_s: float) -> None:
@@ -76,6 +83,7 @@ class HealerView(ProcessView):
         self._health.turned()
         backoff_ms = round(backoff_s * 1000)
         log.warning("healer.waiting", waiting_for=waiting_for, error=error, attempt=attempt, backoff_ms=backoff_ms)
+        self._log_totals()
 
     def resumed(self) -> None:
         """End a wait, if there is one."""
@@ -87,12 +95,26 @@ class HealerView(ProcessView):
     def turned(self, waiting: int) -> None:
         """Note a turn, and how many records wait; log the totals now and then."""
         self._health.turned()
+        self._waiting = waiting
         metrics.WAITING.set(waiting)
+        self._log_totals()
+
+    def _log_totals(self) -> None:
+        """Log the totals, if it is time to: also while it cannot continue, so that the age is seen to grow."""
         if time.monotonic() - self._stats_s < STATS_EVERY_S:
             return
         self._stats_s = time.monotonic()
         totals = {"sent": self.sent_records, "expired": self.expired_records}
-        log.info("healer.stats", waiting=waiting, **totals, rss_bytes=rss_bytes())
+        log.info(
+            "healer.stats", waiting=self._waiting, **totals, freshness_s=self._freshness_s(), rss_bytes=rss_bytes()
+        )
+
+    def _freshness_s(self) -> float | None:
+        """Return how old what was not looked up is at most, by when all was; 0 if all is, None in a standby."""
+        if self._since_s is None:
+            return None
+        is_done = not self._is_behind and self._wait.waiting_for is None
+        return 0.0 if is_done else round(time.time() - self._since_s, 1)
 
     def stopped(self) -> None:
         """Log the total, and stop answering."""

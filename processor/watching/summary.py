@@ -254,6 +254,7 @@ def _says(process: Process) -> str:
     parts = [
         (process.latest("records"), "contact records"),
         (process.latest("lag_records"), "behind"),
+        (process.latest("freshness_s"), "s late"),
         (process.latest("skipped"), "skipped"),
         (process.latest("waiting"), "wait for a contact"),
         (process.latest("sent"), "sent back"),

@@ -37,6 +37,7 @@ _LATEST: Final = {
     "contacts.stats": ("records", "records_per_s", "lag_records", "freshness_s", "ready", "skipped", "conflicting"),
     "healer.stats": ("waiting", "sent", "expired", "freshness_s"),
     "segments.published": ("members", "entered", "left", "freshness_s"),
+    "segments.waiting": ("freshness_s",),
 }
 _HEALS: Final = {"healer.standby": False, "healer.ready": True}
 _WAITS: Final = frozenset(

@@ -83,3 +83,24 @@ def test_lag_is_known_before_anything_was_committed_here(apart, port):
     await_condition(lambda: ages(port) == [0, 0, 0], lambda: f"nothing waits, and the ages are {ages(port)}")
     replica.stop()
     apart.require_right_outputs()
+
+
+def test_index_and_healer_tell_the_age_of_what_they_have_not_done(apart, own_redis):
+    """All is done: 0. Redis is away: the lines go on, and the age of what may wait grows. It is back: 0 again."""
+    index = apart.index()
+    healer = apart.start("rejected", "replay", "--follow", name="healer", http_port=0)
+    for process, event in ((index, "contacts.stats"), (healer, "healer.stats")):
+        process.await_line(event, freshness_s=0.0)
+    apart.send([created("lost", phone="+888000009")])
+    replica = apart.replica("a")
+    apart.await_accounted()
+    replica.stop()
+    healer.await_line("healer.stats", waiting=1, freshness_s=0.0)
+    own_redis.pause()
+    for process, event in ((index, "contacts.stats"), (healer, "healer.stats")):
+        await_condition(lambda p=process, e=event: p.lines(e)[-1]["freshness_s"] > GROWN_S, process.tail(event))
+    assert index.lines("contacts.stats")[-1]["lag_records"] is None
+    own_redis.resume()
+    for process, event in ((index, "contacts.stats"), (healer, "healer.stats")):
+        await_condition(lambda p=process, e=event: p.lines(e)[-1]["freshness_s"] == 0, process.tail(event))
+        process.stop()

@@ -272,7 +272,8 @@ def test_every(own_broker, tmp_path):
     running = idle.start(
         *(*shop.arguments(shop.segment("lamp", LAMP)), "--every", "1s"), name="publisher", http_port=port
     )
-    running.await_line("segments.published", members={"lamp": 1}, entered={"lamp": 1}, left={})
+    (first, *_) = running.await_line("segments.published", members={"lamp": 1}, entered={"lamp": 1}, left={})
+    assert 0 < first["freshness_s"] < 60
     await_condition(lambda: ask(port, "/readyz") == (200, "ok\n"), "it is ready")
     shop.buys("b", "lamp", "2")
     running.await_line("segments.published", members={"lamp": 2}, entered={"lamp": 1})
@@ -284,7 +285,8 @@ def test_every(own_broker, tmp_path):
         running.await_line("segments.waiting", waiting_for="folder")
     running.await_line("segments.resumed", waiting_for="folder")
     own_broker.kill()
-    running.await_line("segments.waiting", waiting_for="kafka")
+    waits = running.await_line("segments.waiting", 3, waiting_for="kafka")
+    assert 0 < waits[0]["freshness_s"] < waits[2]["freshness_s"], "what is published grows old"
     assert ask(port, "/readyz")[0] == 503
     own_broker.start()
     running.await_line("segments.resumed", waiting_for="kafka")

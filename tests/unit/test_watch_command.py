@@ -33,7 +33,15 @@ LINES = (
     line(12, "service.waiting", instance="replica-2", level="warning", waiting_for="redis", error="Redis: refused"),
     line(14, "service.waiting", instance="replica-2", level="warning", waiting_for="redis", error="Redis: refused"),
     line(14, "kafka.client", instance="replica-2", level="error", message="FAIL: connection refused"),
-    line(15, "contacts.stats", instance="index", records=2_000, lag_records=3, skipped=0, records_per_s=4.5),
+    line(
+        *(15, "contacts.stats"),
+        instance="index",
+        records=2_000,
+        lag_records=3,
+        freshness_s=7.4,
+        skipped=0,
+        records_per_s=4.5,
+    ),
     line(16, "service.resumed", waiting_for="kafka", waited_ms=61_500),
     line(20, "healer.standby", instance="healer"),
     b"Traceback (most recent call last):",
@@ -55,7 +63,7 @@ total                     22.0      3.3      2.2     550      1.2 s   7+  0-4, 7
 Other processes
 instance  command          state    says
 healer    rejected replay  standby  -
-index     contacts index   runs     2,000 contact records, 3 behind, 0 skipped
+index     contacts index   runs     2,000 contact records, 3 behind, 7 s late, 0 skipped
 
 Last warnings and errors
 12:00:14 error kafka.client, replica-2: FAIL: connection refused
