@@ -26,9 +26,9 @@ class Sight:
     def polled(self, *, is_empty: bool) -> None:
         """Note a poll. Raises RetryError if no broker answers the consumer."""
         now_s = time.monotonic()
-        if is_empty and now_s - self._heard_s < _QUIET_S:
-            return
         if is_empty:
+            if now_s - self._heard_s < _QUIET_S:
+                return
             with failures(f"asking for metadata of {self._topic}"):
                 self._consumer.list_topics(self._topic, timeout=_ANSWER_S)
         self._heard_s = now_s

@@ -12,7 +12,7 @@ from processor.errors import RetryError
 from processor.kafka.clients import group_consumer
 from processor.kafka.cluster import Cluster
 from processor.replay.replay_ledger import ReplayLedger
-from tests.support.deployment import Deployment, await_condition
+from tests.support.deployment import await_condition, deployed
 from tests.support.traffic import contacts, traffic
 
 RESTARTS = 2
@@ -30,14 +30,10 @@ def kafka(tmp_path_factory):
 @pytest.fixture
 def deployment(settings, tmp_path, kafka):
     """Give a deployment on that broker, with its contact index complete."""
-    deployment = Deployment(replace(settings, bootstrap_servers=kafka.bootstrap_servers), tmp_path)
-    try:
-        deployment.create_topics(3)
-        deployment.send_contacts(contacts())
-        deployment.index()
-        yield deployment
-    finally:
-        deployment.end()
+    with deployed(replace(settings, bootstrap_servers=kafka.bootstrap_servers), tmp_path) as running:
+        running.send_contacts(contacts())
+        running.index()
+        yield running
 
 
 class Questions(threading.Thread):

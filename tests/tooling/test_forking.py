@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +11,7 @@ from tests.support import forking
 from tests.support.commands import NOWHERE
 from tests.support.deployment import PYTHON, Deployment, Process, await_condition
 from tests.support.forking import ForkedProcess, Forks
-from tests.tooling.test_services import ROOT, descendants, eventually, processes
+from tests.tooling.test_services import eventually, left_by_a_killed, processes
 
 SETTINGS = Settings(instance_id="test", bootstrap_servers=NOWHERE, identifier_key="a secret of the tests")
 WAITING = (*PYTHON, "processor", "run", "--startup-timeout-s", "600", "--log-level", "debug")
@@ -94,17 +92,8 @@ def test_signals_reach_a_forked_command(tmp_path, number):
 
 def test_no_forked_command_outlives_the_test_run(tmp_path):
     """Where a test run is killed, the prepared process ends, and so do its commands, also a frozen one."""
-    arguments = [tmp_path / "running.log", tmp_path / "frozen.log"]
-    tester = subprocess.Popen([sys.executable, "-c", TESTER, *arguments], cwd=ROOT, stdout=subprocess.PIPE)
-    try:
-        assert tester.stdout is not None
-        with tester.stdout:
-            assert tester.stdout.readline() == b"started\n"
-        children = descendants(tester.pid)
-        assert len(children) == 5, "two commands, each with its guard, and the prepared process"
-    finally:
-        tester.kill()
-        tester.wait()
+    children = left_by_a_killed(TESTER, tmp_path)
+    assert len(children) == 5, "two commands, each with its guard, and the prepared process"
     eventually(lambda: not children & processes().keys(), "all ended")
 
 

@@ -48,8 +48,6 @@ with start_services() as services:
 # Starts two commands as tests do, freezes one of them, says so, and waits for a signal.
 TESTER = """
 import os, pathlib, signal, sys
-from processor.registry.client import Registry
-from processor.settings import Settings
 from tests.support.deployment import Process
 command = (sys.executable, "-c", "import signal; signal.pause()")
 running, frozen = (Process(command, os.environ, pathlib.Path(log)) for log in sys.argv[1:])
@@ -57,6 +55,18 @@ frozen.signal(signal.SIGSTOP)
 print("started", flush=True)
 signal.pause()
 """
+
+
+def left_by_a_killed(tester, folder):
+    """Give the processes that a test run has when it is killed: those of two commands, with their logs in a folder."""
+    arguments = [sys.executable, "-c", tester, folder / "running.log", folder / "frozen.log"]
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE) as running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == b"started\n"
+            return descendants(running.pid)
+        finally:
+            running.kill()
 
 
 @pytest.fixture
@@ -281,20 +291,8 @@ def test_nothing_outlives_the_owner(tmp_path, number):
 
 def test_no_command_of_a_test_outlives_the_test_run(tmp_path):
     """Where a test run or a chaos run is killed, the replicas it started end as well, also a frozen one."""
-    tester = subprocess.Popen(
-        [sys.executable, "-c", TESTER, tmp_path / "running.log", tmp_path / "frozen.log"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert tester.stdout is not None
-        with tester.stdout:
-            assert tester.stdout.readline() == b"started\n"
-        children = descendants(tester.pid)
-        assert len(children) == 4, "two commands, each with its guard"
-    finally:
-        tester.kill()
-        tester.wait()
+    children = left_by_a_killed(TESTER, tmp_path)
+    assert len(children) == 4, "two commands, each with its guard"
     eventually(lambda: not children & processes().keys(), "all commands ended")
 
 
