@@ -29,14 +29,12 @@ class BoundedCalls:
     def __init__(self) -> None:
         self._asked: SimpleQueue[Sequence[Call] | None] = SimpleQueue()
         self._answers: SimpleQueue[Exception | None] = SimpleQueue()
-        arguments = (self._asked, self._answers)
-        self._thread = threading.Thread(target=_work, args=arguments, name="kafka-calls", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None  # from the first call on
 
     @property
     def is_alive(self) -> bool:
         """Whether the thread still runs; after `close` that is a call that does not return."""
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     def call(self, *calls: Call, beside: Callable[[], None] | None = None) -> None:
         """Make calls in turn until one raises, and raise that; ProducerLostError if one does not end.
@@ -44,6 +42,10 @@ class BoundedCalls:
         `beside` runs here meanwhile. Its error is raised once the calls have ended: a RetryError only if they raise
         nothing, any other error in any case. After ProducerLostError only `close` may follow.
         """
+        if self._thread is None:
+            arguments = (self._asked, self._answers)
+            self._thread = threading.Thread(target=_work, args=arguments, name="kafka-calls", daemon=True)
+            self._thread.start()
         self._asked.put(calls)
         retry = None
         try:
@@ -74,11 +76,17 @@ class BoundedCalls:
 
 
 def _work(asked: "SimpleQueue[Sequence[Call] | None]", answers: "SimpleQueue[Exception | None]") -> None:
-    while (calls := asked.get()) is not None:
-        for call in calls:
-            try:
-                call.work()
-            except Exception as failure:  # noqa: BLE001 - handed to `call`, which raises it; else that waits in vain
-                answers.put(failure)
-                break
-            answers.put(None)
+    while _has_made(asked.get(), answers):
+        pass
+
+
+def _has_made(calls: Sequence[Call] | None, answers: "SimpleQueue[Exception | None]") -> bool:
+    """Make calls; return whether there were any. On return the thread holds none, and so no producer."""
+    for call in calls or ():
+        try:
+            call.work()
+        except Exception as failure:  # noqa: BLE001 - handed to `call`, which raises it; else that waits in vain
+            answers.put(failure)
+            break
+        answers.put(None)
+    return calls is not None

@@ -106,17 +106,18 @@ class Transactions:
             raise ProducerLostError(f"{doing}: {error.args[0].str()}") from error
 
     def forget(self) -> None:
-        """Drop the producer; the next `ready` creates one that settles what this one left open."""
+        """Drop the producer and what it holds; the next `ready` creates one that settles what this one left open."""
         self._is_open = False
         if self._producer is not None:
             self._producer.purge(in_flight=False)
             self._producer = None
-            self._give_up_calls()
+        self._give_up_calls()
 
     def _give_up_calls(self) -> None:
         """Leave the thread of calls to a producer that may hold it up for ever."""
         self._calls.close()
-        self._left.append(self._calls)
+        if self._calls.is_alive:
+            self._left.append(self._calls)
         self._calls = BoundedCalls()
 
 

@@ -197,10 +197,11 @@ class ReplayLedger:
         return {partition: offset for partition, offset in found.items() if offset >= 0}
 
     def close(self) -> None:
-        """Abort an open transaction and close the consumer. If the abort fails, the broker's timeout ends it."""
+        """Abort an open transaction and close both clients. If the abort fails, the broker's timeout ends it."""
         self.consumer.close()
         with suppress(ProducerLostError):
             self._transactions.abort("aborting a replay")
+        self._transactions.forget()
 
     def _note(self, swept: Mapping[int, Sweeps]) -> None:
         offsets = [offset_of(partition, sweeps, self._topic) for partition, sweeps in swept.items()]
