@@ -3,6 +3,7 @@
 A play yields the name of each step before it does it; what happens until the next one belongs to that step.
 """
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ class Play:
     """What is played, on how many replicas and partitions; `steps` takes the fleets and the images."""
 
     steps: object
-    goal_s: float
+    goal_s: float = math.inf  # none for what is played for comparison
     replicas: int = 4
     partitions: int = 12
     deployments: int = 1
@@ -102,10 +103,10 @@ def two_deployments(fleets, images):
 
 PLAYS = {
     "rolling_restart": Play(rolling_restart, 2.0),
-    "rolling_restart_keeping": Play(rolling_restart_keeping, 2.0, is_keeping=True),
+    "rolling_restart_keeping": Play(rolling_restart_keeping, is_keeping=True),
     "rolling_update": Play(rolling_update, 2.0, is_previous=True),
     "scale": Play(scale, 9.0, replicas=2),
-    "scale_keeping": Play(scale_keeping, 9.0, replicas=2, is_keeping=True),
+    "scale_keeping": Play(scale_keeping, replicas=2, is_keeping=True),
     "node_loss": Play(node_loss, 9.0),
     "spares": Play(spares, 9.0, replicas=6, partitions=4),
     "two_deployments": Play(two_deployments, 9.0, replicas=2, deployments=2),

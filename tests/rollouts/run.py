@@ -7,6 +7,7 @@ Exit codes: 0 nothing lost, doubled or wrong, and each goal met; 1 something is 
 """
 
 import argparse
+import math
 import os
 import shutil
 import signal
@@ -148,7 +149,9 @@ def _table(rows):
     yield "|---|--:|--:|--:|--:|--:|--:|"
     for row in rows:
         counts = ", ".join(str(row[kind]) for kind in ("lost", "doubled", "wrong"))
-        times = " | ".join(f"{row[name]:.1f} s" for name in ("stall_s", "goal_s", "steady_s"))
+        times = " | ".join(
+            f"{row[name]:.1f} s" if math.isfinite(row[name]) else "none" for name in ("stall_s", "goal_s", "steady_s")
+        )
         yield f"| {row['name']} | {times} | {row['rate']:,.0f} | {row['events']:,} | {counts} |"
 
 
