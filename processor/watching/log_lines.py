@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from processor.logs.profiles import PROFILES
+from processor.logs.published import REPEATED
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_S: Final = 253_402_214_400.0  # a day before the last moment that a date can show
@@ -46,6 +47,11 @@ class Line(NamedTuple):
     def number(self, name: str) -> float | None:
         """Return a field that is a finite number; None for any other."""
         return number_of(self.fields.get(name))
+
+    @property
+    def times(self) -> int:
+        """How many lines this one stands for: itself, and those like it that were left out before it."""
+        return 1 + int(max(0.0, self.number(REPEATED) or 0.0)) if REPEATED in self.fields else 1
 
     def text(self, name: str) -> str:
         """Return a field that is a text; nothing for any other."""

@@ -63,12 +63,13 @@ class Reason(NamedTuple):
 
 
 class Waited(NamedTuple):
-    """Waits of one kind that are over."""
+    """Waits of one kind that are over; `is_least`: of some it is not known how long they took."""
 
     what: str
     times: int
     total_ms: float
     longest_ms: float
+    is_least: bool
 
 
 class Warned(NamedTuple):
@@ -273,7 +274,7 @@ def _sum_of(counts: object) -> float | None:
 
 def _waited(watched: Watched) -> list[Waited]:
     found = sorted(watched.waited.items(), key=lambda one: (-one[1].total_ms, one[0]))
-    return [Waited(printable(what), one.count, one.total_ms, one.longest_ms) for what, one in found]
+    return [Waited(printable(what), one.count, one.total_ms, one.longest_ms, one.is_least) for what, one in found]
 
 
 def _notes(watched: Watched) -> Iterator[str]:

@@ -147,8 +147,10 @@ def _waited(shown: Summary) -> Iterator[RenderableType]:
     if shown.waited:
         table = _table("what for", "times", "in all", "longest")
         for one in shown.waited[:_MOST_WAITED]:
-            times = duration(one.total_ms / 1000), duration(one.longest_ms / 1000)
-            table.add_row(one.what, f"{one.times:,}", *times)
+            more = "+" if one.is_least else ""
+            table.add_row(
+                one.what, f"{one.times:,}", *(duration(ms / 1000) + more for ms in (one.total_ms, one.longest_ms))
+            )
         yield from _section("Waits that are over", [table, *_more(len(shown.waited), _MOST_WAITED)])
 
 

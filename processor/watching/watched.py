@@ -94,23 +94,28 @@ class WarnedOf:
 
     def add(self, line: Line) -> None:
         """Take one more into account, with those that were left out since the one before it."""
-        self.count += 1 + int(line.number("repeated") or 0)
+        self.count += line.times
         self.first_s = min(self.first_s, line.at_s)
         if standing(line) > standing(self.latest):
             self.latest = line
 
 
 class WaitedFor:
-    """Waits of one kind that ended: how many, how long in all, and the longest, in ms."""
+    """Waits of one kind that ended: how many, how long in all, and the longest, in ms.
+
+    If some have no line of their own, it is not known how long they took (`is_least`).
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self.is_least = False
         self.total_ms = 0.0
         self.longest_ms = 0.0
 
-    def add(self, waited_ms: float) -> None:
-        """Take one more into account."""
-        self.count += 1
+    def add(self, waited_ms: float, times: int) -> None:
+        """Take one more into account, and the other `times` - 1 that its line stands for."""
+        self.count += times
+        self.is_least |= times > 1
         self.total_ms += waited_ms
         self.longest_ms = max(self.longest_ms, waited_ms)
 
@@ -148,7 +153,7 @@ class Watched:
     def _add(self, line: Line) -> None:
         event, at_s = line.event, line.at_s
         self.first_s, self.last_s = min(self.first_s, at_s), max(self.last_s, at_s)
-        self.events[counted(self.events, event, _MOST_EVENTS)] += 1
+        self.events[counted(self.events, event, _MOST_EVENTS)] += line.times
         conditions = self.conditions.get(line.instance)
         if conditions is None:
             self._make_room()
@@ -165,7 +170,7 @@ class Watched:
         elif event in _WAITS and (waited_ms := line.number("waited_ms")) is not None:
             what = ": ".join(filter(None, (kind or "partition", line.text("waiting_for"))))
             what = counted(self.waited, what, _MOST_EVENTS)
-            self.waited.setdefault(what, WaitedFor()).add(waited_ms)
+            self.waited.setdefault(what, WaitedFor()).add(waited_ms, line.times)
         if line.level in _WARNED:
             self._warn(line)
         if "dropped_lines" in line.fields:

@@ -202,7 +202,7 @@ def test_a_wait_is_open_since_its_first_line_and_until_it_is_over():
     assert troubles(*first, *second) == [("replica-1", 20, "service.waiting")]
     found = shown(*first, *second, line(401, "service.resumed", waiting_for="redis", waited_ms=381_000))
     assert found.troubles == []
-    assert [tuple(one) for one in found.waited] == [("run: redis", 2, 386_000, 381_000)]
+    assert [tuple(one) for one in found.waited] == [("run: redis", 2, 386_000, 381_000, False)]
 
 
 @pytest.mark.parametrize("event", [event for event, lasting in LASTING.items() if lasting.command])
@@ -291,6 +291,14 @@ def test_repeated_lines_that_were_left_out_count():
     """A line that stands for others says how many."""
     found = shown(waiting(0), waiting(9, repeated=12), waiting(3))
     assert [(one.event, one.times, one.names) for one in found.warned] == [("service.waiting", 15, ["replica-1"])]
+    ends = [line(20, "service.resumed", waiting_for="redis", waited_ms=200)]
+    assert [one[1:] for one in shown(*ends).waited] == [(1, 200, 200, False)]
+    ends.append(line(30, "service.resumed", waiting_for="redis", waited_ms=300, repeated=4))
+    assert [one[1:] for one in shown(*ends).waited] == [(6, 500, 300, True)]
+    aborted = [line(second, "batch.aborted", level="warning", repeated=second) for second in (0, 8)]
+    assert shown(*aborted).notes == ["aborted: 10"]
+    odd = [line(9, "batch.aborted", repeated=value) for value in (-5, "many", None, True)]
+    assert shown(*odd).notes == ["aborted: 4"]
 
 
 def test_a_line_obeys_no_terminal():
