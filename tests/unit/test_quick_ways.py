@@ -36,7 +36,7 @@ def outcome(read, *arguments):
         return f"refused: {error}"
 
 
-@examples(2_000)
+@examples(1_000)
 @given(text=JSON | JSON.map('[{{"a":{}}}]'.format))
 def test_json_is_read_as_the_standard_library_reads_it(text):
     """Whatever stands there: the same value, of the same types, or refused by both."""
@@ -51,7 +51,7 @@ def test_mended_json_is_read_as_the_standard_library_reads_it_and_then_mended(te
     assert outcome(values.parse_mended_json, text) == plainly
 
 
-@examples(3_000)
+@examples(1_000)
 @given(text=changed_dates(), zone=ZONES)
 @example("2024-01-31T10:20:Z", UTC)
 @example("2024-01-31T10:20:Z\0", UTC)
