@@ -149,7 +149,7 @@ class DrillWorld:
         return self.deployment.command("watch", "--once", *logs).stdout
 
     def end(self):
-        """Leave nothing behind."""
+        """Leave nothing behind; require that all log lines are as the published schema has them."""
         for _, stop in self._flows:
             stop.set()
         for flow, _ in self._flows:
@@ -158,6 +158,7 @@ class DrillWorld:
         self.client.close()
         self.redis.kill()
         self.kafka.kill()
+        self.deployment.check_log_lines()
 
 
 def good(number):
