@@ -2,7 +2,7 @@
 
 A real Prometheus with the shipped rules scrapes two replicas, contact index and healer, on a real broker and Redis.
 All durations in the rules are divided by one factor, 10 by default; thresholds stay, and so does the time that a fault
-takes to reach one. Each fault is healed before the next: then its alert no longer fires.
+takes to reach one. Each fault is healed before the next: then its alert no longer fires, and `watch` shows no trouble.
 
 Prints a table for deploy/observability/README.md. Exit codes: 0 each fault's alert fired and went away, and `watch`
 named the fault; 1 something did not, and is named; 2 a program is missing.
@@ -23,6 +23,7 @@ from tests.observability.servers import Prometheus, require_programs
 from tests.support.deployment import await_condition
 
 HEALED_S = 400.0
+CALM = "Nothing waits and nothing is silent."
 
 
 def drill(folder, factor, drills):
@@ -62,6 +63,7 @@ def _played(one, world, prometheus):
         watched = world.watched()
     healed = time.monotonic()
     await_condition(lambda: one.alert not in prometheus.firing(), f"{one.alert} ends", HEALED_S)
+    await_condition(lambda: CALM in world.watched(), world.watched, HEALED_S)
     assert problem is None, problem
     line = line_of(watched, one.shown)
     assert line is not None, f"watch shows no line {one.shown!r} in\n{watched}"
