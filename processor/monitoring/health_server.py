@@ -2,7 +2,8 @@
 
 An answer about health is one line: `ok`, or with status 503 what is missing. A connection is one request. Whoever is
 silent, slow or talks too much is cut off: a request has `ANSWER_S` to arrive and `HEAD_BYTES` of room, its answer
-`ANSWER_S` to be taken. Nothing here waits for the process's loop, and the loop never waits for anything here.
+`ANSWER_S` to be taken. Whoever asks again and again waits for his turn: connections are taken at a pace, since each
+takes time that the process's loop needs. Nothing here waits for the loop, and the loop never waits for anything here.
 """
 
 import io
@@ -23,6 +24,8 @@ from processor.monitoring.health import Health
 ANSWER_S: Final = 5.0
 HEAD_BYTES: Final = 16 << 10  # of the request's line and headers
 MOST_CONNECTIONS: Final = 64  # beyond it the oldest is closed: a new one is a probe that must be answered
+MOST_A_SECOND: Final = 50  # connections, each 0.3 to 0.7 ms of CPU time; probes and a scraper need one or two
+MOST_AT_ONCE: Final = 256  # after a while with fewer
 _NO_DESCRIPTOR_S: Final = 0.1  # a pause, or the server would try again and again for a whole core
 _METHODS: Final = ("GET", "HEAD")
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -57,6 +60,18 @@ def _server(host: str | None, port: int, handler: type[BaseHTTPRequestHandler]) 
     return _Server(("", port), handler)
 
 
+class Pace:
+    """Lets MOST_AT_ONCE through, and then MOST_A_SECOND."""
+
+    def __init__(self) -> None:
+        self._due_s = float("-inf")
+
+    def wait_s(self, now_s: float) -> float:
+        """Return how long the next one must wait, which counts as let through then."""
+        self._due_s = max(self._due_s, now_s - MOST_AT_ONCE / MOST_A_SECOND) + 1 / MOST_A_SECOND
+        return max(0.0, self._due_s - now_s)
+
+
 class _Server(ThreadingHTTPServer):
     """Bounds its connections: idle or slow ones must not use up the process's descriptors, which the loop needs."""
 
@@ -67,6 +82,7 @@ class _Server(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._open: dict[socket.socket, None] = {}  # oldest first
         self._lock = threading.Lock()
+        self._pace = Pace()
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
@@ -76,7 +92,8 @@ class _Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)  # HTTPServer would look its own name up, which may take seconds
 
     def get_request(self) -> Any:
-        """Accept a connection; wait a little if that fails, since the connection stays and would fail again at once."""
+        """Accept a connection in its turn; wait a little if that fails, since it stays and would fail again at once."""
+        time.sleep(self._pace.wait_s(time.monotonic()))
         try:
             return super().get_request()
         except OSError:

@@ -14,7 +14,14 @@ import pytest
 from deploy.local.servers import free_ports
 from processor.errors import UsageError
 from processor.monitoring.health import Health
-from processor.monitoring.health_server import HEAD_BYTES, MOST_CONNECTIONS, serve
+from processor.monitoring.health_server import (
+    HEAD_BYTES,
+    MOST_A_SECOND,
+    MOST_AT_ONCE,
+    MOST_CONNECTIONS,
+    Pace,
+    serve,
+)
 from tests.support.deployment import await_condition
 
 IDLE_CONNECTIONS = 3 * MOST_CONNECTIONS
@@ -116,6 +123,40 @@ def test_idle_connections_keep_no_probe_from_its_answer():
         finally:
             for connection in idle:
                 connection.close()
+
+
+def test_a_visitor_that_asks_without_a_pause_waits_for_its_turn():
+    """It gets few answers a second, and a probe gets its own at once all the same."""
+    with served() as (_, port):
+        answers, is_over = [], threading.Event()
+
+        def visit():
+            while not is_over.is_set():
+                answers.append(said(port, b"GET /livez HTTP/1.1\r\n\r\n"))
+
+        visitor = threading.Thread(target=visit)
+        began_s = time.monotonic()
+        visitor.start()
+        try:
+            await_condition(lambda: len(answers) > MOST_AT_ONCE, "the first ones are answered at once")
+            before, before_s = len(answers), time.monotonic()
+            await_condition(lambda: time.monotonic() > before_s + 2, "it goes on")
+            assert ask("127.0.0.1", port) == b"ok\n"
+            assert time.monotonic() - before_s < 3, "within a second"
+        finally:
+            is_over.set()
+            visitor.join()
+        passed_s = time.monotonic() - began_s
+        assert before < len(answers) <= MOST_AT_ONCE + MOST_A_SECOND * passed_s + 1
+        assert {answer[-3:] for answer in answers} == {b"ok\n"}
+
+
+def test_the_pace_is_that_of_the_constants():
+    """A burst goes through, then one after the other; after a while with few a burst again."""
+    pace = Pace()
+    assert sum(pace.wait_s(7.0) < 0.001 for _ in range(3 * MOST_AT_ONCE)) == MOST_AT_ONCE
+    assert pace.wait_s(7.0) == pytest.approx((2 * MOST_AT_ONCE + 1) / MOST_A_SECOND)
+    assert sum(pace.wait_s(7_000.0) < 0.001 for _ in range(3 * MOST_AT_ONCE)) == MOST_AT_ONCE
 
 
 def test_a_connection_that_sends_nothing_is_closed(monkeypatch):
