@@ -103,22 +103,39 @@ class Trial:
         for name, arguments in SERVED.items():
             options = ("--env", f"ORDER_FACTS_INSTANCE_ID={name}", "--stop-timeout", str(GRACE_S))
             self._start(name, self._image, arguments, (*HARDENED, *self._settings, *self._mount(), *options))
-        self._command("events", "send", f"/data/{self._data.events.name}")
-        print(f"{self._done():,} of {self._data.event_count:,} events done, at this moment:")
+        given = (*HARDENED, *self._settings, *self._mount())
+        self._start("events", self._image, ("events", "send", f"/data/{self._data.events.name}"), given)
+        count = self._data.event_count
+        self._until_done(1)
         self._stop("replica")
+        if (done := self._done()) >= count:
+            raise TryingError(f"all {count:,} events were done before the replica stopped: it was not under way")
+        print(f"{done:,} of {count:,} events were done then")
         docker("start", self._container("replica"))
-        self._until_accounted(self._data.event_count)
+        self._until_done(count)
+        print(f"{count:,} events became facts or rejected records")
+        if (code := docker("wait", self._container("events")).strip()) != "0":
+            raise TryingError(f"events send: exit code {code}\n{self._log('events')[-2000:]}")
         for name in SERVED:
-            ready = docker("exec", self._container(name), "/opt/order-facts/bin/python", "-c", READY).strip()
-            print(f"{name}: /readyz says {ready}")
+            print(f"{name}: /readyz says {self._ready(name)}")
 
-    def _until_accounted(self, count: int) -> None:
+    def _until_done(self, count: int) -> None:
         deadline = time.monotonic() + WAIT_S
         while (done := self._done()) < count:
             if time.monotonic() > deadline:
                 raise TryingError(f"{done:,} of {count:,} events after {WAIT_S:.0f} s\n{self._log('replica')[-2000:]}")
-            time.sleep(0.5)
-        print(f"{done:,} events became facts or rejected records")
+            time.sleep(0.1)
+
+    def _ready(self, name: str) -> str:
+        """Return what /readyz says, once it is well: a replica that was started again may have nothing left to do."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                return docker("exec", self._container(name), "/opt/order-facts/bin/python", "-c", READY).strip()
+            except TryingError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def _done(self) -> int:
         return sum(line["records"] for line in self._lines("replica") if line["event"] == "batch.committed")
