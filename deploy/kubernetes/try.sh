@@ -45,7 +45,7 @@ for _ in {1..300}; do
 	kill -0 "${started[1]}" || { tail -5 "$work/apiserver.log"; exit 1; }
 	sleep 0.2
 done
-kubectl version 2>/dev/null | grep Server
+kubectl get --raw /version | grep gitVersion
 
 # Runs a command; a warning fails as an error does.
 strictly() {
