@@ -50,12 +50,25 @@ def is_installed(stamp: str) -> bool:
     return (VENV / "bin" / "python").exists() and STAMP.is_file() and STAMP.read_text() == stamp
 
 
+def make_environment(*options: str) -> None:
+    """Make `.venv` of this interpreter, with options of venv.
+
+    What another interpreter made goes: venv would keep its `python`, and let it run with this one's library.
+    """
+    try:
+        ask = [str(VENV / "bin" / "python"), "-c", "import sys; print(sys.version)"]
+        is_ours = subprocess.run(ask, stdout=subprocess.PIPE, text=True, check=False).stdout == sys.version + "\n"
+    except OSError:
+        is_ours = False
+    clear = [] if is_ours else ["--clear"]
+    subprocess.run([sys.executable, "-m", "venv", *clear, *options, str(VENV)], check=True)
+
+
 def install(stamp: str) -> None:
     """Bring `.venv` up to date. Remove the stamp first and write it last, so that half an installation has none."""
     print("installing the pinned packages into .venv", file=sys.stderr, flush=True)
     STAMP.unlink(missing_ok=True)
-    clear = [] if (VENV / "bin" / "python").exists() else ["--clear"]
-    subprocess.run([sys.executable, "-m", "venv", *clear, str(VENV)], check=True)
+    make_environment()
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*pip, "--require-hashes", "--requirement", str(ROOT / "requirements.txt")], check=True)
     subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], check=True)
