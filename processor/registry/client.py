@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from processor.errors import RegistryError, RegistryRefusesError, SchemaRefusedError, UsageError
@@ -19,7 +19,9 @@ from processor.registry.writer_schema import Reference, Writer, with_references
 from processor.settings import Settings
 from processor.settings.registry_properties import addresses_of
 
+T = TypeVar("T")
 _PAUSE_S: Final = 0.5
+_MOST_ID: Final = 2**31 - 1  # readers take the four bytes as a signed number
 _NEWER: Final = "/schemas/guids/"  # a path that some registries do not know: Apicurio answers 404 without a body
 _ELSEWHERE: Final = frozenset({408, 429, *range(500, 600)})  # another node may answer
 
@@ -52,7 +54,10 @@ class Registry:
     def versions(self, subject: str) -> tuple[Registered, ...]:
         """Return the schemas of a subject, the oldest first; empty if there is no such subject."""
         path = f"/subjects/{quote(subject, safe='')}/versions"
-        found = (self._ask("GET", f"{path}/{number}") for number in self._ask("GET", path) or ())
+        numbers = self._ask("GET", path) or []
+        if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
+            raise RegistryError("the schema registry answers without versions; look at schema_registry_url")
+        found = (self._ask("GET", f"{path}/{number}") for number in numbers)
         return tuple(_registered(one) for one in found if one is not None)
 
     def find(self, subject: str, text: str) -> Registered | None:
@@ -94,7 +99,7 @@ class Registry:
     def level(self, subject: str) -> str | None:
         """Return the subject's level of compatibility, None if it has none of its own."""
         found = self._ask("GET", f"/config/{quote(subject, safe='')}")
-        return None if found is None else str(_of(found, "compatibilityLevel"))
+        return None if found is None else _of(found, "compatibilityLevel", str)
 
     def set_level(self, subject: str, level: str) -> None:
         """Set the subject's level of compatibility; the subject need not exist yet."""
@@ -104,7 +109,7 @@ class Registry:
         """Return why the subject's level does not allow a schema, which may be unsaid; None if it allows it."""
         path = f"/compatibility/subjects/{quote(subject, safe='')}/versions?verbose=true"
         found = self._ask("POST", path, {"schema": text})
-        if found is None or _of(found, "is_compatible") is True:
+        if found is None or _of(found, "is_compatible", bool):
             return None
         said = found.get("messages")
         return [self._transport.without_secrets(str(one)) for one in said] if isinstance(said, list) else []
@@ -172,11 +177,15 @@ def _json(body: bytes) -> Any:
 
 
 def _registered(found: Any) -> Registered:
-    return Registered(int(_of(found, "version")), int(_of(found, "id")), str(_of(found, "schema")))
+    version, schema_id = (_of(found, name, int) for name in ("version", "id"))
+    if not 0 <= schema_id <= _MOST_ID:
+        raise RegistryError(f"the schema registry answers with an id that is none: {schema_id}")
+    return Registered(version, schema_id, _of(found, "schema", str))
 
 
-def _of(found: Any, name: str) -> Any:
+def _of(found: Any, name: str, kind: type[T]) -> T:
     """Return a part of an answer. Raises RegistryError where it is not there."""
-    if not isinstance(found, dict) or not isinstance(found.get(name), str | int):
+    part = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(part, kind):
         raise RegistryError(f"the schema registry answers without {name}; look at schema_registry_url")
-    return found[name]
+    return part

@@ -31,7 +31,7 @@ _CHUNK: Final = 16 << 10
 
 
 class AnswerTooLargeError(RegistryError):
-    """As RegistryError: an answer of status 200 has more than MOST_BYTES."""
+    """As RegistryError: an answer of status 200 that begins as JSON has more than MOST_BYTES."""
 
 
 class Answer(NamedTuple):
@@ -69,7 +69,7 @@ class Transport:
                 f"the schema registry at {address} did not answer within {self._timeout_s:g} s"
             ) from error
         except _TooLargeError as error:
-            kind = AnswerTooLargeError if error.status == http.HTTPStatus.OK else RegistryError
+            kind = AnswerTooLargeError if error.is_json else RegistryError  # a gateway's page is no registry's answer
             raise kind(f"the schema registry at {address} does not answer: {error}") from error
         except (OSError, http.client.HTTPException) as error:
             reason = self.without_secrets(str(error) or type(error).__name__)
@@ -93,7 +93,7 @@ class Transport:
 
 
 class _TooLargeError(OSError):
-    status = 0  # of the answer, once it is known
+    is_json = False  # the answer, of status 200
 
 
 class _Bounded(io.RawIOBase):
@@ -126,10 +126,11 @@ class _Bounded(io.RawIOBase):
 def _answer(connection: _Bounded, method: str) -> Answer:
     with http.client.HTTPResponse(cast(socket.socket, connection), method=method) as response:
         response.begin()
+        first = response.read(1)
         try:
-            return Answer(response.status, response.read())
+            return Answer(response.status, first + response.read())
         except _TooLargeError as error:
-            error.status = response.status
+            error.is_json = response.status == http.HTTPStatus.OK and first == b"{"
             raise
 
 

@@ -120,7 +120,7 @@ class Wire:
 
     def decode_contact(self, value: bytes, headers: Headers) -> dict[str, Any]:
         """Return a Contact, whichever form it has."""
-        is_of_registry = is_framed(value) or any(name == HEADER for name, _ in headers)
+        is_of_registry = is_framed(value) or any(name == HEADER and given is not None for name, given in headers)
         if self.writers is None or not is_of_registry:
             return self._codec.decode_contact(value)
         prefix, start = framing_of(value, headers)
@@ -250,7 +250,7 @@ class Wire:
             return None
         own = json.loads(text)
         header = header_of(own)
-        if header_of(json.loads(found.text)) != header:
+        if _header_of(found.text) != header:
             raise RegistryError(f"the schema registry finds another schema for {name} under {subject}: {found.id}")
         prefix = prefix_of(found.id)
         if self.writers is not None:
@@ -262,3 +262,11 @@ class Wire:
         topics = {EVENT: settings.events_topic, CONTACT: settings.contacts_topic}
         topics |= {FACT: settings.facts_topic, MEMBER: settings.segment_members_topic}
         return subject_of(topics[schema])
+
+
+def _header_of(text: str) -> bytes | None:
+    """Return the header of a schema's text, None where that is none."""
+    try:
+        return header_of(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None

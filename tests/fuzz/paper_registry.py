@@ -37,7 +37,7 @@ class _Paper(Transport):
         """Give the answer at a path."""
         said = self._answers.get(path)
         if said is not None and len(said) > MOST_BYTES:
-            raise AnswerTooLargeError("too large")
+            raise (AnswerTooLargeError if said.startswith(b"{") else RegistryError)("too large")
         return NO_SCHEMA if said is None else Answer(200, said)
 
 

@@ -229,6 +229,8 @@ FAILURES = {
     107: answer(200, "<html>"),
     108: answer(404, "<html>not a registry</html>"),
     109: b"",
+    110: answer(408),
+    111: answer(200, "<html>" + " " * 200_000),
 }
 
 

@@ -160,6 +160,14 @@ def test_a_writers_schema_is_resolved_as_fastavro_resolves_it(drawn):
         assert exact(found) == exact(expected)
 
 
+def test_a_field_may_have_had_another_name():
+    """Where the reader's schema names it as an alias."""
+    was = {"type": "record", "name": "R", "fields": [{"name": "old", "type": "long"}, {"name": "b", "type": "string"}]}
+    now = {"name": "new", "type": "long", "aliases": ["older", "old"]}
+    decode = compile_decoder(was, was | {"fields": [was["fields"][1], now]}, AS_DICTIONARY)
+    assert decode(b"\x0a\x02x", 0) == {"b": "x", "new": 5}
+
+
 @examples(400)
 @given(drawn=versions(), data=st.data())
 def test_what_no_writer_makes_is_refused(drawn, data):

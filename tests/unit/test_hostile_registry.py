@@ -4,9 +4,11 @@ import contextlib
 import copy
 import json
 import time
+from typing import Any
 
 import pytest
 
+from processor.codec.avro import codec
 from processor.codec.decoders import AS_DICTIONARY, AS_EVENT, compile_decoder
 from processor.domain.records import UndecodableError
 from processor.errors import AwaitedSchemaError, RegistryError
@@ -72,6 +74,40 @@ def test_each_further_address_takes_a_turn_of_its_own(registry):
         asked.writer(prefix_of(7), 1, lambda: turns.append(len(registry.requests)))
     assert turns == [1, 2]
     assert registry.requests == [f"/{name}/schemas/ids/7" for name in "bca"]
+
+
+DEEP = "[" * 60_000 + "]" * 60_000
+ODD_SCHEMAS: dict[str, dict[str, Any]] = {
+    "half a schema": {"schema": "{"},
+    "an empty schema": {"schema": "{}"},
+    "a list": {"schema": "[1]"},
+    "a deep schema": {"schema": DEEP},
+    "a negative id": {"id": -5},
+    "an id above what readers take": {"id": 2**31},
+    "an endless id": {"id": 2**40},
+    "a version that is no number": {"version": "x"},
+    "no version": {"version": None},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_SCHEMAS.values(), ids=ODD_SCHEMAS)
+def test_odd_answer_to_whoever_writes_is_no_answer(registry, odd):
+    """At the start, or in a command: it says what is wrong, and nothing is written with what such a registry gave."""
+    said = {"subject": "order-events-value", "version": 1, "id": 7, "schema": SCHEMA} | odd
+    registry.answers["/subjects/order-events-value"] = answer(200, said)
+    settings = Settings(wire_format="confluent", schema_registry_url=registry.url)
+    with contextlib.closing(Wire(settings)) as wire:
+        with pytest.raises(RegistryError, match="schema registry"):
+            wire.encode_event(codec().decode_event(EVENT))
+        wire.know_events()
+
+
+@pytest.mark.parametrize("numbers", [["x"], ["é"], [None], {"a": 1}], ids=["text", "letter", "null", "object"])
+def test_versions_that_are_no_numbers_are_no_answer(registry, numbers):
+    """Nothing is asked with what no registry gives."""
+    registry.answers["/subjects/orders-value/versions"] = answer(200, numbers)
+    with pytest.raises(RegistryError, match="without versions"):
+        Registry(Settings(schema_registry_url=registry.url)).versions("orders-value")
 
 
 ODD_REFERENCES = ('[{"name":"a","subject":"s","version":1e999}]', '[{"name":"a","subject":"\\ud800","version":1}]')

@@ -140,7 +140,7 @@ def test_what_the_registry_refuses_ends_a_command(scripted, status):
     assert "field x has no default" in failure(server.url, kind=SchemaRefusedError)
 
 
-@pytest.mark.parametrize("first", [None, answer(503, {"error_code": 503}), answer(429), b""])
+@pytest.mark.parametrize("first", [None, answer(503, {"error_code": 503}), answer(429), answer(408), b""])
 def test_the_next_address_is_asked_where_one_fails(scripted, first):
     """Several nodes stand for one registry; what one does not answer, the next does."""
     servers = scripted(first), scripted(answer(200, {"compatibilityLevel": "FULL"}))

@@ -124,7 +124,7 @@ ANSWERS: dict[str, Any] = {
     "does not know the id (404)": None,
     "is down": ConnectionRefusedError,
     "does not answer within `timeout`": TimeoutError,
-    "fails (5xx), or wants less (429)": answer(503),
+    "fails (5xx, 408), or wants less (429)": answer(503),
     "is a proxy's page, a redirect, another server": answer(200, "<html>"),
     "refuses the program (401, 403)": answer(401, {"error_code": 401, "message": "who are you"}),
 }

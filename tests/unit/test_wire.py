@@ -176,6 +176,18 @@ RESOLVES = {
 VALUES = {"null": None, "string": "text", "boolean": True, "int": 5, "long": 6}
 
 
+OTHER_RULES = {
+    "domainRules": [{"name": "positive", "kind": "CONDITION", "type": "CEL", "expr": "message.total > 0"}],
+    "migrationRules": [{"name": "renamed", "kind": "TRANSFORM", "type": "JSONATA", "expr": "$"}],
+}
+
+
+def test_rules_that_leave_the_bytes_as_they_are_are_ignored(wire, registry):
+    """Conditions and migrations are for whoever writes, or reads other versions."""
+    registry.add(8, schema_of("order-event"), ruleSet=OTHER_RULES, metadata={"properties": {"owner": "shop"}})
+    assert wire.read_event(prefix_of(8) + BODY, ()) == codec().read_event(EVENT)
+
+
 @pytest.mark.parametrize("change", RESOLVES.values(), ids=RESOLVES)
 def test_foreign_schema_that_resolves_is_read_as_avro_says(wire, registry, change):
     """Fastavro, told both schemas, gives the same event."""
@@ -483,6 +495,7 @@ def test_contacts_are_read_in_both_forms_whatever_is_configured(settings, regist
                 == contacts_as_read()
             )
             assert wire.decode_contact(plain[10:], header(prefix_of(3))) == contacts_as_read()
+            assert wire.decode_contact(plain, header(None)) == contacts_as_read()
     with pytest.raises(UndecodableError, match="it looks like a schema registry's framing"):
         Wire(Settings()).decode_contact(prefix_of(3) + plain[10:], ())
 
