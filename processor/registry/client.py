@@ -87,7 +87,12 @@ class Registry:
             return found
 
         try:
-            return with_references(ask(path_of(prefix)), fetch)
+            writer = with_references(ask(path_of(prefix)), fetch)
+            if writer.header is not None:
+                return writer
+            # What is shown of it stands in rejected records and logs.
+            said = None if writer.refusal is None else self._transport.without_secrets(writer.refusal)
+            return writer._replace(name=self._transport.without_secrets(writer.name), refusal=said)
         except AnswerTooLargeError:
             return Writer("", 0, refusal=f"the schema registry's answer has more than {MOST_BYTES >> 10} KiB")
 

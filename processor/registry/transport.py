@@ -60,7 +60,9 @@ class Transport:
         head += [f"Content-Type: {_JSON}", f"Content-Length: {len(body)}"] if body else []
         deadline = time.monotonic() + self._timeout_s
         try:
-            with closing(self._connected(parts.hostname or "", parts.port, parts.scheme == "https")) as connection:
+            is_tls = parts.scheme == "https"
+            place = parts.hostname or "", parts.port or (443 if is_tls else 80)
+            with closing(self._connected(*place, is_tls, deadline)) as connection:
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
                 connection.sendall("\r\n".join([*head, "", ""]).encode("ascii") + body)
                 return _answer(_Bounded(connection, deadline), method)
@@ -81,8 +83,8 @@ class Transport:
             text = text.replace(secret, "***")
         return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:300]
 
-    def _connected(self, host: str, port: int | None, is_tls: bool) -> socket.socket:  # noqa: FBT001 - of the scheme
-        plain = socket.create_connection((host, port or (443 if is_tls else 80)), timeout=self._timeout_s)
+    def _connected(self, host: str, port: int, is_tls: bool, deadline: float) -> socket.socket:  # noqa: FBT001 - of the scheme
+        plain = _connected_to_any(host, port, deadline)
         if not is_tls:
             return plain
         with ExitStack() as failed:
@@ -90,6 +92,27 @@ class Transport:
             secured = (self._own_tls or _usual_tls()).wrap_socket(plain, server_hostname=host)
             failed.pop_all()
         return secured
+
+
+def _connected_to_any(host: str, port: int, deadline: float) -> socket.socket:
+    """Return a connection to the first of a name's addresses that takes one, all of them in the time that is left.
+
+    (`socket.create_connection` gives each address the whole time. The look-up of the name has the resolver's own.)
+    """
+    failure: OSError = TimeoutError()
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        if (left_s := deadline - time.monotonic()) <= 0:
+            raise TimeoutError
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(left_s)
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            return connection
+    raise failure
 
 
 class _TooLargeError(OSError):

@@ -9,6 +9,7 @@ import pytest
 from deploy.local.servers import HOST, free_ports
 from processor.errors import RegistryError, RegistryRefusesError, SchemaRefusedError, UsageError
 from processor.registry.client import Registry
+from processor.registry.framing import prefix_of
 from processor.settings import Settings
 from tests.support.scripted_registry import ScriptedRegistry, answer
 
@@ -50,6 +51,28 @@ def test_a_silent_registry_is_left_in_time(scripted):
     assert "did not answer within 0.3 s" in failure(scripted(None).url, timeout=0.3)
     assert time.monotonic() - begun < 3
     assert RegistryError.waiting_for == "schema_registry"
+
+
+def test_a_name_with_silent_addresses_is_left_in_time(monkeypatch):
+    """All addresses of a name share the time of the request, also where none of them takes a connection."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(contextlib.closing(socket.create_server((HOST, 0), backlog=0)))
+        for _ in range(4):  # more than it lets wait: whoever comes next hears nothing
+            waiting = stack.enter_context(contextlib.closing(socket.socket()))
+            waiting.settimeout(0)
+            waiting.connect_ex(full.getsockname())
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", full.getsockname())] * 5
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        begun = time.monotonic()
+        assert "did not answer within 1 s" in failure("http://registry.example", timeout=1)
+        assert time.monotonic() - begun < 3
+
+
+def test_a_schema_that_repeats_a_credential_does_not_show_it(scripted):
+    """What is said of a schema stands in rejected records."""
+    server = scripted(answer(200, {"schema": "{}", "schemaType": f"of {SECRET}"}))
+    asked = registry(server.url, **{"bearer.auth.token": SECRET})
+    assert asked.writer(prefix_of(7), 0, lambda: None).refusal == "it is of type of ***, not AVRO"
 
 
 @pytest.mark.parametrize("text", [answer(200, {"compatibilityLevel": "FULL"}), b"X" * 1000])
