@@ -5,7 +5,8 @@ committed ends of the assigned partitions, every two seconds, beside the loop. L
 older than six seconds, the lag is unknown: a number from before an outage would look like news.
 
 A placed partition that has records and gives none is **stalled**: it is placed again, which loses and doubles nothing.
-This never touches a record.
+This never touches a record. One whose end stays below what was committed is placed again, too, which finds out why: the
+topic was recreated, or lost its end. A client that missed that would read nothing, and nothing would seem to wait.
 """
 
 import math
@@ -134,6 +135,7 @@ class Lag:
         self._lost = Lost()
         self._ends = Ends(cluster, topic)
         self._stalls = Stalls()
+        self._shrunk = Stalls()
         self._next: dict[int, int] = {}  # each assigned partition's last known watermark, also while it is owed
         self._emptied = 0
         self._look_due_s = 0.0
@@ -205,12 +207,21 @@ class Lag:
     def _find_stalled(self, ends: Mapping[int, int]) -> None:
         emptied, self._emptied = self._emptied, self._group.emptied
         behind = self._behind(ends)
-        due = self._stalls.look(behind, self._partitions.owed, is_idle=self._emptied > emptied)
+        owed = self._partitions.owed
+        due = self._stalls.look(behind, owed, is_idle=self._emptied > emptied)
         for number in sorted(due):
             metrics.STALLED.inc()
             log.warning("partition.stalled", partition=number, offset=behind[number], end_offset=ends[number])
+        # an end that was asked for before the last commit is below it, too; that passes with the next answer
+        due |= self._shrunk.look(self._beyond(ends), owed, is_idle=True)
         if due:
             self._group.read_again(due)
+
+    def _beyond(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Return the committed offset of each partition whose end is below it."""
+        placed = self._partitions.placed
+        offsets = {number: placed[number].watermark.source for number in self._partitions.readable - self._group.held}
+        return {number: offset for number, offset in offsets.items() if ends.get(number, offset) < offset}
 
     def _behind(self, ends: Mapping[int, int]) -> dict[int, int]:
         """Return the next offset of each partition that is read and has records which it has not given."""
