@@ -138,7 +138,7 @@ def topic_recreated(world):
 
 DRILLS = (
     Drill(redis_down, "Redis down", "OrderFactsWaiting", r"since .*replica-\d: waiting for redis"),
-    Drill(broker_down, "broker down", "OrderFactsWaiting", r"since .*replica-\d: waiting for kafka"),
+    Drill(broker_down, "broker down", "OrderFactsWaiting", r"since .*: waiting for kafka"),
     Drill(
         redis_disk_full, "disk of Redis full: it refuses writes", "OrderFactsWaiting", r"since .*replica-\d: .*MISCONF"
     ),
