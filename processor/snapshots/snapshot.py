@@ -29,6 +29,7 @@ _FORMAT: Final = 2
 _WORK: Final = ".export"
 _NEXT: Final = ".current"
 _LOCK: Final = ".lock"
+_DIGITS: Final = 256  # no file's name is longer
 
 
 class ReadTopic(msgspec.Struct, frozen=True, rename="camel"):
@@ -79,19 +80,25 @@ def current_snapshot(folder: Path) -> Snapshot | None:
     """Return the snapshot that holds, None if there is none. Raises UsageError if it cannot be read."""
     current = folder / CURRENT
     try:
-        name = str(current.readlink()) if current.is_symlink() else current.read_text("utf-8").strip()
+        name = _named(current)
         path = folder / name
-        encoded = (path / MANIFEST).read_bytes()
+        encoded = (path / MANIFEST).read_bytes() if _is_number(name) else None
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{current} cannot be read: {error}") from error
+    if encoded is None:
+        return None
     try:
         return Snapshot(path, _manifest_of(encoded))
     except ValueError as error:
         raise UsageError(
             f"{path / MANIFEST} is not a manifest of this version: {error}; remove the folder {folder}, or name another"
         ) from error
+
+
+def _named(current: Path) -> str:
+    return str(current.readlink()) if current.is_symlink() else current.read_text("utf-8").strip()
 
 
 def require_snapshot(folder: Path) -> Snapshot:
@@ -190,12 +197,27 @@ def _require_own(folder: Path) -> None:
         raise UsageError(f"{folder} cannot be read: {error.strerror}; name a folder that can be") from error
     if current_snapshot(folder) is not None:
         return
-    own = {_WORK, _LOCK, _NEXT, CURRENT, *map(str, _numbers(folder))}
-    if others := sorted({*entries} - own):
+    if others := sorted({*entries} - _own(folder)):
         raise UsageError(
             f"{folder} holds other files ({others[0]}) and no snapshot; nothing was changed: name an empty folder, or "
             "one that does not exist yet"
         )
+
+
+def _own(folder: Path) -> set[str]:
+    """Return what exports left in a folder without a current snapshot: the work of a killed one has its lock beside it.
+
+    Others may use the same names, so that none but a lock or a snapshot is a mark, and `current` has to name a number.
+    """
+    own = set(map(str, _numbers(folder)))
+    lock, current = folder / _LOCK, folder / CURRENT
+    if lock.is_file() and not lock.is_symlink() and not lock.stat().st_size:
+        own.add(_LOCK)
+    if own:
+        own |= {_WORK, _NEXT}
+        with suppress(OSError):
+            own |= {CURRENT} if _is_number(_named(current)) else set()
+    return own
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -210,7 +232,7 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdecimal() and str(int(name)) == name
+    return name.isascii() and name.isdecimal() and len(name) < _DIGITS and str(int(name)) == name
 
 
 def _manifest_of(encoded: bytes) -> Manifest:

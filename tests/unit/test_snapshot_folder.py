@@ -119,12 +119,26 @@ def test_current_without_links(tmp_path, monkeypatch):
         assert require_snapshot(tmp_path).number == number
 
 
-@pytest.mark.parametrize("entries", [["notes.txt"], ["7/orders.parquet"], ["1/manifest.json"], [".git/config"]])
-def test_a_folder_of_something_else_is_not_touched(tmp_path, entries):
-    """It is refused, and nothing in it changes."""
-    for entry in entries:
-        (tmp_path / entry).parent.mkdir(exist_ok=True)
-        (tmp_path / entry).write_text("{}")
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ("notes.txt", "{}"),
+        ("7/orders.parquet", "{}"),
+        ("1/manifest.json", "{}"),
+        (".git/config", "{}"),
+        (".export/mine.txt", "mine"),
+        (".current", "mine"),
+        (".lock", "mine"),
+        ("current", "mine"),
+        ("current", ""),
+        ("current", "7\n"),
+        ("current", "7" * 5000),
+    ],
+)
+def test_a_folder_of_something_else_is_not_touched(tmp_path, entry, text):
+    """It is refused, and nothing in it changes, also if it has a name that exports use."""
+    (tmp_path / entry).parent.mkdir(exist_ok=True)
+    (tmp_path / entry).write_text(text)
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
     with (
         pytest.raises(UsageError, match=r"holds other files \(.*\) and no snapshot; nothing was changed"),
@@ -132,6 +146,32 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path, entries):
     ):
         pass
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("entry", ["current", ".export/file", ".current"])
+def test_what_a_killed_export_left_beside_its_lock_is_ours(tmp_path, entry):
+    """Beside a lock it is one's own, and the next export goes on; a `current` that names no snapshot never is."""
+    (tmp_path / entry).parent.mkdir(exist_ok=True)
+    (tmp_path / entry).write_text("mine")
+    (tmp_path / ".lock").touch()
+    if entry == "current":
+        with pytest.raises(UsageError, match=r"holds other files \(current\)"):
+            put(tmp_path)
+        assert (tmp_path / "current").read_text() == "mine"
+        (tmp_path / "current").write_text("7\n")  # a snapshot that somebody removed
+    assert put(tmp_path).number == 1
+    assert names(tmp_path) == [".lock", "1", "current"]
+
+
+def test_a_link_to_elsewhere_is_no_snapshot(tmp_path):
+    """A `current` that does not name a number is not followed, even to a snapshot."""
+    put(tmp_path / "one")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "current").symlink_to(tmp_path / "one" / "1")
+    assert current_snapshot(tmp_path / "other") is None
+    with pytest.raises(UsageError, match=r"holds other files \(current\)"):
+        put(tmp_path / "other")
+    assert (tmp_path / "other" / "current").readlink() == tmp_path / "one" / "1"
 
 
 def test_other_files_beside_a_snapshot_stay(tmp_path):
