@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from processor.codec.fields import STRUCTS, fields_of
 from processor.domain.records import Item, Order, Record, UndecodableError
-from processor.errors import StopError
+from processor.errors import RegistryError, StopError
 from processor.registry.wire import Wire
+from processor.registry.writers import AbsentSchemaError
 from processor.snapshots.columns import CONTACT_ID, CONTACTS, ITEMS, ORDER_ID, ORDERS, Column, columns_of
 
 Row = dict[str, Any]
@@ -71,7 +72,10 @@ class ContactRows:
         self.first_skipped = ""
 
     def row(self, record: Record) -> Row | None:
-        """Return a record's row; the contact's id is the key, whatever the value says (C1)."""
+        """Return a record's row; the contact's id is the key, whatever the value says (C1).
+
+        Raises RegistryError for a contact whose schema the registry does not know: it may be one that was lost.
+        """
         try:
             contact_id = _text(record.key)
             if contact_id is None:
@@ -79,6 +83,11 @@ class ContactRows:
             if record.value is None:
                 return _with_place({CONTACT_ID: contact_id}, record)
             contact: Mapping[str, Any] = self._decode(record.value, record.headers)
+        except AbsentSchemaError as error:
+            place = f"partition {record.partition}, offset {record.offset}"
+            raise RegistryError(
+                f"{error}, and the contacts topic holds contacts of it ({place}): restore the registry's schemas"
+            ) from error
         except UndecodableError as error:
             self.skipped += 1
             self.first_skipped = self.first_skipped or f"partition {record.partition}, offset {record.offset}: {error}"

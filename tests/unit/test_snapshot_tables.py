@@ -1,6 +1,7 @@
 """Proves what a snapshot's tables hold, without a broker: from records to Parquet, whole and step by step."""
 
 import random
+from contextlib import closing
 from itertools import count
 
 import duckdb
@@ -8,15 +9,17 @@ import pytest
 
 from processor.codec.avro import codec
 from processor.domain.records import Record
-from processor.errors import StopError
+from processor.errors import RegistryError, StopError
+from processor.registry.framing import HEADER, prefix_of
 from processor.registry.wire import Wire
 from processor.settings import Settings
 from processor.snapshots import staging as staging_module
 from processor.snapshots.columns import ITEMS, TABLES, columns_of
 from processor.snapshots.merging import ScatteredError
-from processor.snapshots.rows import FactRows
+from processor.snapshots.rows import ContactRows, FactRows
 from tests.support.exports import contact_records, expected, fact_records, order, tables
 from tests.support.schemas import schema_of
+from tests.support.scripted_registry import PathRegistry
 from tests.support.snapshots import merged
 
 WIRE = Wire(Settings())
@@ -160,6 +163,26 @@ def test_what_is_no_fact_is_named_by_its_place(snapshot, key, value, problem):
     """One line says where it is."""
     with pytest.raises(StopError, match=f"^facts: partition 2, offset 7 .*{problem}"):
         snapshot([Record(2, 7, 0, key, value)], [])
+
+
+@pytest.mark.parametrize("in_header", [False, True])
+def test_a_contact_of_an_unknown_schema_is_not_left_out(in_header):
+    """The registry may have lost it, or one of its nodes may lag: the line names the id and the place, as of facts."""
+    body = codec().encode_contact({"contactId": "c1"})[10:]
+    headers = ((HEADER, prefix_of(7)),) if in_header else ()
+    record = Record(2, 5, 0, b"c1", body if in_header else prefix_of(7) + body, headers)
+    told = r"schema id 7: .* does not know it, and the contacts topic holds contacts of it \(partition 2, offset 5\)"
+    with closing(PathRegistry()) as registry:
+        settings = Settings(schema_registry_url=registry.url)
+        with closing(Wire(settings, patience_s=20.0)) as wire:
+            rows = ContactRows(wire, personal=False)
+            with pytest.raises(RegistryError, match=told):
+                rows.row(record)
+            assert rows.skipped == 0
+        registry.add(7, schema_of("contact"))
+        with closing(Wire(settings, patience_s=20.0)) as wire:
+            assert ContactRows(wire, personal=False).row(record)["contactId"] == "c1"
+            assert ContactRows(wire, personal=False).row(Record(2, 6, 0, b"c2", b"none")) is None
 
 
 def test_instants_out_of_range_are_the_farthest(snapshot):
