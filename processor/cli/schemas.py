@@ -36,11 +36,18 @@ def register(settings: Settings) -> None:
     """Register every version of the schemas in the schema registry, and set the subjects' levels.
 
     The subject is <topic>-value. The level is BACKWARD_TRANSITIVE for events and contacts, FULL_TRANSITIVE for facts
-    and members of segments. What is registered already stays as it is: twice is the same as once.
+    and members of segments. What is registered already stays as it is: twice is the same as once. If the registry
+    refuses a version, the others are registered all the same; the exit code is 1, and a line names it. An older version
+    of events or contacts may be missing where a newer one is registered.
     """
     registry = Registry(settings, settings.startup_timeout_s)
+    refused = False
     for subject in subjects.subjects_of(settings):
-        _print(subjects.register(subject, registry))
+        for finding in subjects.register(subject, registry):
+            click.echo(finding.text if finding.kind == "ok" else _shown(finding))
+            refused = refused or finding.kind == "problem"
+    if refused:
+        raise click.exceptions.Exit(1)
 
 
 @schemas.command()
@@ -60,13 +67,17 @@ def check(settings: Settings, file: Path | None) -> None:
     else:
         text = file.read_text(encoding="utf-8", errors="replace")
         findings = [*subjects.foreign_findings(text, ours, registry)]
-    _print(f"{finding.kind:<9}{finding.text}" for finding in findings)
+    _print(map(_shown, findings))
     if any(finding.kind == "problem" for finding in findings):
         raise click.exceptions.Exit(1)
 
 
 def _registry_if_set(settings: Settings) -> Registry | None:
     return None if settings.schema_registry_url is None else Registry(settings, settings.startup_timeout_s)
+
+
+def _shown(finding: subjects.Finding) -> str:
+    return f"{finding.kind:<9}{finding.text}"
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -106,6 +106,11 @@ class Registry:
         found = self._ask("GET", f"/config/{quote(subject, safe='')}")
         return None if found is None else _of(found, "compatibilityLevel", str)
 
+    def level_in_force(self, subject: str) -> str | None:
+        """Return the subject's level, that of the whole registry if it has none; None if the registry does not say."""
+        found = self._ask("GET", f"/config/{quote(subject, safe='')}?defaultToGlobal=true")
+        return None if found is None else _of(found, "compatibilityLevel", str)
+
     def set_level(self, subject: str, level: str) -> None:
         """Set the subject's level of compatibility; the subject need not exist yet."""
         self._ask("PUT", f"/config/{quote(subject, safe='')}", {"compatibility": level})

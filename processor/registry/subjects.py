@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from processor.codec.compatibility import Schema, breaks
 from processor.codec.decoders import compile_decoder
 from processor.codec.schemas import CONTACT, EVENT, FACT, FRAMING, MEMBER, header_of, schema_texts, wanted_shape
-from processor.errors import RegistryError
+from processor.errors import RegistryError, SchemaRefusedError
 from processor.registry.client import Registered, Registry
 from processor.registry.transport import MOST_BYTES
 from processor.settings import Settings
@@ -71,26 +71,59 @@ def listed(subject: Subject, registry: Registry | None) -> Iterator[str]:
         yield f"{subject.name}  level {registry.level(subject.name) or 'of the whole registry'}"
 
 
-def register(subject: Subject, registry: Registry) -> Iterator[str]:
-    """Set the subject's level and register our versions, in order; yield a line for each.
+def register(subject: Subject, registry: Registry) -> Iterator[Finding]:
+    """Set the subject's level and register our versions, in order; yield a finding for each.
 
-    The level comes first: another one, such as FORWARD for the whole registry, could refuse the versions.
-    Raises SchemaRefusedError where a version does not go with what is registered.
+    The level comes first: another one, such as FORWARD for the whole registry, could refuse the versions. A version
+    that the registry refuses is a problem; but an older one of what others write is a warning, where a newer one of
+    ours is registered: a producer's serializer was first to register that.
     """
-    if (level := registry.level(subject.name)) == subject.level:
-        yield f"{subject.name}: level is {level}"
-    else:
-        registry.set_level(subject.name, subject.level)
-        yield f"{subject.name}: level set to {subject.level}" + (f", was {level}" if level else "")
+    try:
+        yield Finding("ok", _level_set(subject, registry))
+    except SchemaRefusedError as error:
+        yield Finding("problem", f"{subject.name}: the level {subject.level} is not set: {error}")
+        return
+    refused: dict[int, SchemaRefusedError] = {}
+    newest = 0  # of ours that are registered
     for version, text in subject.texts.items():
         what = f"{subject.name}: {subject.schema}.{version}"
-        if (found := registry.find(subject.name, text)) is not None:
-            yield f"{what} exists: {_place(found)}"
-            continue
-        registry.register(subject.name, text)
-        if (found := registry.find(subject.name, text)) is None:
-            raise RegistryError(f"{what} was registered, and yet the schema registry does not find it")
-        yield f"{what} registered: {_place(found)}"
+        try:
+            yield Finding("ok", f"{what} {_registered(what, subject.name, text, registry)}")
+            newest = version
+        except SchemaRefusedError as error:
+            refused[version] = error
+    for version, refusal in refused.items():
+        what = f"{subject.name}: {subject.schema}.{version}"
+        if version < newest and subject.level == _BACKWARD:
+            yield Finding("warning", f"{what} stays unregistered: {_overtaken(subject, version, newest)} ({refusal})")
+        else:
+            yield Finding("problem", f"{what} is not registered: {refusal}")
+
+
+def _level_set(subject: Subject, registry: Registry) -> str:
+    """Set the subject's level; return what was done."""
+    if (level := registry.level(subject.name)) == subject.level:
+        return f"{subject.name}: level is {level}"
+    registry.set_level(subject.name, subject.level)
+    return f"{subject.name}: level set to {subject.level}" + (f", was {level}" if level else "")
+
+
+def _registered(what: str, name: str, text: str, registry: Registry) -> str:
+    """Register a schema under a subject's name, if it is not; return what was done. Raises SchemaRefusedError."""
+    if (found := registry.find(name, text)) is not None:
+        return f"exists: {_place(found)}"
+    registry.register(name, text)
+    if (found := registry.find(name, text)) is None:
+        raise RegistryError(f"{what} was registered, and yet the schema registry does not find it")
+    return f"registered: {_place(found)}"
+
+
+def _overtaken(subject: Subject, version: int, newer: int) -> str:
+    """Return what it means that an older version of ours is not registered, and cannot be any more."""
+    return (
+        f"{subject.schema}.{newer} is there already, and the registry takes no older one after it; so nobody writes "
+        f"{subject.schema}.{version} by an id of this subject, and nothing more has to be done"
+    )
 
 
 def own_findings(subject: Subject, registry: Registry | None) -> Iterator[Finding]:
@@ -167,9 +200,12 @@ def _disallowed(subject: Subject, text: str, registry: Registry) -> list[str]:
     said = registry.objections(subject.name, text)
     if said is None:
         return []
-    level = registry.level(subject.name) or "of the whole registry"
+    level, whose = registry.level(subject.name), f"of {subject.name}"
+    if level is None or level == "NONE":  # so Apicurio says that there is none
+        level, whose = registry.level_in_force(subject.name) or "", "of the whole registry"
     schema, found = Schema(text), []
-    for one in registry.versions(subject.name):
+    versions = registry.versions(subject.name)
+    for one in versions if level.endswith("_TRANSITIVE") or not level else versions[-1:]:
         try:
             other = Schema(one.text)
         except ValueError:  # `_unread` says so
@@ -179,14 +215,22 @@ def _disallowed(subject: Subject, text: str, registry: Registry) -> list[str]:
         if not level.startswith("BACKWARD"):
             found += [f"{_place(one)} cannot read it: {reason}" for reason in breaks(schema, other)]
     reasons = found or said or ["the registry gives no reason"]
-    return [_line(f"the level {level} of {subject.name} does not allow it: {reason}") for reason in reasons]
+    shown = f"{level} {whose}".lstrip()
+    return [_line(f"the level {shown} does not allow it: {reason}") for reason in reasons]
 
 
 def _unregistered(subject: Subject, registry: Registry, registered: tuple[Registered, ...]) -> Iterator[Finding]:
     """Yield what has yet to be registered: no problem, but no client finds it."""
-    for version, text in subject.texts.items():
-        if not registered or registry.find(subject.name, text) is None:
-            yield Finding("warning", f"{subject.name}: {subject.schema}.{version} is not registered; {_REGISTER}")
+    missing = [
+        version
+        for version, text in subject.texts.items()
+        if not registered or registry.find(subject.name, text) is None
+    ]
+    newest = max(subject.texts.keys() - missing, default=0)
+    for version in missing:
+        what = f"{subject.name}: {subject.schema}.{version} is not registered; "
+        is_overtaken = version < newest and registry.objections(subject.name, subject.texts[version]) is not None
+        yield Finding("warning", what + (_overtaken(subject, version, newest) if is_overtaken else _REGISTER))
     if registered and (level := registry.level(subject.name)) != subject.level:
         shown = level or "that of the whole registry"
         yield Finding("warning", f"{subject.name}: its level is {shown}, not {subject.level}; {_REGISTER}")

@@ -13,6 +13,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from deploy.local.embedded_registry import EmbeddedRegistry
 from deploy.local.servers import HOST, free_ports
 from processor.registry.client import Registry
 from processor.settings import Settings
@@ -50,6 +51,15 @@ class Topics:
 def topics(registry):
     """Give topics with a real registry."""
     return Topics(registry.url)
+
+
+@pytest.fixture(scope="module")
+def own_registry(tmp_path_factory):
+    """Give a real registry whose own level tests may set."""
+    started = EmbeddedRegistry(tmp_path_factory.mktemp("own-registry"))
+    started.start()
+    yield started
+    started.kill()
 
 
 @pytest.fixture
@@ -198,14 +208,82 @@ def test_the_subjects_level_decides_about_a_producers_schema(topics, changed):
     ] * 2
 
 
-def test_register_refuses_what_does_not_go_with_the_subject(topics):
-    """A subject with somebody else's record keeps its schemas; the line has the registry's reason."""
+@pytest.mark.parametrize(
+    ("level", "says"),
+    [
+        ("BACKWARD", ["it cannot read version 2, id {2}: shop: the writer has no such field"]),
+        (
+            "BACKWARD_TRANSITIVE",
+            [f"it cannot read version {one}, id {{{one}}}: shop: the writer has no such field" for one in (1, 2)],
+        ),
+        ("FORWARD", ["version 2, id {2} cannot read it: eventTypeKey: "]),
+        ("FULL", ["it cannot read version 2, id {2}: shop: ", "version 2, id {2} cannot read it: eventTypeKey: "]),
+    ],
+)
+def test_the_level_of_the_whole_registry_decides_where_a_subject_has_none(own_registry, changed, level, says):
+    """Only what that level breaks is named: its direction, and the last version or all."""
+    topics, registry = Topics(own_registry.url), Registry(Settings(schema_registry_url=own_registry.url))
+    subject = topics.subjects["events"]
+    with SchemaRegistryClient({"url": own_registry.url}) as client:
+        for one in ("BACKWARD", "NONE"):  # Apicurio takes NONE only where there was a level
+            client.set_compatibility(level=one)
+        for name in VERSIONS["events"]:
+            registry.register(subject, (SCHEMAS / f"{name}.avsc").read_text(encoding="utf-8"))
+        client.set_compatibility(level=level)
+
+    def both_ways(schema):
+        schema["fields"][0]["type"] = ["null", "string"]
+        schema["fields"].append({"name": "shop", "type": "string"})
+
+    lines = topics.run("check", changed("order-event.2", both_ways), code=1)
+    told = f"problem  the level {level} of the whole registry does not allow it: "
+    found = [line.removeprefix(told) for line in lines if line.startswith(told)]
+    ids = {one.version: one.id for one in registry.versions(subject)}
+    wanted = [text.replace(f"{{{version}}}", str(number)) for text in says for version, number in ids.items()]
+    wanted = [text for text in wanted if "{" not in text]
+    assert len(found) == len(wanted)
+    assert all(line.startswith(text) for line, text in zip(found, wanted, strict=True)), found
+
+
+def test_a_producer_that_was_first_with_the_newest_version_keeps_only_the_older_one_out(
+    deployment, registry, topics, client
+):
+    """An ordinary serializer registered version 2; all others are registered, twice is the same, and `run` starts."""
+    topics.settings |= {role: getattr(deployment.settings, role) for role in topics.settings if "_topic" in role}
+    topics.subjects = {role: f"{topics.settings[f'{role}_topic']}-value" for role in VERSIONS}
+    subject = topics.subjects["events"]
+    write = AvroSerializer(client, (SCHEMAS / "order-event.2.avsc").read_text(encoding="utf-8"))
+    write({"eventTypeKey": "orderCreated", "params": []}, SerializationContext(subject[:-6], MessageField.VALUE))
+    lines = topics.run("register")
+    again = topics.run("register")
+    assert [line for line in again if " exists: " in line] == [
+        line.replace(" registered: ", " exists: ") for line in lines if ", id " in line
+    ]
+    (warning,) = [line for line in lines if not line.startswith(tuple(topics.subjects.values()))]
+    assert warning.startswith(f"warning  {subject}: order-event.1 stays unregistered: order-event.2 is there already")
+    assert "(409: " in warning
+    assert client.get_versions(subject) == [1]
+    listed = topics.run("list")
+    assert [line.split("  ")[1] for line in listed if line.endswith("  not registered")] == ["order-event.1"]
+    (warned,) = [line for line in topics.run("check") if not line.startswith("ok")]
+    assert warned.startswith(f"warning  {subject}: order-event.1 is not registered; order-event.2 is there already")
+    used = {"wire_format": "confluent", "schema_registry_url": registry.url}
+    deployment.replica("one", **used).await_line("service.started")
+
+
+def test_register_refuses_what_does_not_go_with_the_subject(topics, client):
+    """A subject with somebody else's record keeps its schemas; a line has the registry's reason; the others go on."""
     registry = Registry(Settings(schema_registry_url=topics.settings["schema_registry_url"]))
     registry.register(topics.subjects["events"], '{"type": "record", "name": "Other", "fields": []}')
     lines = topics.run("register", code=1)
     assert len(registry.versions(topics.subjects["events"])) == 1
-    assert f"registry at {topics.settings['schema_registry_url']} refuses the schema or the level (409: " in lines[-1]
-    assert "ncompatible" in lines[-1]
+    problems = [line for line in lines if line.startswith("problem  ")]
+    for name, line in zip(VERSIONS["events"], problems, strict=True):
+        assert line.startswith(f"problem  {topics.subjects['events']}: {name} is not registered: ")
+        assert f"registry at {topics.settings['schema_registry_url']} refuses the schema or the level (409: " in line
+        assert "ncompatible" in line
+    for role in ("contacts", *OUTPUTS):
+        assert len(client.get_versions(topics.subjects[role])) == len(VERSIONS[role])
 
 
 @pytest.mark.parametrize("command", ["list", "register", "check"])
