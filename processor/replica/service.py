@@ -76,7 +76,9 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._rules = with_packed_items(rules_of(settings))
+        require_registry = startup.ask_registry(settings)
         found = startup.check(settings)
+        require_registry()
         self._wire, self._encode_fact = found.wire, startup.fact_encoder(settings, found.wire)
         self._wire.know_events()
         self._cluster = found.cluster

@@ -1,6 +1,8 @@
 """Checks what must hold before the first record is read; each refusal is one clear line."""
 
+import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -8,16 +10,26 @@ import msgspec
 from processor.contacts.lookup import ContactIndex
 from processor.contacts.shards import lineage_of
 from processor.domain.batch import EncodeFact
-from processor.errors import RegistryError, RetryError, UnreachableError, UsageError
+from processor.errors import (
+    OrderFactsError,
+    RegistryError,
+    RegistryRefusesError,
+    RetryError,
+    UnreachableError,
+    UsageError,
+)
 from processor.kafka import topics
 from processor.kafka.cluster import Cluster
 from processor.kafka.topics import Topics
+from processor.registry.client import Registry
+from processor.registry.subjects import subject_of
 from processor.registry.wire import Wire
 from processor.settings import Settings
 from processor.state import connection as redis
 from processor.state.watermark import Lineage, check_metadata_fits
 
 _PACE_S: Final = 0.2
+_ANSWER_S: Final = 1.0
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -77,3 +89,34 @@ def fact_encoder(settings: Settings, wire: Wire) -> EncodeFact:
         return wire.fact_encoder(settings.fact_version)
     except RegistryError as error:
         raise UnreachableError(f"{error}; start it, or correct schema_registry_url") from error
+
+
+def ask_registry(settings: Settings) -> Callable[[], None]:
+    """Ask a registry that the start can do without, beside it; return what ends the start if the program is refused.
+
+    That raises RegistryRefusesError: wrong credentials would only be a wait, in a catch-up months later. It waits until
+    a second after the question; silence and any other failure are left to whoever needs a schema. With
+    wire_format=confluent nothing is asked: `fact_encoder` does. Raises UsageError as `Registry` does.
+    """
+    if settings.schema_registry_url is None or settings.wire_format == "confluent":
+        return lambda: None
+    registry, subject = Registry(settings), subject_of(settings.facts_topic)
+    refusals: list[RegistryRefusesError] = []
+
+    def ask() -> None:
+        try:
+            registry.level(subject)
+        except RegistryRefusesError as error:
+            refusals.append(error)
+        except OrderFactsError:
+            pass
+
+    def require() -> None:
+        asking.join(max(0.0, deadline - time.monotonic()))
+        if refusals:
+            raise refusals[0]
+
+    deadline = time.monotonic() + _ANSWER_S
+    asking = threading.Thread(target=ask, name="schema registry", daemon=True)
+    asking.start()
+    return require

@@ -400,6 +400,21 @@ def test_start_refused_by_the_registry_stops(scripted):
     shop.replica("one").await_line("service.started")
 
 
+def test_start_that_can_do_without_the_registry_is_refused_by_it_too(scripted):
+    """With single-object wrong credentials would show months later, in a catch-up; an answer is not waited for."""
+    shop, registry = scripted
+    path, form = f"/config/{shop.settings.facts_topic}-value", {"wire_format": "single-object"}
+    registry.answers[path] = answer(403, {"error_code": 403, "message": "not you"})
+    stopped = shop.command("run", check=False, **form)
+    assert stopped.returncode == 1
+    assert "refuses the program (403: not you): put credentials" in stopped.stderr
+    registry.answers[path] = None  # silence
+    shop.replica("one", **form).await_line("service.started")
+    assert registry.requests[-1] == path
+    (port,) = free_ports(1)
+    shop.replica("two", **form, schema_registry_url=f"http://127.0.0.1:{port}").await_line("service.started")
+
+
 @pytest.mark.follows("registry away")
 def test_start_without_a_registry_waits_its_time(scripted):
     """Then it ends with 3; a registry that comes back in time is waited for."""
