@@ -69,6 +69,7 @@ class Process:
             self.has_stats = True
         elif event in STARTS:
             self.started_s = max(self.started_s, at_s)
+            self.has_stats |= STARTS[event] != PUBLISHER  # one that dies in its first seconds wrote none yet
         elif event in STOPS:
             self.stopped_s = max(self.stopped_s, at_s)
         elif event in _HEALS:

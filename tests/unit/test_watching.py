@@ -242,6 +242,12 @@ def test_events_that_are_late_without_a_reason_are_trouble():
     assert troubles(*late, line(20, "service.stats", freshness_s=0.0)) == []
 
 
+def test_who_dies_in_its_first_seconds_is_silent():
+    """Before its first line of totals; a publisher of segments has none, and may rest for hours."""
+    assert troubles(line(0, "contacts.started"), as_of_s=NOON_S + 31) == [("replica-1", 0, "silent")]
+    assert troubles(line(0, "segments.started"), as_of_s=NOON_S + 3_600) == []
+
+
 def test_a_healer_that_stands_by_is_not_silent():
     """It has nothing to say every ten seconds, though it had while it healed."""
     lines = [line(0, "healer.stats", instance="h", waiting=1, sent=0, expired=0), line(100, "contacts.fresh", age_s=1)]
