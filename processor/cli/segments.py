@@ -13,6 +13,7 @@ from processor.cli.asking import AS_OF, DATA, FORMAT, asking, print_rows
 from processor.cli.options import print_line, with_settings
 from processor.cli.publishing import publish_
 from processor.cli.rfm_report import rfm
+from processor.errors import UsageError
 from processor.segments.moments import moment_of
 from processor.segments.queries import Query, library, query_of, values_of
 from processor.segments.snapshot_session import definitions
@@ -59,8 +60,10 @@ def sql(settings: Settings, folder: Path, as_of: str | None) -> None:
 @click.argument("values", metavar="[PARAMETER=VALUE]...", nargs=-1)
 @DATA
 @AS_OF
-@click.option("--count", "what", flag_value="count", help="Print only how many contacts there are.")
-@click.option("--why", "what", flag_value="why", help="Also print the orders that put each contact there.")
+@click.option("--count", "what", flag_value="count", multiple=True, help="Print only how many contacts there are.")
+@click.option(
+    "--why", "what", flag_value="why", multiple=True, help="Also print the orders that put each contact there."
+)
 @FORMAT
 @with_settings("time_zone")
 def run(
@@ -70,7 +73,7 @@ def run(
     folder: Path,
     *,
     as_of: str | None,
-    what: str | None,
+    what: tuple[str, ...],
     form: str,
 ) -> None:
     """Print the contacts of a segment: one of `segments list`, or a query of your own.
@@ -80,15 +83,17 @@ def run(
       echo "FROM bought('22423', days := 7) EXCEPT FROM cancelled(days := 30)" |
         order-facts segments run - --data snapshots
     """  # noqa: D301 - \b is click's mark for a paragraph that keeps its lines
+    if len(set(what)) > 1:
+        raise UsageError("--count and --why contradict each other: one prints a number, the other orders")
     wanted = query_of(query)
     given = wanted.filled(values_of(values))
     with asking(settings, folder, as_of) as asked:
-        if what == "count":
+        if "count" in what:
             print_line(str(asked.count(wanted.sql, given)).encode())
-        elif what == "why" and form == "table":
+        elif "why" in what and form == "table":
             found, count = asked.first_reasons(wanted.sql, _MOST_SHOWN, given)
             _print_found((*_WHY, "date", "status", "totalCost", "currency"), asked.told(found), count)
-        elif what == "why":
+        elif "why" in what:
             print_rows(_WHY, asked.each_reason(wanted.sql, given), form)
         elif form == "table":
             members = list(asked.each_member(wanted.sql, given))

@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import duckdb
 import pytest
 
 from processor.domain.records import Item, Order, PlainItems
 from processor.errors import UsageError
-from processor.segments.snapshot_session import session
+from processor.segments.snapshot_session import definitions, session
 from tests.reference.segments import People, WrongQuestionError
 from tests.support.segment_questions import Question
 from tests.support.snapshots import facts_of, snapshot_of
@@ -218,3 +219,35 @@ def test_a_wrong_argument_is_refused_wherever_it_stands(asked, query):
     """Also where it could not change the answer."""
     with pytest.raises(UsageError):
         asked.members(query)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["spent(1)", "average_order(1)", "spent_on(1, item := 'X')", "rfm_group(NULL)", "rfm_score(r := 1)", "rfm_cell(1)"],
+)
+@pytest.mark.parametrize(
+    "query",
+    [
+        "FROM cancelled(0) INTERSECT FROM {}",
+        "FROM bought(NULL) INTERSECT FROM {}",
+        "FROM bought('X', days := 0) EXCEPT FROM {}",
+        "SELECT contactId FROM {} LIMIT 0",
+        "SELECT contactId FROM {} WHERE false",
+    ],
+)
+def test_several_currencies_are_refused_wherever_they_would_be_added_up(asked, query, condition):
+    """Also where DuckDB leaves the condition out, since nobody could be found; and not where a currency is named."""
+    with pytest.raises(UsageError, match="in several currencies: '', UAH; name one of them"):
+        asked.members(query.format(condition))
+    asked.members(query.format(f"{condition[:-1]}, currency := 'UAH')"))
+
+
+def test_a_check_reads_no_orders_where_a_currency_is_named(tmp_path):
+    """Whether orders are in one currency is asked only where it matters."""
+    snapshot = snapshot_of(tmp_path / "data", ORDERS, CONTACTS)
+    with duckdb.connect() as connection:
+        connection.execute(definitions(snapshot, AS_OF, ZONE))
+        for call in ("spent_check(1", "spent_on_check(1, item := 'X'", "rfm_cell_check(1"):
+            asked = (f"EXPLAIN FROM {call}, currency := {one})" for one in ("NULL", "'UAH'"))
+            plans = [connection.execute(query).fetchall()[0][1] for query in asked]
+            assert ["PARQUET" in plan for plan in plans] == [True, False]

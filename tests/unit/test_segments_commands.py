@@ -190,6 +190,7 @@ def test_sql_gives_the_same_answers_in_any_duckdb(shop, zone):
         (["vip", "min=1", "day=3"], None, "vip has no parameter day; it has: currency, days, min, orders"),
         (["vip", "min"], None, "min is no parameter; give NAME=VALUE, as in item=22423"),
         (["vip", "min=1", "min=2"], None, "the parameter min is given twice"),
+        (["vip", "--why", "--count"], None, "--count and --why contradict each other: "),
         (["vip", "min=much"], None, "much is no number"),
         (["vip", "min=1", "days=-1"], None, "days is -1; give a whole number from 0 to 700000"),
         (["gone_quit"], None, "no segment is called gone_quit; did you mean gone_quiet? (a file's name ends in .sql)"),
