@@ -76,9 +76,9 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._rules = with_packed_items(rules_of(settings))
-        require_registry = startup.ask_registry(settings)
+        self._require_registry = startup.ask_registry(settings)
         found = startup.check(settings)
-        require_registry()
+        self._require_registry()
         self._wire, self._encode_fact = found.wire, startup.fact_encoder(settings, found.wire)
         self._wire.know_events()
         self._cluster = found.cluster
@@ -110,6 +110,7 @@ class Service:
             self._group.join()
             while not stop.is_set():
                 self._timing, self._in_hand = Timing(), []
+                self._require_registry()  # its answer may come after the start
                 try:
                     self._group.replace_if_unusable(self._cluster)
                     self._transactions.ready("starting transactions")

@@ -29,7 +29,6 @@ from processor.state import connection as redis
 from processor.state.watermark import Lineage, check_metadata_fits
 
 _PACE_S: Final = 0.2
-_ANSWER_S: Final = 1.0
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -92,31 +91,28 @@ def fact_encoder(settings: Settings, wire: Wire) -> EncodeFact:
 
 
 def ask_registry(settings: Settings) -> Callable[[], None]:
-    """Ask a registry that the start can do without, beside it; return what ends the start if the program is refused.
+    """Ask a registry that the start can do without, beside it; return what raises once it has refused the program.
 
-    That raises RegistryRefusesError: wrong credentials would only be a wait, in a catch-up months later. It waits until
-    a second after the question; silence and any other failure are left to whoever needs a schema. With
-    wire_format=confluent nothing is asked: `fact_encoder` does. Raises UsageError as `Registry` does.
+    That never waits, and raises RegistryRefusesError: wrong credentials would only be a wait, in a catch-up months
+    later. Silence and any other failure are left to whoever needs a schema. With wire_format=confluent nothing is
+    asked: `fact_encoder` does. Raises UsageError as `Registry` does.
     """
-    if settings.schema_registry_url is None or settings.wire_format == "confluent":
-        return lambda: None
-    registry, subject = Registry(settings), subject_of(settings.facts_topic)
     refusals: list[RegistryRefusesError] = []
 
-    def ask() -> None:
-        try:
-            registry.level(subject)
-        except RegistryRefusesError as error:
-            refusals.append(error)
-        except OrderFactsError:
-            pass
-
     def require() -> None:
-        asking.join(max(0.0, deadline - time.monotonic()))
         if refusals:
             raise refusals[0]
 
-    deadline = time.monotonic() + _ANSWER_S
-    asking = threading.Thread(target=ask, name="schema registry", daemon=True)
-    asking.start()
+    if settings.schema_registry_url is not None and settings.wire_format != "confluent":
+        registry, subject = Registry(settings), subject_of(settings.facts_topic)
+
+        def ask() -> None:
+            try:
+                registry.level(subject)
+            except RegistryRefusesError as error:
+                refusals.append(error)
+            except OrderFactsError:
+                pass
+
+        threading.Thread(target=ask, name="schema registry", daemon=True).start()
     return require

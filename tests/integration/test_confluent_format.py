@@ -25,7 +25,7 @@ from tests.support.health_answers import ask
 from tests.support.producing import quick_producer
 from tests.support.registered import Registered, prefix_of
 from tests.support.schemas import header_of, schema_of
-from tests.support.scripted_registry import PathRegistry, answer
+from tests.support.scripted_registry import PathRegistry, ScriptedRegistry, answer
 from tests.support.traffic import Sent, contacts, created, traffic
 
 GRACE_S = 2.0
@@ -401,14 +401,21 @@ def test_start_refused_by_the_registry_stops(scripted):
 
 
 def test_start_that_can_do_without_the_registry_is_refused_by_it_too(scripted):
-    """With single-object wrong credentials would show months later, in a catch-up; an answer is not waited for."""
+    """With single-object wrong credentials would show months later, in a catch-up; the start waits for no answer."""
     shop, registry = scripted
     path, form = f"/config/{shop.settings.facts_topic}-value", {"wire_format": "single-object"}
     registry.answers[path] = answer(403, {"error_code": 403, "message": "not you"})
     stopped = shop.command("run", check=False, **form)
     assert stopped.returncode == 1
     assert "refuses the program (403: not you): put credentials" in stopped.stderr
+    with closing(ScriptedRegistry(registry.answers[path], drip_s=0.02)) as slow:  # its answer comes after the start
+        stopped = shop.command("run", check=False, schema_registry_url=slow.url, **form)
+    assert (stopped.returncode, "refuses the program (403: not you)" in stopped.stderr) == (1, True)
+    assert "service.started" in stopped.stderr + stopped.stdout
     registry.answers[path] = None  # silence
+    begun = time.monotonic()
+    startup.ask_registry(replace(shop.settings, **form))()
+    assert time.monotonic() - begun < 1
     shop.replica("one", **form).await_line("service.started")
     assert registry.requests[-1] == path
     (port,) = free_ports(1)
