@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from processor.errors import StopError, UsageError
 from processor.segments.calls import check_queries, reasons_query
+from processor.segments.clocks import clock_macros
 from processor.segments.field_conditions import field_macros
 from processor.snapshots import engine
 from processor.snapshots.columns import CONTACT_ID, CONTACTS, ORDER_ID, ORDERS, TABLES, parquet, quoted, text
@@ -43,6 +44,7 @@ def definitions(snapshot: Snapshot, as_of: datetime, zone: ZoneInfo) -> str:
 {views}
 CREATE OR REPLACE MACRO as_of() AS TIMESTAMPTZ {text(moment)};
 CREATE OR REPLACE MACRO shop_zone() AS {text(zone.key)};
+{clock_macros(zone, as_of)}
 
 {_macros("orders")}
 {_ONE_CURRENCY if snapshot.manifest.currencies <= 1 else ""}

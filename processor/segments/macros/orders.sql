@@ -1,17 +1,17 @@
 -- Which orders and lines there are for conditions, and when a window begins. Needs what the head defines: the views
--- _orders, _order_lines, _contacts and _strangers, and the macros as_of() and shop_zone(). In a macro an unqualified name
--- is a parameter.
+-- _orders, _order_lines, _contacts and _strangers, and the macros as_of(), shop_zone(), _changes(), _turns() and _offsets().
+-- In a macro an unqualified name is a parameter.
 
-CREATE OR REPLACE MACRO _wall(moment) AS timezone(shop_zone(), moment);
-
--- The moment at which the shop's clock shows a time; of a time that never occurs the one as far behind the gap, and of a
--- time that occurs twice the earlier one: the later one is what DuckDB gives, and a day before it the earlier one's offset
--- is in force. Both stand once, since DuckDB plans each place where a macro stands.
-CREATE OR REPLACE MACRO _later(wall) AS timezone(shop_zone(), wall);
-CREATE OR REPLACE MACRO _offset(moment) AS _wall(moment) - timezone('UTC', moment);
-CREATE OR REPLACE MACRO _earlier(wall) AS timezone('UTC', wall - _offset(_later(wall) - INTERVAL 24 HOURS));
-CREATE OR REPLACE MACRO _moment(wall) AS list_reduce([_earlier(wall), _later(wall)],
-    lambda earlier, later: CASE WHEN _wall(earlier) = wall THEN least(earlier, later) ELSE later END);
+-- What the shop's clock shows at a moment, and the moment at which it shows a time; of a time that never occurs the one as
+-- far behind the gap, and of a time that occurs twice the earlier one. The changes of its offset are in the head, since
+-- DuckDB's own table of zones differs by version: in UTC, and as the clock shows them. What a macro is given stands in a
+-- list, so that it is worked out once and not with each change.
+CREATE OR REPLACE MACRO _offset(changes, reading) AS
+    to_seconds(_offsets()[1 + len(list_filter(changes, lambda change: change <= reading))]);
+CREATE OR REPLACE MACRO _wall(moment) AS
+    list_transform([timezone('UTC', moment)], lambda utc: utc + _offset(_changes(), utc))[1];
+CREATE OR REPLACE MACRO _moment(wall) AS
+    list_transform([wall], lambda shown: timezone('UTC', shown - _offset(_turns(), shown)))[1];
 
 -- As of, minus whole calendar days in the shop's zone.
 CREATE OR REPLACE MACRO _days_back(number) AS _moment(_wall(as_of()) - to_days(number));
