@@ -161,7 +161,9 @@ def _segments(found):
     lines += [f"{found['new_facts']:,} new facts: {further['seconds']:.1f} s, {further['peak_rss_mib']:.0f} MiB", ""]
     asked = (("ms", "condition"), ("by hand ms", "by_hand"), ("ratio", "ratio"))
     rows = [(f"`{name}` ({figures['contacts']:,} contacts)", figures) for name, figures in found["asked"].items()]
-    return lines + _table("Conditions", "condition", asked, rows)
+    peaks = found["asked_peak_rss_mib"]
+    told = f"Peak of a process that asks each once: {peaks['condition']:.0f} MiB, by hand {peaks['by_hand']:.0f} MiB"
+    return [*lines, *_table("Conditions", "condition", asked, rows), "", told]
 
 
 def _by_size(sizes):

@@ -10,79 +10,25 @@ import shutil
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from zoneinfo import ZoneInfo
+from datetime import timedelta
 
 from processor.codec.avro import codec
 from processor.domain.records import Item, Order, PlainItems
 from processor.kafka.clients import plain_producer
-from processor.segments.snapshot_session import definitions
-from processor.snapshots.columns import CONTACTS
-from processor.snapshots.engine import database
-from processor.snapshots.snapshot import require_snapshot
 from tests.benchmarks.figures import spread
 from tests.benchmarks.process import EndedError, peak_rss_bytes
+from tests.benchmarks.questions import AS_OF
 from tests.benchmarks.stage import FLUSH_S, PARTITIONS, produce, project_environment
 from tests.support.deployment import PYTHON
 
 ORDERS_SENT, LARGE = 1_000_000, 10_000_000
 ORDERS_A_CONTACT = 10
 NEW_FACTS = 100_000
-ROUNDS = 5
 POLL_S = 0.02
 SEED = 20_261_130
-AS_OF = datetime(2026, 6, 1, tzinfo=UTC)
 DAYS = 1_000
 STATUSES = ("INITIALIZED", "IN_PROGRESS", "DELIVERED", "DELIVERED", "DELIVERED", "CANCELLED", "ABANDONED_SHOPPING_CART")
 ITEM_COUNT, CATEGORY_COUNT = 5_000, 30
-
-COUNTED = "status IN ('INITIALIZED', 'IN_PROGRESS', 'DELIVERED') AND date < $as_of"
-SOLD = "status = 'DELIVERED' AND date < $as_of"
-
-
-def by_hand(where, having=None):
-    """Give a query that somebody writes for one question: the contacts of rows, or of groups of rows."""
-    if having is None:
-        return f"SELECT DISTINCT contactId FROM flat WHERE {where}"
-    return f"SELECT contactId FROM flat WHERE {where} GROUP BY contactId HAVING {having}"
-
-
-BOUGHT = f"externalItemId = 'item-7' AND quantity > 0 AND {COUNTED}"
-BOTH = f"externalItemId IN ('item-7', 'item-8') AND quantity > 0 AND {COUNTED}"
-BY_HAND = {
-    "bought('item-7')": by_hand(BOUGHT),
-    "bought('item-7', days := 7)": by_hand(f"{BOUGHT} AND date >= $week"),
-    "bought_category('category-7', days := 30)": by_hand(
-        f"category = 'category-7' AND quantity > 0 AND {COUNTED} AND date >= $month"
-    ),
-    "bought_all(['item-7', 'item-8'])": by_hand(BOTH, "count(DISTINCT externalItemId) = 2"),
-    "ordered(min := 3, days := 30)": by_hand(f"line = 1 AND {COUNTED} AND date >= $month", "count(*) >= 3"),
-    "spent(5000)": by_hand(f"line = 1 AND {SOLD}", "sum(totalCost) >= 5000"),
-    "average_order(min := 900)": by_hand(f"line = 1 AND {SOLD}", "sum(totalCost) >= 900 * count(*)"),
-    "single_order(min := 990)": by_hand(f"{SOLD} AND totalCost >= 990"),
-    "spent_on(100, item := 'item-7')": by_hand(
-        f"externalItemId = 'item-7' AND quantity > 0 AND {SOLD}", "sum(quantity * cost) >= 100"
-    ),
-    "first_ordered(30)": by_hand(COUNTED, "min(date) >= $month"),
-    "lapsed(30)": by_hand(COUNTED, "max(date) < $month"),
-    "never_ordered()": f"FROM contacts SELECT contactId WHERE contactId NOT IN ({by_hand(COUNTED)})",
-    "cancelled(30)": by_hand("status = 'CANCELLED' AND statusChangedAt < $as_of AND statusChangedAt >= $month"),
-    "abandoned(30)": by_hand(
-        "status = 'ABANDONED_SHOPPING_CART' AND date < $as_of AND date >= $month AND NOT EXISTS (FROM flat AS o WHERE "
-        "o.contactId = flat.contactId AND o.date > flat.date AND "
-        "o.status IN ('INITIALIZED', 'IN_PROGRESS', 'DELIVERED') AND o.date < $as_of)"
-    ),
-    "order_field('giftWrap', '=', 1)": by_hand(
-        f"{COUNTED} AND line = 1 AND CAST(custom ->> '$.giftWrap' AS BIGINT) = 1"
-    ),
-    "item_field('quantity', '>=', 3)": by_hand(f"{COUNTED} AND quantity >= 3"),
-}
-
-FLAT = """
-    SELECT o.contactId, o.externalOrderId, o.status, o.date, o.statusChangedAt, o.totalCost, o.currency, o.custom,
-        i.externalItemId, i.category, i.quantity, i.cost, row_number() OVER (PARTITION BY o.externalOrderId) AS line
-    FROM orders AS o LEFT JOIN items AS i USING (externalOrderId) ORDER BY o.sourceOffset"""
 
 
 def measure(stage, options, say):
@@ -106,7 +52,7 @@ def measure(stage, options, say):
         _send(stage, settings, added, revision=2)
         further = _timed(_export(settings, folder), stage)
         say(f"{NEW_FACTS:,} new facts: {further['seconds']:.1f} s")
-        asked = _asked(folder, stage.folder / "asked", say)
+        asked = _asked(stage, folder, say)
     ratio = [one["seconds"] / other["seconds"] for one, other in zip(bare, exports, strict=True)]
     return {
         "orders": count,
@@ -114,7 +60,7 @@ def measure(stage, options, say):
         "ratio": spread(ratio),
         "new_facts": NEW_FACTS,
         "further": further,
-        "asked": asked,
+        **asked,
     }
 
 
@@ -203,32 +149,16 @@ def _timed(command, stage):
     return {"seconds": seconds, "peak_rss_mib": peak / (1 << 20)}
 
 
-def _asked(folder, work, say):
-    """Give, for each condition, its seconds and those of the query by hand; require equal answers."""
-    snapshot, found = require_snapshot(folder), dict[str, Any]()
+def _asked(stage, folder, say):
+    """Give the figures of each condition and of its query by hand, and the peaks of a process that asks only these."""
+    work = stage.folder / "asked"
     work.mkdir()
-    given = {"as_of": AS_OF, "week": AS_OF - timedelta(days=7), "month": AS_OF - timedelta(days=30)}
-    with database(work) as connection:
-        connection.execute(definitions(snapshot, AS_OF, ZoneInfo("UTC")))
-        flat = work / "flat.parquet"
-        connection.execute(f"COPY ({FLAT}) TO '{flat}'")
-        connection.execute(f"CREATE VIEW flat AS SELECT * FROM read_parquet('{flat}')")
-        for condition, query in BY_HAND.items():
-            used = {name: value for name, value in given.items() if f"${name}" in query}
-            known = f"SELECT contactId FROM ({query}) SEMI JOIN {CONTACTS} USING (contactId)"
-            answers = [
-                sorted(connection.execute(sql, values).fetchall())
-                for sql, values in ((f"FROM {condition}", {}), (known, used))
-            ]
-            if answers[0] != answers[1]:
-                raise EndedError(f"{condition} and the query by hand differ: {len(answers[0])} and {len(answers[1])}")
-            best = {"condition": float("inf"), "by_hand": float("inf")}
-            for _ in range(ROUNDS):
-                for name, sql, values in (("condition", f"FROM {condition}", {}), ("by_hand", query, used)):
-                    begun = time.perf_counter()
-                    connection.execute(sql, values).fetchall()
-                    best[name] = min(best[name], time.perf_counter() - begun)
-            found[condition] = {"contacts": len(answers[0]), **{name: value * 1000 for name, value in best.items()}}
-            found[condition]["ratio"] = best["condition"] / best["by_hand"]
-            say(f"{condition}: {best['condition'] * 1000:.0f} ms, by hand {best['by_hand'] * 1000:.0f} ms")
-    return found
+    found = work / "found.json"
+    peaks = {}
+    for step in ("flat", "compare", "condition", "by_hand"):
+        job = {"step": step, "snapshots": str(folder), "work": str(work), "found": str(found)}
+        done = _timed([sys.executable, "-m", "tests.benchmarks.questions", json.dumps(job)], stage)
+        peaks[step] = done["peak_rss_mib"]
+        say(f"questions, {step}: {done['seconds']:.1f} s, {done['peak_rss_mib']:.0f} MiB")
+    peaks = {step: peaks[step] for step in ("condition", "by_hand")}
+    return {"asked": json.loads(found.read_text(encoding="utf-8")), "asked_peak_rss_mib": peaks}
