@@ -35,6 +35,7 @@ _GRACE_S: Final = 0.5  # the client's own limit comes first, if it keeps it
 _REQUEST_S: Final = 3.0  # how long a dead broker may be asked; by then the client may know that it is dead
 _FIRST_ANSWER_S: Final = 1.0
 _REFRESH_S: Final = 1.0
+_MOST_FAILED: Final = 2  # requests in a row, before the client is replaced
 _NO_ID: Final = str(Uuid(0, 0))
 _TLS: Final = re.compile(r"\bSSL\b|security\.protocol")  # in the client's text if one side has TLS, the other not
 _REFUSALS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
@@ -48,14 +49,35 @@ class Topic(msgspec.Struct, frozen=True):
     partitions: int
 
 
+class _Reason:
+    """Why a client last could not connect, which no request's error says."""
+
+    error: KafkaError | None = None
+
+    def note(self, error: KafkaError) -> None:
+        """Note what the client reports."""
+        is_refused = self.error is not None and self.error.code() in _REFUSALS  # by one of several brokers
+        if error.code() in _REFUSALS or (error.code() != KafkaError._ALL_BROKERS_DOWN and not is_refused):  # noqa: SLF001
+            self.error = error
+
+
 class Cluster:
     """Answers questions about the cluster. For other requests of `admin` there is `asking`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._reason: KafkaError | None = None  # why the client last could not connect, which no request's error says
-        self.admin = new_client(AdminClient, {**client_properties(settings), "error_cb": self._note})
+        self._reason = _Reason()
+        self.admin = self._new_client()
+        self._failed = 0  # requests in a row
         self._refreshed_s = float("-inf")
+
+    def _new_client(self) -> AdminClient:
+        return new_client(AdminClient, {**client_properties(self._settings), "error_cb": self._reason.note})
+
+    def _replace_if_lost(self) -> None:
+        """Replace a client whose last requests failed: it may have lost its brokers for ever (see `kafka.sight`)."""
+        if self._failed >= _MOST_FAILED:
+            self.admin, self._failed = self._new_client(), 0
 
     def wait(self, deadline_s: float | None = None) -> str:
         """Return the cluster's id as soon as a broker answers.
@@ -66,8 +88,10 @@ class Cluster:
         deadline, limit_s = deadline_s or time.monotonic() + timeout_s, _FIRST_ANSWER_S
         while True:
             try:
+                self._replace_if_lost()
                 return known_cluster_id(self._metadata(max(0.1, min(limit_s, deadline - time.monotonic()))))
             except KafkaException as error:
+                self._failed += 1
                 cause = self._cause(error.args[0])
                 failure = classify(cause, f"Kafka at {self._settings.bootstrap_servers}")
                 if isinstance(failure, StopError):
@@ -95,23 +119,21 @@ class Cluster:
         except KafkaException as error:
             raise KafkaException(KafkaError(error.args[0].code())) from error  # without "Failed to get metadata"
 
-    def _note(self, error: KafkaError) -> None:
-        is_refused = self._reason is not None and self._reason.code() in _REFUSALS  # by one of several brokers
-        if error.code() in _REFUSALS or (error.code() != KafkaError._ALL_BROKERS_DOWN and not is_refused):  # noqa: SLF001
-            self._reason = error
-
     def _cause(self, failed: KafkaError) -> KafkaError:
         """Return why the client cannot connect, if a request failed for that: the request only says that it waited.
 
         The client reports a cause once, and not again while it stays the same.
         """
-        self.admin.poll(0)  # calls `_note`
-        return self._reason if self._reason is not None and failed.code() in PASSING else failed
+        self.admin.poll(0)  # calls `note`
+        reason = self._reason.error
+        return reason if reason is not None and failed.code() in PASSING else failed
 
     def _explained(self, cause: KafkaError) -> str:
         """Return why no broker answered, and which settings to check besides the one that says where they are."""
         text = text_of(cause)
-        if self._reason is None:  # brokers that ask for TLS close a plain connection, and the client does not report it
+        if (
+            self._reason.error is None
+        ):  # brokers that ask for TLS close a plain connection, and the client does not report it
             is_oidc = str(self._settings.kafka.get("sasl.oauthbearer.method", "")).lower() == "oidc"
             what = "a provider of tokens that does not answer" if is_oidc else "brokers that ask for TLS"
             return f"{text}, as with {what}; check the setting kafka, and "
@@ -235,12 +257,15 @@ class Cluster:
         """
         try:
             with failures(doing):
+                self._replace_if_lost()
                 if time.monotonic() - self._refreshed_s > _REFRESH_S:
                     self.admin.list_topics(timeout=REQUEST_TIMEOUT_S)
                     self._refreshed_s = time.monotonic()
                 yield
+            self._failed = 0
         except OrderFactsError:
             self._refreshed_s = float("-inf")
+            self._failed += 1
             raise
 
 

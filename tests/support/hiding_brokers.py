@@ -38,6 +38,8 @@ class HidingBrokers:
 
     def close(self):
         """End it, and every connection."""
+        self.is_open = False
+        self._socket.shutdown(socket.SHUT_RDWR)  # or the thread would take one more
         self._socket.close()
         self.drop()
 

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from deploy.local.servers import HOST
@@ -29,6 +30,7 @@ class ScriptedRegistry:
         self.requests = []
         self.sent = 0
         self._taken = []
+        self._is_closed = False
         self._socket = socket.create_server((HOST, 0))
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -38,7 +40,10 @@ class ScriptedRegistry:
         return f"http{'s' if self._tls else ''}://{HOST}:{self._socket.getsockname()[1]}"
 
     def close(self):
-        """End it, and every connection."""
+        """End it, and every connection, also one that comes now."""
+        self._is_closed = True
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         for taken in self._taken:
             taken.close()
@@ -48,6 +53,8 @@ class ScriptedRegistry:
             try:
                 taken, _ = self._socket.accept()
                 self._taken.append(taken)
+                if self._is_closed:
+                    taken.close()
                 if self._tls:
                     taken = self._tls.wrap_socket(taken, server_side=True)
                 head = b""

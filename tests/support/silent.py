@@ -13,7 +13,8 @@ class SilentServer:
         self._greeting = greeting
         self._socket = socket.create_server((HOST, 0))
         self._taken = []
-        threading.Thread(target=self._take, daemon=True).start()
+        self._taking = threading.Thread(target=self._take, daemon=True)
+        self._taking.start()
 
     @property
     def address(self):
@@ -27,6 +28,8 @@ class SilentServer:
 
     def close(self):
         """End it, and every connection."""
+        self._socket.shutdown(socket.SHUT_RDWR)  # or the thread would take one more
+        self._taking.join()
         self._socket.close()
         for taken in self._taken:
             taken.close()
