@@ -174,4 +174,4 @@ def amount(source):
     if source.random() < 0.7:
         return source.choice((Decimal("0.00005"), Decimal("1.5"), Decimal("-2.5"), 10, Decimal("20.5"), 0, Decimal(30)))
     chosen = Decimal(sum(source.choice(AMOUNTS) for _ in range(source.randrange(1, 4)))) / 10_000
-    return source.choice((chosen, chosen, int(chosen), chosen + Decimal("0.0001")))
+    return source.choice((chosen, chosen, int(chosen), chosen + Decimal("0.0001"), chosen + Decimal("1e-11")))

@@ -11,7 +11,7 @@ from processor.domain.records import Item, Order, PlainItems
 from processor.errors import UsageError
 from processor.segments.snapshot_session import definitions, session
 from tests.reference.segments import People, WrongQuestionError
-from tests.support.segment_questions import Question
+from tests.support.segment_questions import OPS, Question
 from tests.support.snapshots import facts_of, snapshot_of
 
 ZONE = ZoneInfo("Europe/Kyiv")
@@ -251,3 +251,35 @@ def test_a_check_reads_no_orders_where_a_currency_is_named(tmp_path):
             asked = (f"EXPLAIN FROM {call}, currency := {one})" for one in ("NULL", "'UAH'"))
             plans = [connection.execute(query).fetchall()[0][1] for query in asked]
             assert ["PARQUET" in plan for plan in plans] == [True, False]
+
+
+BESIDE = [Decimal(100) + Decimal(10) ** -places * sign for places in (5, 11, 16, 20) for sign in (-1, 1)]
+
+
+@pytest.mark.parametrize("beside", [*BESIDE, Decimal(100), Decimal(10) ** -20, Decimal("-1e-20"), Decimal("1e-7")])
+def test_bounds_have_more_places_than_amounts(tmp_path, beside):
+    """What is beside an amount by 10^-20 is beside it: of one order, of the average of many, and of none."""
+    orders = [made(f"a{number}", "ann", "DELIVERED", "2026-04-01", "100") for number in range(3)]
+    orders += [made("b9", "bob", "DELIVERED", "2026-04-01", "0")]
+    people = People(facts_of(orders), ["ann", "bob"], AS_OF, ZONE)
+    bounds = [{"min": beside}, {"min": 0, "max": beside}, {"min": beside, "max": beside}]
+    several = [Question(condition, bound) for condition in ("average_order", "single_order") for bound in bounds]
+    several += [Question("spent", {"min": bound}) for bound in (beside, beside + 200)]
+    several += [Question("ordered", bound) for bound in ({"min": beside - 99}, {"min": 0, "max": beside - 99})]
+    several += [Question("order_field", {"name": "totalCost", "op": op, "value": beside}) for op in OPS]
+    snapshot = snapshot_of(tmp_path / "data", orders, ["ann", "bob"])
+    with session(snapshot, AS_OF, ZONE) as opened:
+        for one in several:
+            assert (one.sql, opened.members(one.sql)) == (one.sql, one.ask(people).contacts)
+
+
+@pytest.mark.parametrize("vast", ["999999999999999999.99999", "1e18", "123456789012345678901234567.5", "1e300"])
+def test_bounds_beyond_all_amounts(asked, vast):
+    """They are no error, and nobody spent so much."""
+    query = "FROM {}({} := ${}, currency := 'UAH')"
+    for condition in ("spent", "average_order", "single_order"):
+        assert asked.members(query.format(condition, "min", "vast"), {"vast": vast}) == []
+        assert asked.members(query.format(condition, "min", "vast"), {"vast": f"-{vast}"}) != []
+        if condition != "spent":
+            assert asked.members(query.format(condition, "max", "vast"), {"vast": vast}) != []
+            assert asked.members(query.format(condition, "max", "vast"), {"vast": f"-{vast}"}) == []

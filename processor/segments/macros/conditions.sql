@@ -46,12 +46,19 @@ CREATE OR REPLACE MACRO spent_why(min, days := NULL, currency := NULL) AS TABLE
     SELECT a.contactId, a.externalOrderId FROM _added(days, currency) AS a
     SEMI JOIN spent(min, days := days, currency := currency) AS m ON m.contactId = a.contactId;
 
--- What no order costs is as good as 10^15, which can be multiplied by their number.
-CREATE OR REPLACE MACRO _of_an_order(given) AS greatest(least(_number(given), 1000000000000000), -1000000000000000);
+-- What no order costs is as good as 10^15, which can be multiplied by their number. What has more places than that can
+-- be multiplied with is, that often, less than 10^15.
+CREATE OR REPLACE MACRO _of_an_order(given) AS greatest(least(
+    CAST(_fine_number(given) AS DECIMAL(38, 10)), 1000000000000000), -1000000000000000);
+CREATE OR REPLACE MACRO _rest_of_an_order(given) AS CAST(
+    _fine_number(given) - CAST(CAST(_fine_number(given) AS DECIMAL(38, 10)) AS DECIMAL(38, 20)) AS DECIMAL(20, 20));
+CREATE OR REPLACE MACRO _above(amount, given, number) AS
+    greatest(least(amount - (SELECT _of_an_order(given)) * number, 1000000000000000), -1000000000000000)
+    - (SELECT _rest_of_an_order(given)) * number;
 CREATE OR REPLACE MACRO average_order(min := NULL, max := NULL, days := NULL, currency := NULL) AS TABLE
     SELECT a.contactId FROM _added(days, currency) AS a GROUP BY ALL
-    HAVING (min IS NULL OR sum(a.totalCost) >= (SELECT _of_an_order(min)) * count(*))
-    AND (max IS NULL OR sum(a.totalCost) <= (SELECT _of_an_order(max)) * count(*));
+    HAVING (min IS NULL OR _above(sum(a.totalCost), min, count(*)) >= 0)
+    AND (max IS NULL OR _above(sum(a.totalCost), max, count(*)) <= 0);
 CREATE OR REPLACE MACRO average_order_why(min := NULL, max := NULL, days := NULL, currency := NULL) AS TABLE
     SELECT a.contactId, a.externalOrderId FROM _added(days, currency) AS a
     SEMI JOIN average_order(min := min, max := max, days := days, currency := currency) AS m ON m.contactId = a.contactId;

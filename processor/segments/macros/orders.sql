@@ -24,16 +24,22 @@ CREATE OR REPLACE MACRO _window_start(days) AS CASE
 CREATE OR REPLACE MACRO _in_window(moment, days) AS
     moment < as_of() AND (days IS NULL OR moment >= _window_start(days));
 
--- An amount or a count that is given, as an exact decimal; beyond 27 digits it is as good as its bound.
+-- An amount or a count that is given, as it compares with amounts, which have four places: what has more is put beside
+-- the nearest amount, on its side of it. Beyond 18 digits before the point it has four places, beyond 27 it is as good as
+-- its bound.
+CREATE OR REPLACE MACRO _fine(given) AS TRY_CAST(CAST(given AS VARCHAR) AS DECIMAL(38, 20));
+CREATE OR REPLACE MACRO _nearest(given) AS TRY_CAST(TRY_CAST(_fine(given) AS DECIMAL(38, 4)) AS DECIMAL(38, 20));
+CREATE OR REPLACE MACRO _side(given) AS
+    CASE WHEN _fine(given) > _nearest(given) THEN 0.00001 WHEN _fine(given) < _nearest(given) THEN -0.00001 ELSE 0 END;
 CREATE OR REPLACE MACRO _number(given) AS CASE
     WHEN given IS NOT NULL AND coalesce(isnan(TRY_CAST(CAST(given AS VARCHAR) AS DOUBLE)), true)
     THEN error(CAST(given AS VARCHAR) || ' is no number')
     ELSE coalesce(
+        CAST(_nearest(given) AS DECIMAL(38, 10)) + CAST(_side(given) AS DECIMAL(38, 10)),
         TRY_CAST(CAST(given AS VARCHAR) AS DECIMAL(38, 10)),
         CAST(sign(TRY_CAST(CAST(given AS VARCHAR) AS DOUBLE)) AS DECIMAL(38, 10)) * 1000000000000000000000000000) END;
 CREATE OR REPLACE MACRO _fine_number(given) AS coalesce(
-    TRY_CAST(CAST(given AS VARCHAR) AS DECIMAL(38, 20)),
-    CAST(sign(_number(given)) AS DECIMAL(38, 20)) * 999999999999999999);
+    _fine(given), CAST(sign(_number(given)) AS DECIMAL(38, 20)) * 999999999999999999);
 CREATE OR REPLACE MACRO _at_least(amount, bound) AS bound IS NULL OR amount >= (SELECT _number(bound));
 CREATE OR REPLACE MACRO _at_most(amount, bound) AS bound IS NULL OR amount <= (SELECT _number(bound));
 
