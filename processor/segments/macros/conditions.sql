@@ -46,12 +46,12 @@ CREATE OR REPLACE MACRO spent_why(min, days := NULL, currency := NULL) AS TABLE
     SELECT a.contactId, a.externalOrderId FROM _added(days, currency) AS a
     SEMI JOIN spent(min, days := days, currency := currency) AS m ON m.contactId = a.contactId;
 
--- What no order costs is as good as 10^15, which can be multiplied by their number. What has more places than that can
--- be multiplied with is, that often, less than 10^15.
+-- What no order costs is as good as 10^15, which can be multiplied by their number. What is behind ten places is
+-- multiplied apart, and comes to less than 10^15.
 CREATE OR REPLACE MACRO _of_an_order(given) AS greatest(least(
     CAST(_fine_number(given) AS DECIMAL(38, 10)), 1000000000000000), -1000000000000000);
-CREATE OR REPLACE MACRO _rest_of_an_order(given) AS CAST(
-    _fine_number(given) - CAST(CAST(_fine_number(given) AS DECIMAL(38, 10)) AS DECIMAL(38, 20)) AS DECIMAL(20, 20));
+CREATE OR REPLACE MACRO _rest_of_an_order(given) AS CAST(coalesce(
+    _fine(given) - TRY_CAST(CAST(_fine(given) AS DECIMAL(38, 10)) AS DECIMAL(38, 20)), 0) AS DECIMAL(20, 20));
 CREATE OR REPLACE MACRO _above(amount, given, number) AS
     greatest(least(amount - (SELECT _of_an_order(given)) * number, 1000000000000000), -1000000000000000)
     - (SELECT _rest_of_an_order(given)) * number;
