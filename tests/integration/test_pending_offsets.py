@@ -42,7 +42,9 @@ def leave_open(settings, partition):
 
 def test_a_replica_goes_on_with_its_own_partitions_while_another_is_pending(deployment):
     """A partition that it takes over stays pending, and it loses its producer: its own partition is placed anew."""
-    kept, gone = deployment.replica("a"), deployment.replica("b")
+    kept = deployment.replica("a")
+    kept.await_line("partition.positioned", count=2)
+    gone = deployment.replica("b")
     pending = gone.await_line("partition.positioned")[0]["partition"]
     deployment.send(traffic(seed=91, count=200))
     deployment.await_accounted()
