@@ -89,7 +89,7 @@ class Cluster:
         while True:
             try:
                 self._replace_if_lost()
-                return known_cluster_id(self._metadata(max(0.1, min(limit_s, deadline - time.monotonic()))))
+                found = self._metadata(max(0.1, min(limit_s, deadline - time.monotonic())))
             except KafkaException as error:
                 self._failed += 1
                 cause = self._cause(error.args[0])
@@ -102,6 +102,9 @@ class Cluster:
                         f"{self._explained(cause)}bootstrap_servers"
                     ) from error
                 limit_s *= 2  # a distant or busy cluster needs longer
+            else:
+                self._failed = 0
+                return known_cluster_id(found)
 
     def broker_count(self) -> int:
         """Return how many brokers there are."""
@@ -131,9 +134,8 @@ class Cluster:
     def _explained(self, cause: KafkaError) -> str:
         """Return why no broker answered, and which settings to check besides the one that says where they are."""
         text = text_of(cause)
-        if (
-            self._reason.error is None
-        ):  # brokers that ask for TLS close a plain connection, and the client does not report it
+        if self._reason.error is None:
+            # brokers that ask for TLS close a plain connection, and the client does not report it
             is_oidc = str(self._settings.kafka.get("sasl.oauthbearer.method", "")).lower() == "oidc"
             what = "a provider of tokens that does not answer" if is_oidc else "brokers that ask for TLS"
             return f"{text}, as with {what}; check the setting kafka, and "

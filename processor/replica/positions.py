@@ -115,11 +115,10 @@ class Positions:
         marks = self._mirror.sound_marks(owed)
         self._fence.watch({partition: mark.claim for partition, mark in marks.items()})
         # Its own first: a predecessor's open transaction holds back the answer for all that are asked at once.
-        own = [partition for partition in owed if partition in marks and marks[partition].claim == self._own_claim]
-        if own:
-            self._place_asked(own, marks)
-        if len(own) < len(owed):
-            self._place_asked([partition for partition in owed if partition not in own], marks)
+        own = [partition for partition in owed if marks[partition].claim == self._own_claim]
+        for asked in (own, [partition for partition in owed if partition not in own]):
+            if asked:
+                self._place_asked(asked, marks)
 
     def _place_asked(self, owed: list[int], marks: dict[int, Mark]) -> None:
         committed = self._group.committed(owed, self._wait_s)
