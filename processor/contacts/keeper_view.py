@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from processor.contacts import keeper_metrics as metrics
 from processor.contacts.session import Session, Totals
 from processor.logs import get_logger
-from processor.monitoring.process_view import ProcessView
+from processor.monitoring.process_view import ProcessView, age_s
 from processor.settings import Settings
 
 STATS_EVERY_S: Final = 10.0
@@ -71,19 +71,9 @@ class KeeperView(ProcessView):
             conflicting=self._totals.conflicting,
         )
 
-    @property
-    def _is_waiting(self) -> bool:
-        return self._wait.waiting_for is not None
-
     def _freshness_s(self) -> float | None:
-        """Return how old what is not in the index is at most, by when all was; 0 if all is, None if nobody knows yet.
-
-        During a build from nothing: since that began.
-        """
-        if self._complete_s is None:
-            return None
-        is_done = self._is_ready and not self._lag_records and not self._is_waiting
-        return 0.0 if is_done else round(time.time() - self._complete_s, 1)
+        """Return how old what is not in the index is at most; during a build from nothing: since that began."""
+        return age_s(self._complete_s, is_done=self._is_ready and not self._lag_records and not self._is_waiting)
 
     def stopped(self, totals: Totals) -> None:
         """Log the total, and stop answering."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from processor.logs import get_logger
 from processor.membership import publisher_metrics as metrics
 from processor.membership.publishing import Published
-from processor.monitoring.process_view import ProcessView
+from processor.monitoring.process_view import ProcessView, age_s
 from processor.settings import Settings
 
 log = get_logger()
@@ -78,7 +78,7 @@ class PublisherView(ProcessView):
 
     def _freshness_s(self) -> float | None:
         """Return how old what is not published is at most: what came after the last round began; None before one."""
-        return None if self._read_s is None else round(time.time() - self._read_s, 1)
+        return age_s(self._read_s)
 
     def stopped(self) -> None:
         """Log the total, and stop answering."""

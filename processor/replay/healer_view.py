@@ -6,7 +6,7 @@ from typing import Final
 
 from processor.logs import get_logger
 from processor.monitoring.memory import rss_bytes
-from processor.monitoring.process_view import ProcessView
+from processor.monitoring.process_view import ProcessView, age_s
 from processor.replay import healer_metrics as metrics
 from processor.settings import Settings
 
@@ -110,11 +110,8 @@ class HealerView(ProcessView):
         )
 
     def _freshness_s(self) -> float | None:
-        """Return how old what was not looked up is at most, by when all was; 0 if all is, None in a standby."""
-        if self._since_s is None:
-            return None
-        is_done = not self._is_behind and self._wait.waiting_for is None
-        return 0.0 if is_done else round(time.time() - self._since_s, 1)
+        """Return how old what was not looked up is at most; None in a standby."""
+        return age_s(self._since_s, is_done=not self._is_behind and not self._is_waiting)
 
     def stopped(self) -> None:
         """Log the total, and stop answering."""
