@@ -30,6 +30,8 @@ SETTINGS = {
 class EmbeddedRedis(EmbeddedServer):
     """One server; read `url` only after the first start. Overrides must not require a password."""
 
+    port_count = 1
+
     def __init__(
         self, folder: Path, *, overrides: Mapping[str, str] | None = None, abandoned: Path | None = None
     ) -> None:
@@ -37,7 +39,7 @@ class EmbeddedRedis(EmbeddedServer):
 
         `abandoned` is a folder to remove if this process ends without stopping the server.
         """
-        super().__init__(folder, port_count=1, abandoned=abandoned)
+        super().__init__(folder, self.port_count, abandoned)
         self._overrides = dict(overrides or {})
 
     @property
