@@ -30,7 +30,8 @@ from processor.errors import RetryError
 from processor.kafka.cluster import Topic
 from processor.settings import Settings
 from processor.settings.rules import identification_of
-from processor.state.connection import Client, execute_readable, readable
+from processor.state.line import Line, ask_readable, readable
+from processor.state.servers import Servers
 from processor.state.watermark import ContactsPosition
 
 
@@ -67,8 +68,8 @@ class Reading(msgspec.Struct, frozen=True):
 class ContactIndex:
     """Looks identifiers up. Not for several threads at once."""
 
-    def __init__(self, client: Client, settings: Settings, lineage: str, topic: Topic) -> None:
-        self._client = client
+    def __init__(self, servers: Servers, settings: Settings, lineage: str, topic: Topic) -> None:
+        self._servers = servers
         self._topic = topic
         self._keys = shards.shard_keys(lineage)
         self._hashes = Hashes(settings)
@@ -83,8 +84,8 @@ class ContactIndex:
             self._good_mark = None
         self._topic = topic
 
-    def add_lookups(self, pipeline: Any, identifiers: Collection[Identifier]) -> LookupPlan:
-        """Add one atomic read for each shard to a pipeline: its mark, its position and the identifiers.
+    def add_lookups(self, line: Line, identifiers: Collection[Identifier]) -> LookupPlan:
+        """Add one atomic read for each shard to a line: its mark, its position and the identifiers.
 
         Every batch reads all shards: the whole index must be ready (C4).
         """
@@ -96,7 +97,7 @@ class ContactIndex:
             asked[shard].append(identifier)
             hashes[shard].append(digest)
         for key, fields in zip(self._keys, hashes, strict=True):
-            pipeline.execute_command("HMGET", key, MARK, POSITION, *fields)
+            line.execute_command("HMGET", key, MARK, POSITION, *fields)
         return asked
 
     def read(self, plan: LookupPlan, replies: Sequence[Any]) -> Reading:
@@ -154,10 +155,8 @@ class ContactIndex:
 
     def _of_shards(self, fields: Iterable[Sequence[bytes]]) -> list[Any]:
         """Return each shard's mark, position and these fields of it, in one round trip. Raises as `look`."""
-        pipeline: Any = self._client.pipeline(transaction=False)
-        for key, names in zip(self._keys, fields, strict=True):
-            pipeline.execute_command("HMGET", key, MARK, POSITION, *names)
-        return self._sound(execute_readable(pipeline))
+        commands = [("HMGET", key, MARK, POSITION, *names) for key, names in zip(self._keys, fields, strict=True)]
+        return self._sound(ask_readable(self._servers, commands))
 
     def _exists(self, shard: int, digest: bytes, entry: bytes | None, intent: bytes) -> bool:
         """Return whether a contact exists by its entry, and the batch that its shard's writer is about to settle."""
@@ -202,9 +201,11 @@ class ContactIndex:
 
         Raises IndexNotReadyError, RetryError if Redis does not answer, StopError if it refuses.
         """
-        pipeline = self._client.pipeline(transaction=False)
-        plan = self.add_lookups(pipeline, identifiers)
-        return self.read(plan, execute_readable(pipeline))
+        line, found = Line(self._servers), list[Any]()
+        plan = self.add_lookups(line, identifiers)
+        line.send(found.extend)
+        line.answers()
+        return self.read(plan, found)
 
     def find(self, identifier: Identifier) -> str | None:
         """Return the id of the contact that has the identifier, or None. Raises as `look`."""
@@ -212,7 +213,7 @@ class ContactIndex:
 
     def _damage(self, shard: int, problem: str) -> IndexNotReadyError:
         """Remove a shard that cannot be read; return the error for it."""
-        remove_shard(self._client, self._keys, shard, problem)
+        remove_shard(self._servers, self._keys, shard, problem)
         return IndexNotReadyError(
             f"shard {shard} of the contact index is damaged ({problem}) and was removed; "
             "`order-facts contacts index` rebuilds the index"

@@ -31,7 +31,8 @@ from processor.errors import UsageError
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.settings.rules import identification_of
-from processor.state.connection import Client, failures
+from processor.state.line import ask
+from processor.state.servers import Servers
 
 SHARDS: Final = 16
 FORMAT: Final = 3  # of everything described above; part of the keys, so that versions do not meet
@@ -108,10 +109,9 @@ def shard_keys(lineage: str) -> tuple[str, ...]:
     return tuple(f"order-facts:contacts:{lineage}:{{c{shard}}}" for shard in range(SHARDS))
 
 
-def remove_shard(client: Client, keys: Sequence[str], number: int, problem: str) -> None:
+def remove_shard(servers: Servers, keys: Sequence[str], number: int, problem: str) -> None:
     """Remove a shard that cannot be read, as a whole: the index is no longer ready, and its keeper rebuilds it."""
-    with failures(client):
-        client.unlink(keys[number])
+    ask(servers, [("UNLINK", keys[number])])
     log.warning("contacts.damaged", shard=number, problem=problem)
 
 

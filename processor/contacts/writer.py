@@ -34,7 +34,8 @@ from processor.contacts.phases import Calls, Phases, UnreadableEntryError
 from processor.contacts.shards import SHARDS, Hashes, Mark, Position, read_as, remove_shard
 from processor.domain.claims import ContactChange
 from processor.errors import OrderFactsError, RetryError, StopError
-from processor.state.connection import Client, execute_readable
+from processor.state.line import Command, ask_each, ask_readable
+from processor.state.servers import Servers
 
 _SCRIPTS: Final = {
     name: (importlib.resources.files("processor.contacts") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
@@ -114,8 +115,8 @@ class IndexWriter:
     `token` is 8 random bytes, the same for all holds of one process.
     """
 
-    def __init__(self, client: Client, lineage: str, hashes: Hashes, token: bytes) -> None:
-        self._client = client
+    def __init__(self, servers: Servers, lineage: str, hashes: Hashes, token: bytes) -> None:
+        self._servers = servers
         self._keys = index.shard_keys(lineage)
         self._hashes = hashes
         self._token = token
@@ -128,12 +129,9 @@ class IndexWriter:
         `last_id` is the id of this process's last hold. Raises StopError if another process took over since then,
         RetryError if Redis does not answer.
         """
-        pipeline: Any = self._client.pipeline(transaction=False)
         for text in _SCRIPTS.values():
-            pipeline.execute_command("SCRIPT LOAD", text)
-        for key in self._keys:
-            pipeline.hget(key, "writer")
-        fields = self._execute(pipeline)[len(_SCRIPTS) :]
+            ask_each(self._servers, ("SCRIPT", "LOAD", text))
+        fields = self._execute([("HGET", key, "writer") for key in self._keys])
         owners = [self._owner(number, field) for number, field in enumerate(fields)]
         if last_id and any(owner > last_id and not owner.endswith(self._token) for owner in owners):
             raise _taken_over()
@@ -192,7 +190,7 @@ class IndexWriter:
 
     def _remove(self, number: int, problem: str) -> RetryError:
         """Remove a shard that cannot be read; return the error that ends the session."""
-        remove_shard(self._client, self._keys, number, problem)
+        remove_shard(self._servers, self._keys, number, problem)
         return RetryError(f"shard {number} of the contact index is damaged ({problem}) and was removed")
 
     def _take_from(self, owners: list[bytes]) -> list[ShardState]:
@@ -231,10 +229,9 @@ class IndexWriter:
 
     def _run(self, script: str, calls: Calls) -> dict[int, Any]:
         """Call a script for some shards in one round trip; return the replies."""
-        pipeline: Any = self._client.pipeline(transaction=False)
-        for number, arguments in calls.items():
-            pipeline.execute_command("EVALSHA", _DIGESTS[script], 1, self._keys[number], *arguments)
-        return dict(zip(calls, self._execute(pipeline), strict=True))
+        digest, keys = _DIGESTS[script], self._keys
+        commands = [("EVALSHA", digest, 1, keys[number], *arguments) for number, arguments in calls.items()]
+        return dict(zip(calls, self._execute(commands), strict=True))
 
     def _displaced(self, found: bytes) -> OrderFactsError:
         """Return the error for a shard whose writer field is not as this writer left it."""
@@ -244,12 +241,12 @@ class IndexWriter:
             return _taken_over()
         return RetryError("the contact index in Redis is not as it was written: it was restored from an older copy")
 
-    def _execute(self, pipeline: Any) -> list[Any]:
+    def _execute(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies, None for a shard that cannot be read.
 
         A method, so that the tests' writer can crash before any round trip.
         """
-        return execute_readable(pipeline)
+        return ask_readable(self._servers, commands)
 
 
 def _later(position: Position | None, moved: Position) -> Position:

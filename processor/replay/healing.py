@@ -42,8 +42,8 @@ from processor.replay.sweeps import Sweeps
 from processor.replay.waiting import OrderHash, Sighting, Waiting, order_hash
 from processor.settings import Settings
 from processor.settings.rules import rules_of
-from processor.state.connection import Client
 from processor.state.mirror import Mirror
+from processor.state.servers import Servers
 from processor.state.watermark import ContactsPosition, Lineage
 
 MOST_WAITING: Final = 200_000  # records: some 70 MiB for each 100,000
@@ -63,7 +63,7 @@ class Deployment(msgspec.Struct, frozen=True):
     """What the healer works on."""
 
     cluster: Cluster
-    redis: Client
+    redis: Servers
     events: Topic
     rejected: Topic
     healed: Topic

@@ -25,7 +25,7 @@ from processor.logs import get_logger
 from processor.replica import metrics
 from processor.replica.partitions import Partitions, Tenure
 from processor.settings import Settings
-from processor.state.connection import Line
+from processor.state.line import Line
 from processor.state.mirror import Mirror, MirrorWrite
 from processor.state.watermark import Watermark
 

@@ -16,7 +16,7 @@ from processor.domain.pipeline import needs, owners_in_doubt
 from processor.domain.records import Identifier, Order
 from processor.errors import MirrorMovedError
 from processor.replica.partitions import Partitions
-from processor.state.connection import Line
+from processor.state.line import Line
 from processor.state.mirror import Mirror
 from processor.state.watermark import ContactsPosition, Watermark
 

@@ -25,7 +25,7 @@ from processor.replica.placing import Behind, Decision, Placing, Start, Stop
 from processor.replica.situations import look
 from processor.replica.startup import Found
 from processor.settings import Settings
-from processor.state.connection import Line
+from processor.state.line import Line
 from processor.state.mirror import Mark, Mirror
 from processor.state.watermark import Watermark, check_metadata_fits, contacts_of, log_of, watermark_of
 

@@ -48,7 +48,7 @@ from processor.replica.timing import Step, Timing
 from processor.replica.withholding import Withholding
 from processor.settings import Settings
 from processor.settings.rules import rules_of
-from processor.state import connection
+from processor.state.line import Line
 from processor.state.mirror import Mirror, MirrorWrite
 from processor.state.watermark import Notes, Watermark
 
@@ -86,7 +86,7 @@ class Service:
         self._group = Group(settings, self._partitions)
         self._transactions = Transactions(lambda: transactional_producer(settings, found.batch_bytes))
         self._ledger = Ledger(settings, found.lineage, self._transactions)
-        self._line = connection.Line(found.redis)
+        self._line = Line(found.redis)
         self._mirror = Mirror(found.redis, found.lineage, codec())
         self._lookup = LookUp(self._line, self._mirror, found.index, self._partitions, self._rules)
         self._positions = Positions(settings, self._partitions, self._group, self._mirror, found)
@@ -256,8 +256,7 @@ class Service:
 
     def _forget(self, *, catch_ups: bool = True, is_suspicious: bool = False) -> None:
         """Rewind everything: drop all records, owe a place to every partition."""
-        with suppress(RedisError):
-            self._line.answers()
+        self._line.renew()
         self._ahead = None
         self._positions.drop(catch_ups=catch_ups, is_suspicious=is_suspicious)
         self._group.rewind_everything()

@@ -26,6 +26,7 @@ from processor.registry.subjects import subject_of
 from processor.registry.wire import Wire
 from processor.settings import Settings
 from processor.state import connection as redis
+from processor.state.servers import Servers
 from processor.state.watermark import Lineage, check_metadata_fits
 
 _PACE_S: Final = 0.2
@@ -35,7 +36,7 @@ class Found(msgspec.Struct, frozen=True):
     """What the start found: connections, topics, lineage, contact index, the largest produce batch, wire."""
 
     cluster: Cluster
-    redis: redis.Client
+    redis: Servers
     topics: Topics
     lineage: Lineage
     index: ContactIndex

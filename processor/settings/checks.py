@@ -6,7 +6,6 @@ Each refusal is one line that names the setting and says what to put there. It n
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 from processor.domain.identifiers import identification
@@ -17,11 +16,9 @@ from processor.errors import UsageError
 from processor.settings.definitions import REPLAY, Settings
 from processor.settings.kafka_properties import property_problem, token_problems
 from processor.settings.phone_regions import region_problem
+from processor.settings.redis_address import BadAddressError, parse_redis_url
 from processor.settings.registry_properties import registry_problems
 
-_REDIS_OPTIONS: Final = frozenset(
-    {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
-)
 _LEAST_CONTACTS_AGE_S: Final = 10  # an idle replica's index is up to 7 s old if all is well
 _TOPICS: Final = (
     *("events_topic", "contacts_topic", "facts_topic", "rejected_topic", "healed_topic"),
@@ -108,21 +105,7 @@ def _occurred_at_problem(settings: Settings) -> str | None:
 def _redis_url_problem(url: str) -> str | None:
     """Return what is wrong with the address, if anything; never the text of an error, which may repeat the password."""
     try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "it is not an address; begin with redis://, rediss:// or unix://, and write special characters as %XX"
-    scheme = parts.scheme
-    if "sentinel" in scheme or "cluster" in scheme:
-        return f"{scheme}:// is not supported yet; put the address of one server there, redis://, rediss:// or unix://"
-    if scheme not in {"redis", "rediss", "unix"}:
-        return "put an address that begins with redis://, rediss:// or unix:// there"
-    try:
-        port = parts.port
-    except ValueError:
-        return "the port is not a number from 0 to 65535"
-    if scheme == "unix" and (not parts.path.strip("/") or port is not None):
-        return "put the path of a socket there, unix:///path/to/redis.sock"
-    if scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path, re.ASCII):
-        return "put the number of a database after the address, such as /0"
-    unknown = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if name not in _REDIS_OPTIONS]
-    return f"unknown option {unknown[0]}; known are {', '.join(sorted(_REDIS_OPTIONS))}" if unknown else None
+        parse_redis_url(url)
+    except BadAddressError as error:
+        return str(error)
+    return None

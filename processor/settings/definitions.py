@@ -32,9 +32,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings, by the names of the command line (`--max-batch`), the environment and the file."""
 
     bootstrap_servers: Annotated[Name, about("Kafka brokers, host:port[,host:port...]")] = "localhost:9092"
-    redis_url: Annotated[str, about("Redis or Valkey: redis://, rediss:// (TLS) or unix:// address")] = (
-        "redis://localhost:6379/0"
-    )
+    redis_url: Annotated[
+        str,
+        about("Redis or Valkey: redis://, redis+sentinel:// or redis+cluster:// (rediss: TLS), or unix:// address"),
+    ] = "redis://localhost:6379/0"
+    redis_url_file: Annotated[
+        Name | None, about("file that holds redis_url; its password is read anew for each connection, so it may change")
+    ] = None
+    redis_eviction: Annotated[
+        Literal["checked", "trusted"],
+        about("what to do if Redis does not say whether it may evict: refuse it, or trust that it never does"),
+    ] = "checked"
     group_id: Annotated[Name, about("consumer group of the replicas")] = "order-facts"
     instance_id: Annotated[
         InstanceName, about("name of this replica: stable, different for each (default: host name)")

@@ -25,6 +25,8 @@ _INJECTED: Final = re.compile(
     r"|(\w+_)?NAME=(/[\w.-]+){2,}",  # /container/alias
     re.DOTALL,
 )
+_URL: Final = "redis_url"
+_URL_FILE: Final = "redis_url_file"
 _JSON_SETTINGS: Final = frozenset({"identification", "kafka", "schema_registry", "statuses"})
 
 
@@ -35,13 +37,24 @@ def load(
 
     `command_line` holds the options given, by setting name; `environment` defaults to the process's own.
     """
-    values = {} if config is None else _from_file(config)
-    values |= _from_environment(os.environ if environment is None else environment)
-    for name, value in command_line.items():
-        values[name] = _convert(name, value, f"option --{name.replace('_', '-')}")
+    values = {} if config is None else _joined({}, _from_file(config))
+    values = _joined(values, _from_environment(os.environ if environment is None else environment))
+    options = ((name, f"option --{name.replace('_', '-')}", value) for name, value in command_line.items())
+    values = _joined(values, {name: _convert(name, value, origin) for name, origin, value in options})
+    if (path := values.get(_URL_FILE)) is not None:
+        values[_URL] = _read_secret(f"setting {_URL_FILE}", path)
     settings = Settings(**values)
     check(settings)
     return settings
+
+
+def _joined(values: dict[str, Any], stronger: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of weaker sources under those of a stronger one; an address or its file replaces the other."""
+    if {_URL, _URL_FILE} <= stronger.keys():
+        raise UsageError(f"settings {_URL} and {_URL_FILE} contradict: set one of them")
+    if {_URL, _URL_FILE} & stronger.keys():
+        values = {name: value for name, value in values.items() if name not in {_URL, _URL_FILE}}
+    return values | stronger
 
 
 def _from_file(config: Path) -> dict[str, Any]:

@@ -28,16 +28,8 @@ from processor.domain.records import Order, UndecodableError
 from processor.errors import MirrorMovedError, OrderFactsError, RedisError, StopError
 from processor.kafka.clients import transactional_id
 from processor.logs import get_logger
-from processor.state.connection import (
-    Client,
-    Line,
-    TakeAnswers,
-    classify,
-    execute,
-    execute_readable,
-    failures,
-    readable,
-)
+from processor.state.line import Line, TakeAnswers, ask, ask_readable, classify, readable
+from processor.state.servers import Servers
 from processor.state.watermark import Lineage, Watermark
 
 _FORMAT: Final = b"2"  # part of the key: another form of the state is another mirror, rebuilt from the facts
@@ -91,8 +83,8 @@ class MirrorWrite(msgspec.Struct, frozen=True):
 class Mirror:
     """Reads and writes the mirror of one deployment."""
 
-    def __init__(self, client: Client, lineage: Lineage, codec: Codec) -> None:
-        self._client: Any = client
+    def __init__(self, servers: Servers, lineage: Lineage, codec: Codec) -> None:
+        self._servers = servers
         self._prefix = f"order-facts:{lineage.digest(_FORMAT + codec.packed_form)}"
         self._claims = transactional_id(lineage.group_id, "")  # how every claim begins
         self._damaged: dict[int, bytes] = {}  # each partition's last order that could not be read
@@ -103,13 +95,9 @@ class Mirror:
 
     def marks(self, partitions: Collection[int]) -> dict[int, Mark]:
         """Return each partition's mark: where its mirror is, and who claims it; or why it cannot be read."""
-        pipeline = self._client.pipeline(transaction=False)
-        for partition in partitions:
-            pipeline.hmget(self.key(partition), [_WATERMARK, _CLAIM])
-        return {
-            partition: self._mark(reply)
-            for partition, reply in zip(partitions, execute_readable(pipeline), strict=True)
-        }
+        commands = [("HMGET", self.key(partition), _WATERMARK, _CLAIM) for partition in partitions]
+        replies = ask_readable(self._servers, commands)
+        return {partition: self._mark(reply) for partition, reply in zip(partitions, replies, strict=True)}
 
     def sound_marks(self, partitions: Collection[int]) -> dict[int, Mark]:
         """As `marks`, but remove each mirror whose mark cannot be read: it is missing then."""
@@ -122,15 +110,12 @@ class Mirror:
 
     def claim(self, partitions: Collection[int], transactional_id: str) -> None:
         """Write this replica's claim on partitions, whatever is there."""
-        pipeline = self._client.pipeline(transaction=False)
-        for partition in partitions:
-            pipeline.hset(self.key(partition), _CLAIM, transactional_id)
-        execute(pipeline)
+        ask(self._servers, [("HSET", self.key(partition), _CLAIM, transactional_id) for partition in partitions])
 
-    def add_lookups(self, pipeline: Any, order_ids: Mapping[int, Sequence[str]]) -> None:
+    def add_lookups(self, line: Line, order_ids: Mapping[int, Sequence[str]]) -> None:
         """Add one atomic read for each partition: its watermark and the orders named."""
         for partition, names in order_ids.items():
-            pipeline.execute_command("HMGET", self.key(partition), _WATERMARK, *names)
+            line.execute_command("HMGET", self.key(partition), _WATERMARK, *names)
 
     def read(
         self, order_ids: Mapping[int, Sequence[str]], replies: Iterable[Any]
@@ -159,9 +144,7 @@ class Mirror:
 
         Raises DamagedMirrorError for a mirror that cannot be read, and leaves it as it is.
         """
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.hmget(self.key(partition), [_WATERMARK, *names])
-        (reply,) = execute_readable(pipeline)
+        (reply,) = ask_readable(self._servers, [("HMGET", self.key(partition), _WATERMARK, *names)])
         if reply is None:
             raise DamagedMirrorError(_WRONG_TYPE)
         mark, *states = reply
@@ -172,11 +155,10 @@ class Mirror:
 
     def names(self, partition: int, count: int) -> Iterator[list[bytes]]:
         """Yield the order ids in a partition's mirror, about `count` at a time; some may come twice."""
-        cursor = -1
-        while cursor != 0:
-            with failures(self._client):
-                cursor, found = self._client.hscan(self.key(partition), max(cursor, 0), count=count)
-            yield [name for name in found if name not in {_WATERMARK, _CLAIM}]
+        cursor = None
+        while cursor != b"0":
+            ((cursor, found),) = ask(self._servers, [("HSCAN", self.key(partition), cursor or 0, "COUNT", count)])
+            yield [name for name in found[::2] if name not in {_WATERMARK, _CLAIM}]
 
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
         """Write all partitions, without waiting. Each answer is 1, or 0 if another watermark was there."""
@@ -195,8 +177,7 @@ class Mirror:
 
     def remove(self, partition: int) -> None:
         """Remove a partition's mirror as a whole."""
-        with failures(self._client):
-            self._client.unlink(self.key(partition))
+        ask(self._servers, [("UNLINK", self.key(partition))])
 
     def remove_damaged(self, partition: int, problem: str) -> None:
         """Remove a mirror that cannot be read, or not be true, and log why."""

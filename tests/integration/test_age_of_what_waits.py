@@ -14,6 +14,7 @@ from processor.state.mirror import Mirror
 from tests.support.audits import lineage_of
 from tests.support.deployment import await_condition
 from tests.support.health_answers import ask
+from tests.support.redis_client import raw_client
 from tests.support.traffic import created
 
 GROWN_S = 3.0
@@ -42,8 +43,8 @@ def test_a_backlog_has_an_age_while_its_mirror_is_caught_up(single, port):
     single.send([created("before")])
     replica.await_line("batch.committed")
     replica.stop()
-    with closing(connect(single.settings)) as client:
-        assert client.delete(Mirror(client, lineage_of(single.settings), codec()).key(0)) == 1
+    with closing(raw_client(single.settings)) as client:
+        assert client.delete(Mirror(connect(single.settings), lineage_of(single.settings), codec()).key(0)) == 1
     single.send([created("after")])
     begun_s = time.time()
     replica = single.replica("b", http_port=port)
@@ -68,7 +69,7 @@ def test_lag_is_known_before_anything_was_committed_here(apart, port):
     apart.await_accounted()
     replica.stop()
     index.stop()
-    with closing(connect(apart.settings)) as client:
+    with closing(raw_client(apart.settings)) as client:
         client.flushall()
     begun_s = time.time()
     apart.send([created(f"after{number}") for number in range(30)])

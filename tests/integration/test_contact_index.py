@@ -117,7 +117,7 @@ def test_c1_a_late_older_record_in_another_partition_undoes_nothing(shop):
 
 def test_c3_a_look_up_reads_one_claim_however_many_there_are(shop):
     """A phone that 20,000 contacts share costs a look-up as much as any other; the next in turn is found at once."""
-    writer = IndexWriter(shop.client, shop.lineage, Hashes(shop.settings), b"x" * TOKEN_BYTES)
+    writer = IndexWriter(shop.servers, shop.lineage, Hashes(shop.settings), b"x" * TOKEN_BYTES)
     writer.take()
     topic = shop.topic()
     mark = Mark(FORMAT, "build", topic.topic_id, (20_000, 0, 0), is_ready=True, phones=DIGITS.name)
@@ -190,7 +190,7 @@ def test_c4_an_index_of_another_make_is_not_ready(shop):
             shop.index(**changes).find(Identifier("phone", "1"))
     other = msgspec.structs.replace(shop.topic(), topic_id="other")
     with pytest.raises(IndexNotReadyError, match="another topic"):
-        ContactIndex(shop.client, shop.settings, shop.lineage, other).find(Identifier("phone", "1"))
+        ContactIndex(shop.servers, shop.settings, shop.lineage, other).find(Identifier("phone", "1"))
     change_marks(shop, format=99)
     with pytest.raises(IndexNotReadyError, match="another format"):
         shop.index().find(Identifier("phone", "1"))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from processor.contacts.shards import SHARDS, Hashes, Position, lineage_of, shard_keys, shard_of
 from processor.contacts.writer import TOKEN_BYTES, standing
 from processor.errors import RetryError, StopError
+from processor.state.connection import connect
 from tests.support.contact_index import (
     PARTITIONS,
     Crash,
@@ -54,7 +55,7 @@ class World:
     """One index in Redis, and what befalls it at numbered commands of its writers."""
 
     def __init__(self, client, settings, topic):
-        self.client = client
+        self.client, self.servers = client, connect(settings)
         self.topic = topic
         self.hashes = Hashes(settings)
         self.lineage = lineage_of(secrets.token_hex(8), settings)
@@ -70,7 +71,7 @@ class World:
 
     def writer(self):
         """Give a new writer, as after a restart of the process."""
-        return FaultyWriter(self.client, self.lineage, self.hashes, secrets.token_bytes(TOKEN_BYTES), self.before)
+        return FaultyWriter(self.servers, self.lineage, self.hashes, secrets.token_bytes(TOKEN_BYTES), self.before)
 
     def before(self, arguments):
         """Do what is to happen before a command."""
@@ -107,6 +108,7 @@ class World:
     def remove(self):
         """Leave nothing in the shared Redis."""
         self.client.delete(*self.keys)
+        self.servers.close()
 
 
 def history_topic(records=HISTORY):

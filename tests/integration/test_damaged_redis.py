@@ -12,6 +12,7 @@ from processor.replica import startup
 from processor.state.mirror import Mirror
 from tests.support.audits import verified
 from tests.support.deployment import await_condition, deployed
+from tests.support.redis_client import raw_client
 from tests.support.traffic import Sent, contacts, created, event, traffic
 
 FAR = b"\xff" * 24
@@ -21,7 +22,9 @@ def mirrors(deployment):
     """Give a client, and the key of each partition's mirror."""
     found = startup.check(deployment.settings)
     mirror = Mirror(found.redis, found.lineage, codec())
-    return found.redis, [mirror.key(partition) for partition in range(found.topics.events.partitions)]
+    return raw_client(deployment.settings), [
+        mirror.key(partition) for partition in range(found.topics.events.partitions)
+    ]
 
 
 def put_field(name, value):
@@ -115,7 +118,7 @@ def test_index_shard_that_can_no_longer_be_read_is_rebuilt(deployment):
 
     for number, damage in enumerate(damages):
         before = lines()
-        damage(found.redis, keys[shard_of(phone)])
+        damage(raw_client(deployment.settings), keys[shard_of(phone)])
         deployment.send([created(f"o{number}", phone=contacts()[1]["phone"])])
         await_condition(lambda before=before: lines() > before, "the damage is found")
         deployment.send_contacts(contacts()[:1])  # an idle index notices only after seconds

@@ -12,6 +12,7 @@ from processor.state.mirror import Mirror
 from tests.support.audits import send_in_transaction
 from tests.support.deployment import await_condition, deployed
 from tests.support.producing import quick_producer
+from tests.support.redis_client import raw_client
 from tests.support.refusals import (
     REQUEST_S,
     delete_records,
@@ -64,12 +65,12 @@ def raised(settings, indexed, tmp_path):
         replica.stop()
         send(running, facts(4, first=2))
         found = startup.check(settings)
-        mirror = Mirror(found.redis, found.lineage, codec())
+        mirror, client = Mirror(found.redis, found.lineage, codec()), raw_client(settings)
         for partition, mark in mirror.marks(range(len(RAISED))).items():
             source, facts_offset, _ = RAISED[partition]
             assert mark.watermark is not None
             now = f"{mark.watermark.source + source} {mark.watermark.facts + facts_offset}"
-            found.redis.hset(mirror.key(partition), "", now)
+            client.hset(mirror.key(partition), "", now)
         yield running
 
 

@@ -33,7 +33,7 @@ def writer(shop):
     """Give a function that makes a writer of the shop's index; the index has one contact, `old`."""
 
     def make(before_settling=lambda: None):
-        made = Watched(shop.client, shop.lineage, Hashes(shop.settings), before_settling)
+        made = Watched(shop.servers, shop.lineage, Hashes(shop.settings), before_settling)
         made.take()
         return made
 

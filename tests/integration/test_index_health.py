@@ -7,9 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from deploy.local.servers import free_ports
-from processor.state.connection import connect
 from tests.support.deployment import await_condition, deployed
 from tests.support.health_answers import ask
+from tests.support.redis_client import raw_client
 from tests.support.traffic import contacts
 
 
@@ -43,7 +43,7 @@ def test_ready_once_complete_and_not_while_redis_is_away(settings, tmp_path, own
         own_redis.resume()
         await_condition(lambda: ask(port, "/readyz")[0] == 200, lambda: index.tail("not ready again"))
         assert samples(port)['blocked{waiting_for="redis"}'] == 0
-        with closing(connect(deployment.settings)) as client:
+        with closing(raw_client(deployment.settings)) as client:
             client.flushall()
         index.await_line("contacts.build_started", 2)
         await_condition(lambda: ask(port, "/readyz")[0] == 200, lambda: index.tail("not ready after a rebuild"))

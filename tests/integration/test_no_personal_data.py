@@ -13,6 +13,7 @@ from processor.state.mirror import Mirror
 from tests.support.deployment import await_condition, deployed
 from tests.support.health_answers import ask
 from tests.support.producing import quick_producer
+from tests.support.redis_client import raw_client
 from tests.support.traffic import Sent, created, event
 
 MARK = "qzx7"  # in every text
@@ -75,15 +76,15 @@ def send_contact_records(settings):
 def damage(deployment):
     """Put marked bytes where the mirror has a watermark, a claim and orders, and into each shard of the index."""
     found = startup.check(deployment.settings)
-    mirror = Mirror(found.redis, found.lineage, codec())
+    mirror, client = Mirror(found.redis, found.lineage, codec()), raw_client(deployment.settings)
     for partition, name in enumerate(("", " ")):
-        found.redis.hset(mirror.key(partition), name, TEXT.encode())
+        client.hset(mirror.key(partition), name, TEXT.encode())
     for key in found.index._keys:
-        found.redis.hset(key, Hashes(deployment.settings).contact(MARK.encode()), TEXT.encode())
+        client.hset(key, Hashes(deployment.settings).contact(MARK.encode()), TEXT.encode())
     for key in [mirror.key(partition) for partition in range(2)]:
-        for order in found.redis.hkeys(key):
+        for order in client.hkeys(key):
             if MARK.encode() in order:
-                found.redis.hset(key, order, TEXT.encode())
+                client.hset(key, order, TEXT.encode())
 
 
 def marked_lines(text):

@@ -73,15 +73,12 @@ def test_replica_of_redis_is_refused(idle, tmp_path):
 
 
 def test_node_of_a_cluster_is_refused(idle, tmp_path):
-    """A node of a Redis Cluster is named as such by `check`, `run` and `contacts index`; a single server is taken."""
+    """Where one server was named, a node of a Cluster is named as such by `check`, `run` and `contacts index`."""
     for role in ("events", "contacts", "facts", "rejected"):
         idle.create(role)
     with redis_servers(tmp_path, {"cluster-enabled": "yes"}) as (node,):
         asked = {"redis_url": node.url, "check": False}
-        line = (
-            "setting redis_url: the server is a node of a Redis Cluster, which is not supported yet; "
-            "put the address of a single server there"
-        )
+        line = "setting redis_url: the server is a node of a Redis Cluster; begin the address with redis+cluster://"
         assert problem(idle.command("check", **asked), 2) == line
         assert refusal(idle.command("run", **asked), 2) == line
         assert refusal(idle.command("contacts", "index", **asked), 2) == line

@@ -54,8 +54,8 @@ def failure(process):
         ({"IDENTIFIER_KEY": None}, "setting identifier_key: put "),
         ({"GROUP": "x"}, "unknown setting ORDER_FACTS_GROUP; did you mean group_id?"),
         ({"WIRE_FORMAT": "confluent"}, "setting schema_registry_url: wire_format=confluent needs it: put the schema"),
-        ({"REDIS_URL": "redis+sentinel://a:1,b:2/main"}, "setting redis_url: redis+sentinel:// is not supported yet"),
-        ({"REDIS_URL": "redis+cluster://a:1"}, "setting redis_url: redis+cluster:// is not supported yet"),
+        ({"REDIS_URL": "redis+sentinel://a:1,b:2"}, "setting redis_url: put the primary's name behind the Sentinels"),
+        ({"REDIS_URL": "redis+cluster://a:1/1"}, "setting redis_url: a Redis Cluster is used by its database 0"),
         ({"KAFKA": '{"isolation.level": "read_uncommitted"}'}, "setting kafka: isolation.level is reserved"),
         ({"KAFKA": '{"delivery.report.only.error": true}'}, "setting kafka: delivery.report.only.error is reserved"),
         ({"KAFKA": '{"no.such.property": 1}'}, "setting kafka: no.such.property is not among the properties"),
@@ -131,10 +131,10 @@ def test_redis_that_comes_back_with_another_policy_while_running(idle, tmp_path)
         idle.send(facts(1))
         replica.await_line("service.waiting")  # for the contact index: there is none
         redis.kill()
-        redis._overrides = {"maxmemory-policy": "volatile-ttl"}
+        redis._overrides = {"maxmemory-policy": "allkeys-lfu"}
         redis.start()
         line = failure(replica)
-        assert line == "Redis may evict state: its maxmemory-policy is volatile-ttl; set it to noeviction"
+        assert line == "Redis may evict state: its maxmemory-policy is allkeys-lfu; set it to noeviction"
         ends, *rest = written(idle)
         assert {end for by_partition in ends.values() for end in by_partition.values()} == {0}
         assert rest == [{}, {}]

@@ -13,6 +13,7 @@ from processor.state.mirror import Mirror
 from processor.state.watermark import Lineage, Watermark, metadata_text
 from tests.support.deployment import Deployment
 from tests.support.producing import quick_producer
+from tests.support.redis_client import raw_client
 from tests.support.refusals import offsets, set_offset
 from tests.support.traffic import Sent, created, event
 
@@ -55,19 +56,21 @@ class Copy(Deployment):
         """Commit the original's source offsets with the ends of the facts, and have the mirror say the same."""
         lineage, former = lineage_of(self.settings), lineage_of(self._original.settings)
         ends = self.cluster.ends(self.settings.facts_topic, range(self.partitions))
-        client = connect(self.settings)
+        servers, client = connect(self.settings), raw_client(self.settings)
         for partition, (source, _) in offsets(self._original).items():
             watermark = Watermark(source, ends[partition])
             set_offset(self, source, metadata_text(watermark, lineage), partition)
-            held = client.hgetall(Mirror(client, former, codec()).key(partition)) | {b"": f"{source} {ends[partition]}"}
-            key = Mirror(client, lineage, codec()).key(partition)
+            held = client.hgetall(Mirror(servers, former, codec()).key(partition)) | {
+                b"": f"{source} {ends[partition]}"
+            }
+            key = Mirror(servers, lineage, codec()).key(partition)
             client.hset(key, items=[part for pair in held.items() for part in pair])
 
     def mirror(self):
         """Give a Redis client, and the key of each partition's mirror."""
-        client = connect(self.settings)
+        servers, client = connect(self.settings), raw_client(self.settings)
         keys = [
-            Mirror(client, lineage_of(self.settings), codec()).key(partition) for partition in range(self.partitions)
+            Mirror(servers, lineage_of(self.settings), codec()).key(partition) for partition in range(self.partitions)
         ]
         return client, keys
 

@@ -4,7 +4,6 @@ import zlib
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
-from redis import RedisError
 
 from processor.contacts.shards import (
     FORMAT,
@@ -22,7 +21,7 @@ from processor.domain.identifiers import CONTACT_ID
 from processor.domain.phones import DIGITS
 from processor.domain.records import Identifier
 from processor.errors import RetryError
-from processor.state.connection import classify
+from processor.state.line import ask
 
 PARTITIONS = 2
 
@@ -74,18 +73,15 @@ class Topic:
 class FaultyWriter(IndexWriter):
     """Sends its commands one by one and calls `before` ahead of each, which may raise, or meddle with Redis."""
 
-    def __init__(self, client, lineage, hashes, token, before):
-        super().__init__(client, lineage, hashes, token)
+    def __init__(self, servers, lineage, hashes, token, before):
+        super().__init__(servers, lineage, hashes, token)
         self._before = before
 
-    def _execute(self, pipeline):
+    def _execute(self, commands):
         replies = []
-        for arguments, _ in pipeline.command_stack:
-            self._before(arguments)
-            try:
-                replies.append(self._client.execute_command(*arguments))
-            except RedisError as error:
-                raise classify(error) from error
+        for command in commands:
+            self._before(command)
+            replies += ask(self._servers, [command])
         return replies
 
 

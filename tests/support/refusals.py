@@ -16,6 +16,7 @@ from processor.replica import startup
 from processor.state.mirror import Mirror
 from tests.support.deployment import await_condition
 from tests.support.group_offsets import committed_offsets
+from tests.support.redis_client import raw_client
 from tests.support.traffic import CONTACTS, created
 
 REQUEST_S = 30.0
@@ -83,21 +84,22 @@ def forget_mirror(deployment, partition=0):
 def remove_mirror(deployment, partition=0):
     """Remove a partition's mirror; tell whether it was there."""
     found = startup.check(deployment.settings)
-    return found.redis.unlink(Mirror(found.redis, found.lineage, codec()).key(partition)) == 1
+    with raw_client(deployment.settings) as client:
+        return client.unlink(Mirror(found.redis, found.lineage, codec()).key(partition)) == 1
 
 
 def spoil_items(deployment, order_id, partitions):
     """Put as many other bytes where an order's packed items stand in its mirror; the rest of it stays."""
     found = startup.check(deployment.settings)
-    mirror = Mirror(found.redis, found.lineage, codec())
+    mirror, client = Mirror(found.redis, found.lineage, codec()), raw_client(deployment.settings)
     for key in map(mirror.key, range(partitions)):
-        value = found.redis.hget(key, order_id)
+        value = client.hget(key, order_id)
         if value is not None:
             assert isinstance(value, bytes)
             order = order_of(value)
             assert isinstance(order.items, PackedItems)
             spoilt = PackedItems(b"\xff" * len(order.items))
-            found.redis.hset(key, order_id, state_of(replace(order, items=spoilt)))
+            client.hset(key, order_id, state_of(replace(order, items=spoilt)))
             return
     raise AssertionError(f"order {order_id} is in no mirror")
 

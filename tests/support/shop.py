@@ -17,6 +17,7 @@ from processor.kafka.cluster import Cluster
 from processor.settings.rules import identification_of
 from processor.state.connection import connect
 from tests.support.deployment import await_condition
+from tests.support.redis_client import raw_client
 
 WAIT_S = 30.0
 
@@ -28,7 +29,7 @@ class Shop:
         self.settings = settings
         self.cluster = Cluster(settings)
         self.cluster_id = self.cluster.wait()
-        self.client = connect(settings)
+        self.servers, self.client = connect(settings), raw_client(settings)
         self.producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "linger.ms": 0})
         self.lines = []
         self.create_topic = create_topic
@@ -87,7 +88,7 @@ class Shop:
     def index(self, **changes):
         """Give a reader of the index, as the processor makes it."""
         settings = msgspec.structs.replace(self.settings, **changes)
-        return ContactIndex(self.client, settings, lineage_of(self.cluster_id, settings), self.topic())
+        return ContactIndex(self.servers, settings, lineage_of(self.cluster_id, settings), self.topic())
 
     def find(self, field, value, index=None):
         """Look an identifier up; False while the index is not ready. `index` gives another reader than the shop's."""
@@ -108,10 +109,8 @@ class Shop:
         index = self.index()
 
         def position():
-            pipeline = self.client.pipeline(transaction=False)
-            plan = index.add_lookups(pipeline, [])
             try:
-                return index.read(plan, pipeline.execute()).position.offsets
+                return index.look(()).position.offsets
             except IndexNotReadyError:
                 return ()
 

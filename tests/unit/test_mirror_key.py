@@ -4,9 +4,10 @@ import json
 
 import pytest
 from msgspec.structs import replace
-from redis import Redis
 
 from processor.codec.avro import Codec, codec
+from processor.settings import Settings
+from processor.state.connection import connect
 from processor.state.mirror import Mirror
 from processor.state.watermark import Lineage
 from tests.support.schemas import SCHEMAS, copy_schemas, schema_of
@@ -16,7 +17,7 @@ LINEAGE = Lineage("cluster", "group", "events", "facts", "rejected", 3)
 
 def key(lineage, schemas):
     """Return the key of partition 0; nothing is asked of the Redis, which is not there."""
-    return Mirror(Redis(port=1), lineage, schemas).key(0)
+    return Mirror(connect(Settings(redis_url="redis://localhost:1")), lineage, schemas).key(0)
 
 
 def test_the_same_deployment_finds_its_mirror_again():

@@ -4,7 +4,7 @@ import pytest
 from redis.exceptions import NoPermissionError, ResponseError
 
 from processor.errors import RedisError, StopError
-from processor.state.connection import classify
+from processor.state.line import classify
 
 UNKNOWN = "unknown command 'HMGET', with args beginning with: 'key' 'order-7' 'Buyer.1@shop.example' "
 

@@ -110,12 +110,17 @@ def test_every_setting_is_explained(name):
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*NAMES} - {"kafka", "kafka_token", "identification", "statuses", "schema_registry", "wire_format"})
+    "name",
+    sorted(
+        {*NAMES}
+        - {"kafka", "kafka_token", "identification", "statuses", "schema_registry", "wire_format", "redis_url_file"}
+    ),
 )
 def test_every_setting_is_read_from_every_source(name, config, tmp_path):
     """The command line, a variable, a variable's file and the configuration file all give the same value."""
     examples = {
         "redis_url": "rediss://cache.example:6380/1",
+        "redis_eviction": "trusted",
         "schema_registry_url": "https://registry.example",
         "max_batch": 17,
         "max_event_bytes": 1000,
@@ -340,32 +345,6 @@ def test_registry_form_needs_the_address_of_a_registry():
     assert line == (
         "setting schema_registry_url: wire_format=confluent needs it: put the schema registry's address there"
     )
-
-
-@pytest.mark.parametrize("scheme", ["redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"])
-def test_a_sentinel_or_cluster_address_is_refused(scheme):
-    """No silent connection to a single node where a group of them was meant."""
-    line = refused({"redis_url": f"{scheme}://user:{SECRET}@a:1,b:2/0"})
-    assert line.startswith(f"setting redis_url: {scheme}:// is not supported yet")
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["", "localhost:6379", f"http://user:{SECRET}@host", f"//{SECRET}", f"{SECRET}", f"redis://user:{SECRET}[@host"],
-)
-def test_a_redis_address_is_one(url):
-    """What is no address is refused with the forms that are, without repeating it."""
-    line = refused({"redis_url": url})
-    assert line.startswith("setting redis_url: ")
-    assert "rediss://" in line
-
-
-@pytest.mark.parametrize(
-    "url", ["redis://h", "rediss://u:p%5B@h:1/2", "unix:///run/redis.sock", "redis://[::1]:6379/0"]
-)
-def test_the_three_forms_of_redis_address_are_taken(url):
-    """Plain, TLS, and a socket."""
-    assert load({"redis_url": url}, None, {}).redis_url == url
 
 
 @pytest.mark.parametrize("other", ["contacts_topic", "facts_topic", "rejected_topic", "healed_topic"])
