@@ -1,6 +1,7 @@
 """Proves that commands find their server in a Cluster and behind Sentinels, and that no command is sent twice."""
 
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def servers(cluster):
 
 def count(servers):
     """Raise every counter by one, as far as its server takes it; give what was answered."""
-    line, found = Line(servers), []
+    line, found = Line(servers), list[Any]()
     for key in KEYS:
         line.execute_command("INCR", key)
     line.send(found.extend)
