@@ -43,10 +43,10 @@ soak: install ## process events for a long time, and look for growth (SECONDS=18
 	@exec $(VENV_PYTHON) -m tests.soak.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE)) \
 		$(if $(SEED),--seed $(SEED))
 
-bench: install ## measure it beside other programs for the same job (EVENTS=, REPEAT=, ONLY=, PROGRAMS=, LARGE=1, OUTPUT=)
+bench: install ## measure it beside other programs for the same job (EVENTS=, REPEAT=, ONLY=, PROGRAMS=, CONTACTS=, LARGE=1, OUTPUT=)
 	@exec $(VENV_PYTHON) -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(if $(REPEAT),--repeat $(REPEAT)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(if $(OUTPUT),--output $(OUTPUT)) \
-		$(if $(filter-out 0 no,$(LARGE)),--large)
+		$(if $(CONTACTS),--indexed $(CONTACTS)) $(if $(filter-out 0 no,$(LARGE)),--large)
 
 test: WORKERS ?= 4
 test: install ## run all tests on real services (ARGS= for pytest, WORKERS= processes at once)

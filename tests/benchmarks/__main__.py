@@ -15,7 +15,18 @@ from pathlib import Path
 
 from deploy.local.programs import CACHE, kafka_version
 from deploy.local.servers import ServicesError
-from tests.benchmarks import backlog, formats, latency, rebuild, replicas, report, segments, state, throughput
+from tests.benchmarks import (
+    backlog,
+    formats,
+    index_build,
+    latency,
+    rebuild,
+    replicas,
+    report,
+    segments,
+    state,
+    throughput,
+)
 from tests.benchmarks.audit import WrongOutputsError
 from tests.benchmarks.cores import Cores
 from tests.benchmarks.load import CONTACTS
@@ -27,13 +38,15 @@ PARTS = {
     "throughput": throughput.measure,
     "latency": latency.measure,
     "orders": state.measure_orders,
-    "contacts": state.measure_contacts,
+    "identifiers": state.measure_identifiers,
+    "contacts": index_build.measure,
     "rebuild": rebuild.measure,
     "replicas": replicas.measure,
     "backlog": backlog.measure,
     "formats": formats.measure,
     "segments": segments.measure,
 }
+INDEXED = 200_000
 DEFAULT_OUTPUT = CACHE / "bench" / "results.json"
 
 
@@ -81,6 +94,7 @@ def _options(arguments):
     parser.add_argument("--programs", type=_several(PROGRAMS), default=list(PROGRAMS), help=f"of {','.join(PROGRAMS)}")
     parser.add_argument("--events", type=int, default=300_000, help="events of one run")
     parser.add_argument("--contacts", type=int, default=CONTACTS)
+    parser.add_argument("--indexed", type=int, default=INDEXED, help="contacts of the part contacts")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of all but backlog")
     parser.add_argument(
         "--backlog", type=int, help="events of the shorter backlog; the longer one has ten times as many"
@@ -113,7 +127,7 @@ def _machine(cores):
 
 
 def _described(options):
-    return {name: getattr(options, name) for name in ("events", "contacts", "repeat", "large")}
+    return {name: getattr(options, name) for name in ("events", "contacts", "indexed", "repeat", "large")}
 
 
 def _say_written(paths):

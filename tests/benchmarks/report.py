@@ -107,7 +107,7 @@ def _orders(found):
     return _table(f"With orders in the state: {found['events']:,} events", "orders", columns, _by_size(found["sizes"]))
 
 
-def _contacts(found):
+def _identifiers(found):
     more = (
         ("bytes an identifier", "bytes_an_identifier"),
         ("indexed identifiers/s", "identifiers_per_s"),
@@ -115,6 +115,30 @@ def _contacts(found):
     )
     title = f"With identifiers in the contact index: {found['events']:,} events"
     return _table(title, "identifiers", (*WORK, *more), _by_size(found["sizes"]))
+
+
+def _contacts(found):
+    columns = (
+        ("contacts/s", "contacts_per_s"),
+        ("CPU us a contact", "cpu_us"),
+        ("Redis us", "redis_cpu_us"),
+        ("the index's rate by it", "ratio"),
+    )
+    lines = _table(f"The contact index: {found['contacts']:,} contacts", "", columns, found["work"].items())
+    outage, lost = found["outage"], found["lost"]
+    said = (
+        f"Writer killed, {outage['changed']:,} contacts changed: complete {outage['seconds']:.1f} s after its start, "
+        f"{outage['working_s']:.1f} s of them at work; ready all the time. "
+        f"Redis emptied: ready after {lost['seconds']:.1f} s."
+    )
+    shared = (
+        ("slowest batch, ms", "batch_max_ms"),
+        ("all batches, s", "seconds_writing"),
+        ("slowest deletion, ms", "deleted_max_ms"),
+        ("look-up p99, ms", "look_p99_ms"),
+        ("slowest look-up, ms", "look_max_ms"),
+    )
+    return [*lines, "", said, "", *_table("100,000 contacts", "", shared, found["shared"].items())]
 
 
 def _rebuild(found):
@@ -174,6 +198,7 @@ TABLES = {
     "throughput": _throughput,
     "latency": _latency,
     "orders": _orders,
+    "identifiers": _identifiers,
     "contacts": _contacts,
     "rebuild": _rebuild,
     "replicas": _replicas,

@@ -34,7 +34,7 @@ def measure_orders(stage, options, say):
     return {"events": state_events(options), "sizes": {size: summary(found) for size, found in runs.items()}}
 
 
-def measure_contacts(stage, options, say):
+def measure_identifiers(stage, options, say):
     """Give the figures by the number of identifiers, and what building the index costs."""
     sizes = [*IDENTIFIERS, LARGE] if options.large else IDENTIFIERS
     found = {}
