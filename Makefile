@@ -23,10 +23,10 @@ install: ## create .venv with every package pinned (quick if nothing changed)
 run: install ## start Kafka, Redis and two processors, and show orders become facts (KEEP=1, CSV=path, REGISTRY=1)
 	@exec $(VENV_PYTHON) -m deploy.demo.demo $(if $(filter-out 0 no,$(KEEP)),--keep) $(if $(filter-out 0 no,$(REGISTRY)),--registry) $${CSV:+--csv "$$CSV"}
 
-chaos: install ## break everything while events flow, then compare (SECONDS=600, EVENTS=, SEED= repeats, ONLY=, REGISTRY=, LOGS=file)
+chaos: install ## break all while events flow, then compare (SECONDS=600, EVENTS=, SEED= repeats, ONLY=, REDIS=, REGISTRY=, LOGS=file)
 	@exec $(VENV_PYTHON) -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(EVENTS),--events $(EVENTS)) $(if $(ONLY),--only $(ONLY)) $(if $(LOGS),--logs $(LOGS)) \
-		$(if $(REGISTRY),--$(if $(filter 0 no,$(REGISTRY)),no-)registry)
+		$(if $(REDIS),--redis $(REDIS)) $(if $(REGISTRY),--$(if $(filter 0 no,$(REGISTRY)),no-)registry)
 
 chaos-brokers: install ## the same on three Kafka brokers, killed or frozen one by one (SECONDS=, SEED=)
 	@exec $(VENV_PYTHON) -m tests.chaos.run --brokers 3 $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     index_build,
     latency,
     rebuild,
+    redis_kinds,
     replicas,
     report,
     segments,
@@ -45,6 +46,7 @@ PARTS = {
     "backlog": backlog.measure,
     "formats": formats.measure,
     "segments": segments.measure,
+    "redis": redis_kinds.measure,
 }
 INDEXED = 200_000
 DEFAULT_OUTPUT = CACHE / "bench" / "results.json"

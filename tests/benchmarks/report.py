@@ -190,6 +190,22 @@ def _segments(found):
     return [*lines, *_table("Conditions", "condition", asked, rows), "", told]
 
 
+def _redis(found):
+    rows = [
+        (f"{PROGRAMS[name].title}, {kind}", figures)
+        for name, program in found["programs"].items()
+        for kind, figures in program["kinds"].items()
+    ]
+    lines = _table(f"Kinds of Redis: {found['events']:,} events", "program, Redis", WORK, rows)
+    columns = (("CPU", "cpu_us"), ("CPU, running", "cpu_us_running"), ("rate", "events_per_s"))
+    ratios = [
+        (f"{PROGRAMS[name].title}, {how}", program[kept])
+        for name, program in found["programs"].items()
+        for how, kept in (("run by run", "ratios"), ("of the medians", "ratios_of_medians"))
+    ]
+    return [*lines, "", *_table("In the cluster by on one server", "program", columns, ratios)]
+
+
 def _by_size(sizes):
     return [(f"{int(size):,}", figures) for size, figures in sizes.items()]
 
@@ -205,4 +221,5 @@ TABLES = {
     "backlog": _backlog,
     "formats": _formats,
     "segments": _segments,
+    "redis": _redis,
 }

@@ -47,6 +47,7 @@ class Stage:
         self._numbers = itertools.count(1)
         self.kafka = EmbeddedKafka(folder / "kafka", abandoned=folder)
         self.redis = EmbeddedRedis(folder / "redis", abandoned=folder)
+        self._redis_servers = [self.redis]
         self.redis.start()
         try:
             self.kafka.start()
@@ -170,7 +171,12 @@ class Stage:
 
     def services_cpu_s(self):
         """Give the CPU seconds that broker and Redis have used so far; None where the system does not tell."""
-        return {"kafka": cpu_s(self.kafka.pid), "redis": cpu_s(self.redis.pid)}
+        used = [cpu_s(server.pid) for server in self._redis_servers]
+        return {"kafka": cpu_s(self.kafka.pid), "redis": None if None in used else sum(used)}
+
+    def also_count(self, redis_servers):
+        """Count these servers' CPU time to that of Redis."""
+        self._redis_servers += redis_servers
 
     def forget(self, pattern):
         """Remove what Redis holds under such keys."""

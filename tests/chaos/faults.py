@@ -2,10 +2,9 @@
 
 import signal
 import time
+from contextlib import suppress
 
 from redis import RedisError
-
-from tests.support.deployment import await_condition
 
 HEALER_MOMENTS = ("after take over", "before note", "after write", "before end", "after end")
 AIMED = ("after commit", "before mirror", "after flush", "before end")
@@ -96,54 +95,62 @@ def freeze_healer(world):
 
 def redis_restarted_empty(world):
     """SIGKILL Redis; it comes back with nothing."""
-    world.redis.kill()
-    time.sleep(world.random.uniform(0, 2))
-    world.redis.start()
+    world.redis.lose(world.random.uniform(0, 2))
 
 
 def redis_flushed(world):
     """FLUSHALL."""
-    world.client.flushall()
+    with world.redis.asked() as clients:
+        for client in clients:
+            client.flushall()
 
 
 def index_flushed(world):
     """Remove the contact index alone."""
-    for key in world.client.scan_iter("order-facts:contacts:*"):
-        world.client.unlink(key)
+    with world.redis.asked() as clients:
+        for client in clients:
+            for key in client.scan_iter("order-facts:contacts:*"):
+                client.unlink(key)
 
 
 def redis_rolled_back(world):
     """Put everything back to a copy of some seconds ago."""
-    copies = {key: world.client.dump(key) for key in world.client.scan_iter("*")}
-    time.sleep(world.random.uniform(1, 4))
-    for key, copy in copies.items():
-        if copy is not None:
-            world.client.restore(key, 0, copy, replace=True)
+    with world.redis.asked() as clients:
+        copies = [(client, key, client.dump(key)) for client in clients for key in client.scan_iter("*")]
+        time.sleep(world.random.uniform(1, 4))
+        for client, key, copy in copies:
+            if copy is not None:
+                client.restore(key, 0, copy, replace=True)
 
 
 def redis_out_of_memory(world):
     """Let maxmemory be reached under noeviction for a while."""
-    world.client.config_set("maxmemory", "1mb")
-    time.sleep(4)
-    world.client.config_set("maxmemory", "0")
+    with world.redis.asked() as clients:
+        for client in clients:
+            client.config_set("maxmemory", "1mb")
+        time.sleep(4)
+        for client in clients:
+            client.config_set("maxmemory", "0")
 
 
 def redis_frozen(world):
-    """Stop Redis for 15 s."""
-    world.redis.pause()
+    """Stop all of Redis that has data for 15 s."""
+    for server in world.redis.servers():
+        server.pause()
     time.sleep(15)
-    world.redis.resume()
+    for server in world.redis.servers():
+        server.resume()
 
 
 def redis_slow(world):
     """Have Redis answer slowly for some seconds."""
     until = time.monotonic() + 6
-    while time.monotonic() < until:
-        try:
-            world.client.execute_command("CLIENT", "PAUSE", "300", "ALL")
-        except RedisError:
-            continue
-        time.sleep(0.35)
+    with world.redis.asked() as clients:
+        while time.monotonic() < until:
+            for client in clients:
+                with suppress(RedisError):
+                    client.execute_command("CLIENT", "PAUSE", "300", "ALL")
+            time.sleep(0.35)
 
 
 def broker_restarted(world):
@@ -206,4 +213,4 @@ CLUSTER = (
 def settle(world):
     """Have everything alive again after a fault."""
     world.keep_up()
-    await_condition(lambda: world.client.ping() or True, "Redis answers")
+    world.redis.await_ready()

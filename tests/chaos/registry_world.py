@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from deploy.local.embedded_registry import EmbeddedRegistry
 from processor.codec.avro import codec
 from processor.kafka.clients import plain_producer
+from tests.chaos.redis_setups import OneRedis
 from tests.chaos.world import World
 from tests.support.deployment import await_condition
 from tests.support.registered import Registered
@@ -42,11 +43,11 @@ NOT_THERE = "register it with: order-facts schemas register"
 class RegistryWorld(World):
     """A world whose topics hold a registry's ids."""
 
-    def __init__(self, settings, folder, seed, kafka):
+    def __init__(self, settings, folder, seed, kafka, redis=OneRedis):
         self.registry = EmbeddedRegistry(folder / "registry")
         self.registry.start()
         confluent = {"wire_format": "confluent", "schema_registry_url": self.registry.url, "schema_grace_s": GRACE_S}
-        super().__init__(replace(settings, **confluent), folder, seed, kafka)
+        super().__init__(replace(settings, **confluent), folder, seed, kafka, redis)
         self._whole = threading.Event()  # whether the registry has all schemas that it ever gave an id
         self._registering = threading.Lock()
         self._open = ExitStack()

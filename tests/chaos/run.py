@@ -24,6 +24,7 @@ from deploy.local.services import EmbeddedKafka
 from processor.settings import Settings
 from tests.chaos import faults, registry_faults
 from tests.chaos.late import is_late
+from tests.chaos.redis_faults import SETUPS
 from tests.chaos.registry_world import RegistryWorld
 from tests.chaos.world import PARTITIONS, Watcher, World
 from tests.support.deployment import await_condition
@@ -39,10 +40,10 @@ def has_registry(seed):
     return bool(seed % 2)
 
 
-def chaos(seconds, seed, folder, least_events, kinds, *, kafka=EmbeddedKafka, world=World):
+def chaos(seconds, seed, folder, least_events, kinds, *, kafka=EmbeddedKafka, world=World, **more):
     """Run the suite and give its summary; raises AssertionError where a process ends by itself, or all stands still."""
     settings = Settings(identifier_key="a secret of the chaos suite", instance_id="chaos", startup_timeout_s=120.0)
-    world = world(settings, folder, seed, kafka(folder / "kafka"))
+    world = world(settings, folder, seed, kafka(folder / "kafka"), **more)
     stop, watch = threading.Event(), threading.Event()
     try:
         world.begin()
@@ -128,6 +129,7 @@ def _summary(world, hits, comparison, watcher):
     counts = comparison.counts
     return {
         "seed": world.seed,
+        "redis": type(world.redis).__name__,
         "schema_registry": isinstance(world, RegistryWorld),
         "events": world.deployment.sent + world.brought,
         "healed_orders": world.late.orders,
@@ -173,24 +175,36 @@ def main():
     parser.add_argument(
         "--registry", action=argparse.BooleanOptionalAction, help="with a schema registry; by default as the seed says"
     )
+    parser.add_argument(
+        "--redis",
+        choices=tuple(SETUPS),
+        default="one",
+        help="what Redis is: one server, behind an address that moves, "
+        "with a user that has few rights, a Sentinel group, a cluster",
+    )
     parser.add_argument("--only", help="faults by name, with commas between them; by default all")
     parser.add_argument("--logs", type=Path, help="write the log lines of all processes to this file, by time")
     options = parser.parse_args()
     kinds, kafka = KAFKA[options.brokers]
     seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
     with_registry = has_registry(seed) if options.registry is None else options.registry
-    kinds += registry_faults.LONG if with_registry else ()
+    redis, of_redis = SETUPS[options.redis]
+    kinds += of_redis + (registry_faults.LONG if with_registry else ())
     if options.only:
         known = {kind.__name__: kind for kind in kinds}
         if unknown := set(options.only.split(",")) - known.keys():
             parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
         kinds = tuple(known[name] for name in options.only.split(","))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the clean-up, as Ctrl-C goes
-    print(f"seed {seed}, {'with' if with_registry else 'without'} a schema registry", file=sys.stderr)
+    print(
+        f"seed {seed}, Redis: {options.redis}, {'with' if with_registry else 'without'} a schema registry",
+        file=sys.stderr,
+    )
     with tempfile.TemporaryDirectory(prefix="order-facts-chaos-") as folder:
         world = RegistryWorld if with_registry else World
         try:
-            summary = chaos(options.seconds, seed, Path(folder), options.events, kinds, kafka=kafka, world=world)
+            made = {"kafka": kafka, "world": world, "redis": redis}
+            summary = chaos(options.seconds, seed, Path(folder), options.events, kinds, **made)
         finally:
             if options.logs is not None:
                 _keep_logs(Path(folder), options.logs)

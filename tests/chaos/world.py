@@ -10,12 +10,11 @@ from itertools import pairwise
 
 from confluent_kafka import KafkaException, TopicPartition
 from msgspec.structs import replace
-from redis import Redis
 
-from deploy.local.services import EmbeddedRedis
 from processor.codec.avro import codec
 from processor.kafka.clients import plain_producer, reader
 from tests.chaos.late import LateOrders
+from tests.chaos.redis_setups import OneRedis
 from tests.support.deployment import Deployment, Process, headers_of
 from tests.support.facts import fact_of
 from tests.support.traffic import CONTACTS, contacts, traffic
@@ -27,23 +26,23 @@ REPLICAS = ("r1", "r2", "r3")
 class World:
     """Everything that runs, and the verbs by which faults act on it."""
 
-    def __init__(self, settings, folder, seed, kafka):
+    def __init__(self, settings, folder, seed, kafka, redis=OneRedis):
         self.random = random.Random(seed)
         self._traffic = random.Random(f"traffic {seed}")  # its own: the schedule must not hang on when events are made
         self.seed = seed
         self.kafka = kafka
-        self.redis = EmbeddedRedis(folder / "redis")
+        self.redis = redis(folder)
         self.kafka.start()
         self.redis.start()
-        settings = replace(settings, bootstrap_servers=self.kafka.bootstrap_servers, redis_url=self.redis.url)
-        self.deployment = self.made(settings, folder)
+        addresses = {"bootstrap_servers": self.kafka.bootstrap_servers, "redis_url": self.redis.url}
+        self.deployment = self.made(replace(settings, **addresses, **self.redis.settings), folder)
+        self.deployment.files.update(self.redis.files)
         self.replicas: dict[str, Process] = {}
         self.index: Process
         self.healer: Process
         self.late = LateOrders(self.deployment)
         self.brought = 0  # events that come from elsewhere than `pace`
         self._stopping = threading.Event()
-        self.client = Redis.from_url(self.redis.url, socket_timeout=5)
 
     def made(self, settings, folder):
         """Give the deployment."""
@@ -60,9 +59,9 @@ class World:
         """Give a record's value as its producer writes it."""
         return record.value
 
-    def may_end(self, _process, code):
-        """Tell whether a process may end so: by a kill, and not by itself."""
-        return code == -signal.SIGKILL
+    def may_end(self, process, code):
+        """Tell whether a process may end so: by a kill, and not by itself, unless Redis refuses it."""
+        return code == -signal.SIGKILL or self.redis.may_end(process, code)
 
     def begin(self):
         """Make topics and contacts, start the index, the replicas."""
@@ -111,18 +110,17 @@ class World:
                 self.start_replica(name)
         code = self.index.exit_code()
         if code is not None:
-            assert code == -signal.SIGKILL, self.index.tail(f"the index ended with {code}")
+            assert World.may_end(self, self.index, code), self.index.tail(f"the index ended with {code}")
             self.start_index()
         code = self.healer.exit_code()
         if code is not None:
-            assert code == -signal.SIGKILL, self.healer.tail(f"the healer ended with {code}")
+            assert World.may_end(self, self.healer, code), self.healer.tail(f"the healer ended with {code}")
             self.start_healer()
 
     def end(self):
         """Leave nothing behind."""
         self._stopping.set()
         self.deployment.end()
-        self.client.close()
         self.redis.kill()
         self.kafka.kill()
         self.deployment.check_log_lines()

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from redis import RedisError
 
 from deploy.observability.panel import WAITING_GAUGES
+from tests.chaos.faults import redis_flushed
 from tests.chaos.world import World
 from tests.observability.servers import now_s
 from tests.support.deployment import Deployment, await_condition
@@ -50,7 +51,7 @@ class SeenWorld(World):
                 return
             if any(line["event"] == "batch.committed" and line["facts"] for line in lines):
                 with suppress(RedisError):  # it is away: one of the faults
-                    self.client.flushall()
+                    redis_flushed(self)
                 stop.wait(5)
 
     def _all_wait(self, segments):

@@ -134,6 +134,7 @@ class Deployment:
         self.folder = folder
         self.cluster = Cluster(settings)
         self._processes = []
+        self.files = {}  # of settings that the processes read from files: name -> path
         self.sent = 0
 
     @functools.cached_property
@@ -150,6 +151,9 @@ class Deployment:
             if value != getattr(defaults, name):
                 text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
                 own[f"ORDER_FACTS_{name.upper()}"] = text
+        for name, path in self.files.items():
+            own.pop(f"ORDER_FACTS_{name.upper()}", None)
+            own[f"ORDER_FACTS_{name.upper()}_FILE"] = str(path)
         return own
 
     def command(self, *arguments, check=True, stdin=None, module="processor", extra=None, **changes):

@@ -1,4 +1,4 @@
-"""A Redis Cluster of the tests' own: three primaries, three replicas, and the ways in which keys come to other nodes.
+"""A Redis Cluster of the tests' own: three primaries, each with a replica, and how keys come to another node.
 
 A node that was killed comes back empty, since none writes to a disk, but knows its place: as a replica of who took
 over, or as the primary that it was, if nobody did.
@@ -15,7 +15,6 @@ from deploy.local.servers import HOST
 from tests.support.redis_nodes import RedisNode, await_formed
 
 PRIMARIES = 3
-NODES = 2 * PRIMARIES
 SLOTS = 16_384
 NODE_TIMEOUT_MS = 2_000
 MOVE_S = 10.0
@@ -70,9 +69,10 @@ class ClusterNode(RedisNode):
 class RedisCluster:
     """The nodes; `url` names them all. Not for several threads at once."""
 
-    def __init__(self, folder, *, password="", abandoned=None):
+    def __init__(self, folder, *, password="", replicas=1, abandoned=None):
         self.nodes = [
-            ClusterNode(folder / f"redis-{number}", password=password, abandoned=abandoned) for number in range(NODES)
+            ClusterNode(folder / f"redis-{number}", password=password, abandoned=abandoned)
+            for number in range(PRIMARIES * (1 + replicas))
         ]
 
     @property
@@ -164,7 +164,8 @@ class RedisCluster:
         await_formed(
             lambda: all(_settled(node.sees()).keys() == everyone for node in self.nodes), "the nodes know each other"
         )
-        for primary, replica in zip(self.nodes, self.nodes[PRIMARIES:], strict=False):
+        for number, replica in enumerate(self.nodes[PRIMARIES:]):
+            primary = self.nodes[number % PRIMARIES]
             assert replica.ask("CLUSTER", "REPLICATE", primary.node_id)
 
     def _primaries(self):
@@ -199,7 +200,7 @@ class RedisCluster:
 
     def _is_whole(self):
         views = [node.sees() for node in self.nodes]
-        if any(_settled(view) != views[0] or len(view) != NODES for view in views):
+        if any(_settled(view) != views[0] or len(view) != len(self.nodes) for view in views):
             return False
         by_id = {node.node_id: node for node in self.nodes}
         return all(b"cluster_state:ok" in (node.ask("CLUSTER", "INFO") or b"") for node in self.nodes) and all(

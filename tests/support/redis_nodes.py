@@ -49,13 +49,13 @@ class RedisNode(EmbeddedRedis):
         return self._process is not None
 
     @contextmanager
-    def asked(self):
+    def asked(self, answer_s=ANSWER_S):
         """Give a client of this very server, for the block."""
         with Redis(
             host=HOST,
             port=self.port,
             password=self.password or None,
-            socket_timeout=ANSWER_S,
+            socket_timeout=answer_s,
             socket_connect_timeout=ANSWER_S,
             retry=Retry(NoBackoff(), 0),
         ) as client:
@@ -81,6 +81,15 @@ class RedisNode(EmbeddedRedis):
         """Tell whether it is a replica of another server, and has its data."""
         found = self.replication()
         return (found.get("master_port"), found.get("master_link_status")) == (primary.port, "up")
+
+    def follow(self, primary):
+        """Make it a replica of another server, whose data it then has; its clients' connections live on."""
+        assert self.ask("REPLICAOF", *primary.address.split(":"))
+        await_formed(lambda: self.follows(primary), "the replica has the data")
+
+    def promote(self):
+        """Make it a primary."""
+        assert self.ask("REPLICAOF", "NO", "ONE")
 
     def _answers(self):
         return process_id_of(f"redis://{self.secret}{self.address}/0") == self.pid
