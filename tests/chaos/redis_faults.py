@@ -120,11 +120,11 @@ def _migrate(world, pause_s):
     cluster.await_whole()
 
 
-# by the name of a kind: what makes it, and its faults
-SETUPS = {
-    "one": (OneRedis, (redis_read_only,)),
-    "moved": (MovedRedis, 3 * (redis_demoted, redis_read_only)),
-    "restricted": (RestrictedRedis, 2 * (redis_rights_taken, redis_password_changed, redis_read_only)),
-    "sentinel": (Sentinels, 2 * (primary_killed, primary_frozen, failed_over) + (sentinel_killed,)),
-    "cluster": (Cluster, 2 * (node_killed, node_frozen, node_failed_over, slot_migrated, slot_migrated_slowly)),
+OF_KIND = {
+    OneRedis: (redis_read_only,),
+    MovedRedis: 3 * (redis_demoted, redis_read_only),
+    RestrictedRedis: 2 * (redis_rights_taken, redis_password_changed, redis_read_only),
+    Sentinels: 2 * (primary_killed, primary_frozen, failed_over) + (sentinel_killed,),
+    Cluster: 2 * (node_killed, node_frozen, node_failed_over, slot_migrated, slot_migrated_slowly),
 }
+SETUPS = {kind.name: (kind, own) for kind, own in OF_KIND.items()}

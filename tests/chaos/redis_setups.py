@@ -26,6 +26,8 @@ UNLISTED = {"+info", "+client|setname", "+client|setinfo"}  # of the rights in d
 class OneRedis:
     """One server."""
 
+    name = "one"
+
     def __init__(self, folder):
         self.server = RedisNode(folder / "redis")
         self.settings: dict[str, object] = {}
@@ -85,6 +87,8 @@ class OneRedis:
 class MovedRedis(OneRedis):
     """Two servers behind an address that leads to one of them, as a name or a proxy does: a socket that is a link."""
 
+    name = "moved"
+
     def __init__(self, folder):
         super().__init__(folder)
         self._place = Path(tempfile.mkdtemp(prefix="of-", dir="/tmp"))  # short, as sockets' paths are
@@ -128,6 +132,7 @@ class MovedRedis(OneRedis):
 class RestrictedRedis(OneRedis):
     """One server with a user for the program that may neither ask for its settings nor name itself."""
 
+    name = "restricted"
     USER = "order-facts"
 
     def __init__(self, folder):
@@ -188,6 +193,8 @@ class RestrictedRedis(OneRedis):
 class Sentinels(OneRedis):
     """A Sentinel group, with passwords."""
 
+    name = "sentinel"
+
     def __init__(self, folder):
         super().__init__(folder)
         self.group = SentinelGroup(folder / "redis", password="data", sentinel_password="asked")
@@ -220,6 +227,8 @@ class Sentinels(OneRedis):
 
 class Cluster(OneRedis):
     """A Redis Cluster, with a password."""
+
+    name = "cluster"
 
     def __init__(self, folder):
         super().__init__(folder)

@@ -129,7 +129,7 @@ def _summary(world, hits, comparison, watcher):
     counts = comparison.counts
     return {
         "seed": world.seed,
-        "redis": type(world.redis).__name__,
+        "redis": world.redis.name,
         "schema_registry": isinstance(world, RegistryWorld),
         "events": world.deployment.sent + world.brought,
         "healed_orders": world.late.orders,
