@@ -35,6 +35,7 @@ from processor.registry.wire import Wire
 from processor.settings import Settings
 from processor.settings.rules import identification_of
 from processor.state import connection as redis_adapter
+from processor.state.servers import Servers
 from processor.state.watermark import check_metadata_fits
 
 log = get_logger()
@@ -79,25 +80,26 @@ class IndexKeeper:
         """
         self._wire.require_contacts()
         lineage = lineage_of(self._cluster.wait(), self._settings)
-        with closing(redis_adapter.connect(self._settings)) as client:
-            redis_adapter.wait(client, self._settings)
-        view = KeeperView(self._settings)
-        while not self._stop.is_set():
-            try:
-                with failures(f"topic {self._settings.contacts_topic}"):
-                    self._session(lineage, view)
-            except (RetryError, ProducerLostError) as error:  # a session creates its own clients
-                self._wait(error, view)
+        with closing(redis_adapter.connect(self._settings)) as servers:
+            redis_adapter.wait(servers, self._settings)
+            view = KeeperView(self._settings)
+            while not self._stop.is_set():
+                try:
+                    with failures(f"topic {self._settings.contacts_topic}"):
+                        self._session(lineage, servers, view)
+                except (RetryError, ProducerLostError) as error:  # a session creates its own Kafka clients
+                    servers.ask_anew()
+                    self._wait(error, view)
         self._wire.close()
         view.stopped(self._totals)
 
-    def _session(self, lineage: str, view: KeeperView) -> None:
+    def _session(self, lineage: str, servers: Servers, view: KeeperView) -> None:
         """Run one session; return when `stop` is set."""
         topic, max_age_ms = self._topic(lineage)
         consumer = reader(self._settings)
-        with closing(consumer), closing(redis_adapter.connect(self._settings)) as client:
-            redis_adapter.check_server(client)
-            writer = IndexWriter(client, lineage, self._hashes, self._token)
+        with closing(consumer):
+            redis_adapter.check_server(servers)
+            writer = IndexWriter(servers, lineage, self._hashes, self._token)
             self._last_id = writer.take(self._last_id)
             opened = self._open(writer, topic, max_age_ms)
             source = Source(consumer, self._wire, self._skips, lambda: reader(self._settings))

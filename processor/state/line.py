@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.exceptions import AskError, AuthenticationError, MovedError, NoPermissionError, ResponseError
 from redis.exceptions import RedisError as ClientError
 
 from processor.errors import OrderFactsError, RedisError, StopError
@@ -65,9 +65,9 @@ class Line:
                 connection.send_packed_command(connection.pack_commands(own), check_health=False)
         except ClientError as error:
             raise self._failed(error) from error
-        except OrderFactsError:  # a new connection's server is not fit, or no server has the key now
+        except OrderFactsError as error:  # a new connection's server is not fit, or no server has the key now
             self.drop()
-            self._servers.ask_anew()
+            self._servers.failed(error, None)
             raise
         self._due.append((sent, take))
 
@@ -191,6 +191,8 @@ def is_unreadable(error: ClientError) -> bool:
 def classify(error: ClientError) -> OrderFactsError:
     """Return the error whose class is what a Redis error asks for (see `processor.errors`), without personal data."""
     text = " ".join(_ARGUMENTS.sub("", str(error)).split()) or type(error).__name__
+    if isinstance(error, AskError):  # the client takes the first word away
+        text = f"{'MOVED' if isinstance(error, MovedError) else 'ASK'} {text}"
     if isinstance(error, AuthenticationError | NoPermissionError):
         return StopError(f"Redis: {text}; check the setting redis_url and the server's access rules")
     return RedisError(f"Redis: {text}")

@@ -49,7 +49,7 @@ class Servers(Protocol):
     def primaries(self) -> list[Place]:
         """Return every server that has keys. Raises as `place`."""
 
-    def failed(self, error: ClientError, key: str | None, /) -> None:
+    def failed(self, error: ClientError | OrderFactsError, key: str | None, /) -> None:
         """Take note of an error that a command with this key got, or, without a key, a connection."""
 
     def ask_anew(self) -> None:
@@ -74,9 +74,9 @@ class OneServer:
         """Return the server."""
         return [self._place]
 
-    def failed(self, error: ClientError, _key: str | None, /) -> None:
+    def failed(self, error: ClientError | OrderFactsError, _key: str | None, /) -> None:
         """Leave the connections if the primary is elsewhere: the next ones resolve the address again."""
-        if isinstance(error, _ELSEWHERE) or _READ_ONLY_IN_SCRIPT.search(str(error)):
+        if isinstance(error, (*_ELSEWHERE, OrderFactsError)) or _READ_ONLY_IN_SCRIPT.search(str(error)):
             self.ask_anew()
 
     def ask_anew(self) -> None:
@@ -103,6 +103,8 @@ class Cluster:
         self._nodes: dict[Host, Place] = {}
         self._slots: list[Place | None] = []  # empty: not known now
         self._places: dict[str, Place] = {}  # of keys that were asked for, while the map stands
+        # Where keys are whose slot is still moving, which no map says; each with the node that the slot moves from.
+        self._gone_ahead: dict[str, tuple[Place | None, Host]] = {}
         self._lock = threading.RLock()
 
     def place(self, key: str, /) -> Place:
@@ -112,6 +114,9 @@ class Cluster:
             return found
         with self._lock:
             place = self._map()[key_slot(key.encode())]
+            left, host = self._gone_ahead.get(key, (None, None))
+            if host is not None and left is place:
+                place = Place(self._node(host).pool, is_asking=True)
             if place is None:
                 raise RedisError("Redis: no node of the cluster has the slot of a key")
             self._places[key] = place
@@ -123,12 +128,20 @@ class Cluster:
             self._map()
             return list(self._nodes.values())
 
-    def failed(self, error: ClientError, key: str | None, /) -> None:
-        """Follow ASK for its key; have the map asked for again after any other redirection or a lost connection."""
-        if isinstance(error, AskError) and not isinstance(error, MovedError) and key is not None:
-            self._follow(error, key)  # the key only: what is left of its slot stays where it is until it is moved
-        elif isinstance(error, _ELSEWHERE) or not isinstance(error, ResponseError):
-            self.ask_anew()
+    def failed(self, error: ClientError | OrderFactsError, key: str | None, /) -> None:
+        """Follow ASK for its key; have the map asked for again after any other redirection or a lost connection.
+
+        Where a key has gone ahead of its slot is kept until another node has the slot, or until an error that may mean
+        that the key is not there. A map that is asked for while the slot moves does not say it.
+        """
+        with self._lock:
+            if isinstance(error, AskError) and not isinstance(error, MovedError) and key is not None:
+                self._gone_ahead[key] = self._owner(key), (str(error.host), int(error.port))
+                self._places.pop(key, None)
+            elif isinstance(error, _ELSEWHERE) or not isinstance(error, ResponseError):
+                for gone in (key,) if key is not None else tuple(self._gone_ahead):
+                    self._gone_ahead.pop(gone, None)
+                self.ask_anew()
 
     def ask_anew(self) -> None:
         """Leave all connections, and forget the map."""
@@ -144,11 +157,8 @@ class Cluster:
                 place.pool.close()
             self._nodes, self._slots, self._places = {}, [], {}
 
-    def _follow(self, error: AskError, key: str) -> None:
-        """Send this key's next commands to the node that its slot is moving to, until the map is asked for again."""
-        with self._lock:
-            node = self._node((str(error.host), int(error.port)))
-            self._places[key] = Place(node.pool, is_asking=True)
+    def _owner(self, key: str) -> Place | None:
+        return self._slots[key_slot(key.encode())] if self._slots else None
 
     def _map(self) -> list[Place | None]:
         """Return the place of each slot, asking a node if it is not known. Raises RedisError or StopError."""
@@ -181,6 +191,9 @@ class Cluster:
         for gone in self._nodes.keys() - primaries:
             self._nodes.pop(gone).pool.close()
         self._slots, self._places = slots, {}
+        for key, (left, _) in tuple(self._gone_ahead.items()):
+            if self._owner(key) is not left:
+                del self._gone_ahead[key]  # its slot has followed
 
     def _node(self, host: Host) -> Place:
         if host not in self._nodes:
