@@ -9,11 +9,13 @@ its own `_time` says; some alerts exist only there, since only a line says so.
 
 from typing import Final, NamedTuple
 
+from deploy.observability.log_queries import TIMES
 from deploy.observability.panel import FRESH_WITHIN_S, WAITING_GAUGES
 
 RETENTION_S: Final = 7 * 86_400
 """Kafka's default `retention.ms` of a topic, in seconds: change the rule where order-events has another."""
 _LINES: Final = "stats by (instance) count() as lines"
+_TIMES: Final = f"{TIMES} | stats by (instance) sum(times) as times"
 
 
 class Alert(NamedTuple):
@@ -107,7 +109,7 @@ ALERTS: Final = (
         "Batches of {{ $labels.instance }} fail again and again",
         "sum by (job, instance) (increase(order_facts_recoveries_total[5m])) > 10",
         "0s",
-        f'_time:5m event:="batch.aborted" | {_LINES} | filter lines:>10',
+        f'_time:5m event:="batch.aborted" | {_TIMES} | filter times:>10',
     ),
     Alert(
         "OrderFactsRejectedShare",
@@ -167,7 +169,8 @@ ALERTS: Final = (
         "A partition of {{ $labels.instance }} has events and gives none, again and again",
         "increase(order_facts_stalled_partitions_total[15m]) >= 3",
         "0s",
-        '_time:15m event:="partition.stalled" | stats by (instance, partition) count() as lines | filter lines:>=3',
+        f'_time:15m event:="partition.stalled" | {TIMES} | stats by (instance, partition) sum(times) as times'
+        " | filter times:>=3",
     ),
     Alert(
         "OrderFactsMixedPartitioners",

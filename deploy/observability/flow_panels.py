@@ -200,7 +200,7 @@ BATCHES: Final = (
         "ops",
         "batch.committed",
         (("sum by (instance) (rate(order_facts_batches_total[$__rate_interval]))", "{{instance}}"),),
-        Logged(How.LINES, _BATCH, by="instance"),
+        Logged(How.LINES_RATE, _BATCH, by="instance"),
     ),
 )
 
@@ -235,7 +235,7 @@ REJECTED: Final = (
         "short",
         "OrderFactsBreaker",
         (('max by (instance) (order_facts_waiting{waiting_for="breaker"}) or vector(0)', "paused {{instance}}"),),
-        Logged(How.LINES, ("breaker.tripped", "breaker.paused"), by="event"),
+        Logged(How.TIMES, ("breaker.tripped", "breaker.paused"), by="event"),
         goal=1,
     ),
 )

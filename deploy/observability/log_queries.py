@@ -8,19 +8,30 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from processor.logs import SERVICE
+from processor.logs.published import REPEATED
 
 STREAM: Final = "{${stream:raw}}"  # Loki's labels are what a collector makes them: the dashboard's variable says which
 _STEP: Final = "1m"
+_STANDS_FOR: Final = f'label_format times="{{{{ add 1 (default `0` .{REPEATED}) }}}}"'
+
+
+TIMES: Final = f"math ({REPEATED} default 0) + 1 as times"
+"""In LogsQL, how often what a line says happened: the line itself, and those alike that were left out before it."""
 
 
 class How(Enum):
-    """How the lines of an interval become one number: Loki's function, VictoriaLogs' and CloudWatch's."""
+    """How the lines of an interval become one number: Loki's function, VictoriaLogs' and CloudWatch's.
+
+    TIMES counts what lines say happened: a line that repeats may have been left out, and the next one then has
+    `repeated`, how many. LINES_RATE is of events whose lines are never left out.
+    """
 
     RATE = ("rate", "rate_sum", "sum")
     MOST = ("max_over_time", "max", "max")
     P50 = ("quantile_over_time(0.5, ", "quantile(0.5, ", "pct")
     P99 = ("quantile_over_time(0.99, ", "quantile(0.99, ", "pct")
-    LINES = ("count_over_time", "count", "count")
+    TIMES = ("sum_over_time", "sum", "sum")
+    LINES_RATE = ("rate", "rate", "count")
 
 
 class Logged(NamedTuple):
@@ -41,8 +52,11 @@ def logql(asked: Logged) -> Iterator[tuple[str, str]]:
     by = {"": "", "event": "event"}.get(asked.by, "by")
     legend = f"{{{{{by}}}}}" if by else ""
     wanted = f"event=~`{'|'.join(asked.events)}`".replace(".", r"\.")
-    if asked.how is How.LINES:
-        yield f"sum by ({by}) (count_over_time({STREAM} | json {named} | {wanted} [$__auto]))", legend
+    if asked.how is How.LINES_RATE:
+        yield f"sum by ({by}) (rate({STREAM} | json {named} | {wanted} [$__auto]))", legend
+    if asked.how is How.TIMES:
+        lines = f'{STREAM} | json {named}, {REPEATED}="{REPEATED}" | {wanted} | {_STANDS_FOR} | unwrap times [$__auto]'
+        yield f"sum by ({by}) (sum_over_time({lines}))", legend
     for field in asked.fields:
         lines = (
             f'{STREAM} | json {named}, value="{field}" | {wanted} | value!=`` | unwrap value | __error__=`` [$__auto]'
@@ -69,10 +83,15 @@ def logsql(asked: Logged, step: str = _STEP) -> str:
         shown = "_time, instance, level, event, error, _msg"
         return f"{service} level:in(warning, error) | {said} | fields {shown} | sort by (_time)"
     by = ", ".join(filter(None, (f"_time:{step}", asked.by)))
-    numbers = (
-        ", ".join(f"{_logsql(asked.how, field)} as {_short(field)}" for field in asked.fields) or "count() as lines"
-    )
-    return f"{service} event:in({_quoted(asked.events)}) | stats by ({by}) {numbers} | sort by (_time)"
+    chosen = f"{service} event:in({_quoted(asked.events)})"
+    match asked.how:
+        case How.TIMES:
+            chosen, numbers = f"{chosen} | {TIMES}", "sum(times) as times"
+        case How.LINES_RATE:
+            numbers = "rate() as lines"
+        case how:
+            numbers = ", ".join(f"{_logsql(how, field)} as {_short(field)}" for field in asked.fields)
+    return f"{chosen} | stats by ({by}) {numbers} | sort by (_time)"
 
 
 def _logsql(how: How, field: str) -> str:
@@ -85,8 +104,15 @@ def insights(asked: Logged) -> str:
     if not asked.events:
         return "filter level in ['warning', 'error'] | fields @timestamp, instance, level, event, error, message"
     by = ", ".join(filter(None, ("bin(1m)", asked.by)))
-    numbers = ", ".join(_insights(asked.how, field) for field in asked.fields) or "count(*) as lines"
-    return f"filter event in [{_quoted(asked.events, chr(39))}] | stats {numbers} by {by}"
+    chosen = f"filter event in [{_quoted(asked.events, chr(39))}]"
+    match asked.how:
+        case How.TIMES:
+            chosen, numbers = f"{chosen} | fields 1 + coalesce({REPEATED}, 0) as times", "sum(times) as happened"
+        case How.LINES_RATE:
+            numbers = "count(*) / 60 as lines_per_s"
+        case how:
+            numbers = ", ".join(_insights(how, field) for field in asked.fields)
+    return f"{chosen} | stats {numbers} by {by}"
 
 
 def _insights(how: How, field: str) -> str:

@@ -20,7 +20,7 @@ TROUBLES: Final = (
             ("max by (waiting_for) (order_facts_healer_blocked)", "healer: {{waiting_for}}"),
             ("max by (waiting_for) (order_facts_segments_blocked)", "segments: {{waiting_for}}"),
         ),
-        Logged(How.LINES, _WAITS, by="event"),
+        Logged(How.TIMES, _WAITS, by="event"),
         goal=1,
     ),
     Panel(
@@ -29,7 +29,7 @@ TROUBLES: Final = (
         "short",
         "OrderFactsAbortLoop",
         (("sum by (recovery) (increase(order_facts_recoveries_total[$__rate_interval]))", "{{recovery}}"),),
-        Logged(How.LINES, ("batch.aborted", "batch.dropped"), by="event"),
+        Logged(How.TIMES, ("batch.aborted", "batch.dropped"), by="event"),
     ),
     Panel(
         "Rebalances",
@@ -37,7 +37,7 @@ TROUBLES: Final = (
         "short",
         "batch.aborted",
         (("sum by (change) (increase(order_facts_rebalances_total[$__rate_interval]))", "{{change}}"),),
-        Logged(How.LINES, ("partition.assigned", "partition.revoked"), by="event"),
+        Logged(How.TIMES, ("partition.assigned", "partition.revoked"), by="event"),
     ),
     Panel(
         "Partitions by state",
@@ -55,7 +55,7 @@ TROUBLES: Final = (
             ("sum(increase(order_facts_stalled_partitions_total[$__rate_interval]))", "stalled"),
             ("count(order_facts_unreadable_offset) or vector(0)", "unreadable"),
         ),
-        Logged(How.LINES, ("partition.stalled", "partition.unreadable", "partition.waiting"), by="event"),
+        Logged(How.TIMES, ("partition.stalled", "partition.unreadable", "partition.waiting"), by="event"),
     ),
 )
 
@@ -66,7 +66,13 @@ STATE: Final = (
         "short",
         "OrderFactsCatchUpLong",
         (("sum(order_facts_catch_up_left_facts)", "left"),),
-        Logged(How.LINES, ("mirror.behind", "mirror.progress", "mirror.caught_up"), by="event"),
+    ),
+    Panel(
+        "Catch-ups by the log",
+        "Times that a mirror was found behind, that it said how far it is (every 2 s), and that it had caught up.",
+        "short",
+        "OrderFactsCatchUpLong",
+        logged=Logged(How.TIMES, ("mirror.behind", "mirror.progress", "mirror.caught_up"), by="event"),
     ),
     Panel(
         "Catch-ups: facts read",
@@ -146,7 +152,7 @@ LINES: Final = (
         "The lines that say what is wrong. Each one's `event` is a heading in the runbook.",
         "short",
         "service.failed",
-        logged=Logged(How.LINES),
+        logged=Logged(How.TIMES),
         kind="logs",
         width=24,
     ),

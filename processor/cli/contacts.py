@@ -1,13 +1,12 @@
 """`order-facts contacts index | import | find`."""
 
 import functools
-from typing import Final
 
 import click
 import msgspec
 
 from processor.cli.contact_files import contact_entries, contact_record
-from processor.cli.options import CONNECTION, REDIS, WIRE, print_line, with_settings
+from processor.cli.options import CONNECTION, IDENTIFYING, REDIS, SERVED, WIRE, print_line, with_settings
 from processor.cli.sending import Sender
 from processor.cli.serving import serving
 from processor.contacts.keeper import IndexKeeper
@@ -19,7 +18,6 @@ from processor.settings import Settings
 from processor.settings.rules import identification_of
 
 contacts = click.Group("contacts", help="Import contacts, keep their index, find a contact.")
-_IDENTIFYING: Final = ("identification", "phone_matching", "phone_region")
 
 
 @contacts.command()
@@ -31,9 +29,7 @@ _IDENTIFYING: Final = ("identification", "phone_matching", "phone_region")
     multiple=True,
     help="Step over this place, which the log line names, if it cannot be read. Its contacts must be sent again.",
 )
-@with_settings(
-    "contacts_topic", *_IDENTIFYING, "instance_id", "http_port", "http_host", "log_stream", *CONNECTION, *WIRE, *REDIS
-)
+@with_settings("contacts_topic", *IDENTIFYING, *SERVED, *CONNECTION, *WIRE, *REDIS)
 def index(settings: Settings, *, accept_new_topic: bool, skips: tuple[str, ...]) -> None:
     """Keep the contact index in Redis up to date until SIGTERM or SIGINT. Run only one.
 
@@ -70,7 +66,7 @@ def import_(settings: Settings, file: str) -> None:
 
 @contacts.command()
 @click.argument("identifier", metavar="NAME=VALUE")
-@with_settings("contacts_topic", *_IDENTIFYING, *CONNECTION, *REDIS)
+@with_settings("contacts_topic", *IDENTIFYING, *CONNECTION, *REDIS)
 def find(settings: Settings, identifier: str) -> None:
     """Find the contact that an event's parameter NAME with VALUE identifies, as the processor would.
 

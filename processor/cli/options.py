@@ -23,6 +23,8 @@ LOGS: Final = ("log_level", "log_format", "log_profile")
 CONNECTION: Final = ("bootstrap_servers", "kafka", "kafka_token", "startup_timeout_s", *LOGS)
 WIRE: Final = ("wire_format", "schema_registry_url", "schema_registry")
 REDIS: Final = ("redis_url", "identifier_key")
+IDENTIFYING: Final = ("identification", "phone_matching", "phone_region")
+SERVED: Final = ("instance_id", "http_port", "http_host", "log_stream")  # by what runs until a signal
 _UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 24 * 3_600_000}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 

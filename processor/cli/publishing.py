@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from processor.cli.asking import AS_OF, DATA
-from processor.cli.options import CONNECTION, WIRE, duration_ms, print_line, progress, teller, with_settings
+from processor.cli.options import CONNECTION, SERVED, WIRE, duration_ms, print_line, progress, teller, with_settings
 from processor.cli.serving import serving
 from processor.errors import UsageError
 from processor.membership.publisher import Publisher
@@ -28,7 +28,7 @@ from processor.settings import Settings
     help="Export and publish as of now, again and again, such as 5m or 1h.",
 )
 @with_settings(
-    *("segment_members_topic", "facts_topic", "contacts_topic", "time_zone", "http_port", "http_host", "log_stream"),
+    *("segment_members_topic", "facts_topic", "contacts_topic", "time_zone", *SERVED),
     *CONNECTION,
     *WIRE,
 )

@@ -7,7 +7,17 @@ import click
 import msgspec
 
 from processor.cli.healing import heal
-from processor.cli.options import CONNECTION, WIRE, duration_ms, print_line, progress, with_settings
+from processor.cli.options import (
+    CONNECTION,
+    IDENTIFYING,
+    REDIS,
+    SERVED,
+    WIRE,
+    duration_ms,
+    print_line,
+    progress,
+    with_settings,
+)
 from processor.cli.showing import records_of, time_ms
 from processor.codec import rejected as headers
 from processor.domain.records import Record, UndecodableError
@@ -89,7 +99,8 @@ def _event(wire: Wire, record: Record) -> Any:
 )
 @click.option("--once", "is_once", is_flag=True, help="With --follow: send back what is found now, and end.")
 @with_settings(
-    "events_topic", "facts_topic", "rejected_topic", "healed_topic", "group_id", "replay_max_rounds", *CONNECTION, *WIRE
+    *("events_topic", "facts_topic", "rejected_topic", "healed_topic", "contacts_topic", "group_id"),
+    *("replay_max_rounds", *IDENTIFYING, *SERVED, *CONNECTION, *WIRE, *REDIS),
 )
 def replay(
     settings: Settings,

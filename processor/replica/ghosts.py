@@ -9,6 +9,7 @@ from processor.kafka.cluster import Cluster
 from processor.settings import Settings
 
 _BREAK_S: Final = 3.0  # a fenced member asks for the group's members at least every two seconds
+_SESSIONS: Final = 3  # a ghost has one; each reload of the group by its coordinator, seen or not, gives it another
 
 
 class NameTaken:
@@ -33,8 +34,13 @@ class NameTaken:
         that is known, and StopError for another process.
         """
         name = settings.instance_id
-        if name not in cluster.instances(settings.group_id):
+        try:
+            members = cluster.instances(settings.group_id)
+        except RetryError:
+            self._seen_s = None  # the coordinator may be loading the group
+            raise
+        if name not in members:
             return
-        if self.for_s(time.monotonic()) > 2 * session_timeout_s(settings):
+        if self.for_s(time.monotonic()) > _SESSIONS * session_timeout_s(settings):
             raise StopError(f"another process runs with this instance_id, {name}: give each replica its own")
         raise RetryError(f"fenced as {name}: waiting to see whether another process runs with this instance_id")

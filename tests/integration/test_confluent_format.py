@@ -189,6 +189,7 @@ def test_unknown_id_holds_back_its_own_partition_until_it_is_known(scripted):
     assert "schema id 99: the schema registry does not know it, and its event has a fact: restore" in done.stderr
 
 
+@pytest.mark.runbook("partition.waiting")
 def test_unknown_ids_are_undecodable_at_the_end_of_the_grace_and_can_be_replayed(scripted):
     """Not before; those behind the first are asked for meanwhile; the events after them go on; 50 requests a second."""
     shop, registry = scripted

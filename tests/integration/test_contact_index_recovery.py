@@ -144,6 +144,7 @@ def test_c4_a_redis_that_restarts_empty_is_waited_for_and_filled_again(settings,
         redis.kill()
 
 
+@pytest.mark.runbook("contacts.waiting")
 def test_c4_a_kafka_that_is_away_is_waited_for(settings, tmp_path):
     """A consumer without a broker just reads nothing: the writer asks for the ends, and notices."""
     kafka = EmbeddedKafka(tmp_path)

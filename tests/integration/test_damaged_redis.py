@@ -82,6 +82,7 @@ def test_mirror_that_cannot_be_read_at_the_start_is_rebuilt(settings, tmp_path):
         deployment.require_right_outputs()
 
 
+@pytest.mark.runbook("mirror.damaged")
 def test_mirror_that_can_no_longer_be_read_is_rebuilt(single):
     """Under a running replica the mark, or an order, is damaged again and again: each is told, and it goes on."""
     replica = single.replica("a")
@@ -102,6 +103,7 @@ def test_mirror_that_can_no_longer_be_read_is_rebuilt(single):
     assert single.require_right_outputs()["fact"] == single.sent
 
 
+@pytest.mark.runbook("contacts.damaged")
 def test_index_shard_that_can_no_longer_be_read_is_rebuilt(deployment):
     """Replica and index run while shards and claims are damaged: orders wait for the index, and go on."""
     replica = deployment.replica("a")

@@ -27,6 +27,7 @@ KILLED = -signal.SIGKILL
     "moment",
     ["before decode", "before commit", "after flush", "before end", "after commit", "before mirror", "after mirror"],
 )
+@pytest.mark.runbook("OrderFactsNoReplica")
 def test_sigkill_at_a_step_and_restart_under_the_same_name(deployment, moment):
     """A replica killed at any moment of its third batch goes on where the ledger says, nothing lost or doubled."""
     deployment.send(traffic(seed=4, count=300))
@@ -42,6 +43,7 @@ def test_sigkill_at_a_step_and_restart_under_the_same_name(deployment, moment):
 
 
 @pytest.mark.parametrize("moment", ["after flush", "before end", "after commit"])
+@pytest.mark.runbook("predecessor.fenced")
 def test_sigkill_and_take_over_by_another_replica(deployment, soon_gone, moment):
     """A killed replica's partitions go to another, which finishes its work; its open transaction is aborted."""
     deployment.send(traffic(seed=5, count=300))
@@ -57,6 +59,7 @@ def test_sigkill_and_take_over_by_another_replica(deployment, soon_gone, moment)
 
 
 @pytest.mark.parametrize("moment", ["before commit", "after flush", "before end", "after commit"])
+@pytest.mark.runbook("producer.replaced", "mirror.not_written")
 def test_zombie_writes_nothing(deployment, soon_gone, moment):
     """A replica stopped past its session, then continued, is refused by brokers and mirror, and goes on well."""
     deployment.send(traffic(seed=6, count=300))
@@ -194,6 +197,7 @@ def test_catch_up_that_must_wait_takes_no_core(apart):
     apart.require_right_outputs()
 
 
+@pytest.mark.runbook("OrderFactsCatchUpLong")
 def test_redis_killed_and_restarted_empty(apart, own_redis):
     """While Redis is away the replica waits in its group; it comes back empty, and all goes on from the ledger."""
     apart.index()

@@ -174,6 +174,7 @@ def test_second_healer_waits_and_takes_over(waiting, tmp_path, soon_gone):
 
 
 @pytest.mark.parametrize("moment", ["before note", "before mark"])
+@pytest.mark.runbook("healer.overtaken")
 def test_replay_by_hand_takes_over_and_the_healer_goes_on_afterwards(waiting, tmp_path, moment):
     """The healer stands still in a transaction: a run by hand fences it, and each event still goes back once."""
     waiting.send_contacts(contacts())
@@ -214,6 +215,7 @@ def test_waiting_ends_after_within_and_a_replay_by_hand_still_sends_it_back(depl
     await_condition(lambda: "o1" in deployment.orders(), deployment.tails)
 
 
+@pytest.mark.runbook("healer.waiting")
 def test_index_that_is_not_ready_is_waited_for(settings, tmp_path, own_redis):
     """Without an index nothing is found and nothing expires in error: it says what it waits for, and goes on (C4)."""
     with deployed(replace(settings, redis_url=own_redis.url), tmp_path, kind=Healers) as apart:

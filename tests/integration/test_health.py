@@ -1,5 +1,6 @@
 """Proves what operators are told: health by stopping each dependency, metrics, and the breaker's pause."""
 
+import json
 import math
 import re
 import signal
@@ -40,6 +41,7 @@ def port():
     return free_ports(1)[0]
 
 
+@pytest.mark.runbook("OrderFactsWaiting", "service.waiting")
 def test_ready_follows_each_dependency_and_live_does_not(settings, tmp_path, port):
     """Redis, then Kafka is stopped under a replica: it is not ready, says why, stays alive, and comes back.
 
@@ -109,6 +111,7 @@ def test_metrics_count_what_the_topics_hold(settings, tmp_path, port):
         replica.stop()
 
 
+@pytest.mark.runbook("OrderFactsStalled", "partition.stalled")
 def test_partition_that_is_placed_and_gives_nothing_is_placed_again(settings, tmp_path, port):
     """The client stops to read one: the lag shows it, the replica is not ready, says which, and reads it again."""
     with deployed(replace(settings, http_port=port), tmp_path) as deployment:
@@ -134,6 +137,7 @@ def test_partition_that_is_placed_and_gives_nothing_is_placed_again(settings, tm
 
 
 @pytest.mark.parametrize("resumes", ["by itself", "by a signal"])
+@pytest.mark.runbook("breaker.paused")
 def test_breaker_pauses_in_the_group_and_goes_on(settings, tmp_path, port, resumes):
     """A run of broken events pauses consumption; the group stays, health says so; then everything is accounted for."""
     own = replace(
@@ -210,8 +214,12 @@ def test_log_that_cannot_be_written_stops_nothing(single, port):
     single.require_right_outputs()
 
 
+@pytest.mark.runbook("OrderFactsContactIndexStale", "contacts.stale")
 def test_an_index_that_nobody_keeps_is_known_everywhere(settings, tmp_path, port):
-    """One warning line, health, the metric and `check` say so while orders go on; a new `contacts index` ends it."""
+    """One warning line, health, the metric and `check` say so while orders go on; a new `contacts index` ends it.
+
+    What was rejected meanwhile because its contact is new goes back then.
+    """
     with deployed(settings, tmp_path, partitions=1) as deployment:
         deployment.send_contacts(contacts())
         index = deployment.index()
@@ -222,7 +230,8 @@ def test_an_index_that_nobody_keeps_is_known_everywhere(settings, tmp_path, port
         assert "as of" in deployment.command("check").stdout
         index.signal(signal.SIGKILL)
         replica.await_line("contacts.stale", max_age_s=10.0)
-        deployment.send([created("meanwhile")])
+        deployment.send_contacts([{"contactId": "new", "phone": "+888000009"}])
+        deployment.send([created("meanwhile"), created("of a new contact", phone="+888000009")])
         deployment.await_accounted()
         status, line = ask(port, "/readyz")
         assert (status, "`order-facts contacts index`" in line) == (503, True)
@@ -234,6 +243,11 @@ def test_an_index_that_nobody_keeps_is_known_everywhere(settings, tmp_path, port
         replica.await_line("contacts.fresh")
         await_condition(lambda: ask(port, "/readyz") == (200, "ok\n"), lambda: ask(port, "/readyz"))
         assert len(replica.lines("contacts.stale")) == 1
+        replayed = deployment.command("rejected", "replay", "--reason", "contact_not_found").stdout
+        assert json.loads(replayed)["replayed"] == 1
+        await_condition(
+            lambda: len(deployment.read(deployment.settings.facts_topic)) == 3, replica.tail("no third fact")
+        )
         replica.await_line("service.stats")
         assert replica.lines("service.stats")[-1]["contacts_age_s"] is not None
         replica.stop()

@@ -2,6 +2,8 @@
 
 import zlib
 
+import pytest
+
 from tests.support.audits import verified
 from tests.support.producing import quick_producer
 from tests.support.refusals import REQUEST_S
@@ -27,6 +29,7 @@ def warnings_of(deployment):
     return [line for line in lines if line.startswith("warning  ") and "partitioner" in line]
 
 
+@pytest.mark.runbook("OrderFactsMixedPartitioners", "events.mixed_partitioners")
 def test_two_ways_are_noticed_and_the_orders_named(deployment):
     """One way is none of anybody's business; from the second on both are said, with the counts."""
     orders = [created(f"o{number}") for number in range(300)]

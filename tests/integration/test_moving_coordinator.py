@@ -94,6 +94,7 @@ def test_cluster_is_asked_while_its_coordinator_comes_up(kafka, deployment):
 
 
 @pytest.mark.parametrize("is_restarted", [False, True], ids=["in peace", "and the broker is restarted"])
+@pytest.mark.runbook("group.rejoined")
 def test_member_fenced_by_a_ghost_comes_back(kafka, deployment, is_restarted):
     """A member that is fenced by one of its name which then says no more waits until that is gone, and joins anew.
 

@@ -24,6 +24,7 @@ from tests.support.traffic import contacts, created, traffic
 pytestmark = pytest.mark.services
 LONG_S = 10.0  # longer than a session; of so long the lines are counted
 MOST_LINES = 20
+PUBLISH = ("segments", "publish", "abandoned_carts", "--every", "1s", "--data")
 _numbers = count()
 
 
@@ -45,16 +46,18 @@ class Place:
 
     @contextmanager
     def processes(self):
-        """Give a replica, the contact index and the healer, each of its user, that work."""
+        """Give a replica, the contact index, the healer and a publisher of segments, each of its user, that work."""
         runs, indexes = (self.kafka.settings_of(user) for user in USERS)
         number = next(_numbers)
         started = [
             self.shop.start("contacts", "index", name=f"index{number}", **indexes),
             self.shop.replica(f"replica{number}", **runs),
             self.shop.start("rejected", "replay", "--follow", name=f"healer{number}", **runs),
+            self.shop.start(*PUBLISH, str(self.shop.folder / "snapshots"), name=f"publisher{number}", **runs),
         ]
         try:
-            started[-1].await_line("healer.ready")
+            started[2].await_line("healer.ready")
+            started[3].await_line("segments.published")
             self.shop.send([*traffic(seed=number, count=50), created(f"waits{number}", phone="+888000009")])
             started[1].await_line("batch.committed")
             yield started
@@ -89,10 +92,12 @@ def place(tmp_path_factory):
 
 
 def rights(settings):
-    """Give all rights of the two users: those of `run` and the contact index, and the healer's."""
+    """Give all rights of the two users: those of `run` and the contact index, the healer's and the publisher's."""
     own = [("group", f"{settings.group_id}-{name}", "Read") for name in ("replay", "healer")]
     own += [("topic", settings.healed_topic, right) for right in ("Read", "Write", "DescribeConfigs")]
-    own.append(("topic", settings.events_topic, "Write"))
+    own += [("topic", settings.segment_members_topic, right) for right in ("Read", "Write", "DescribeConfigs")]
+    own += [("topic", settings.contacts_topic, "Read"), ("topic", settings.events_topic, "Write")]
+    own.append(("transactional id", f"{settings.segment_members_topic}/publish/", "Write"))
     return [*listed(0), *listed(1), *(binding(USERS[0], *right) for right in own)]
 
 

@@ -16,6 +16,7 @@ def go_on(deployment):
 
 
 @pytest.mark.follows("repeats")
+@pytest.mark.runbook("OrderFactsAbortLoop", "batch.aborted")
 def test_record_that_the_brokers_refuse_stops_with_its_place(single):
     """A rejected topic that is compacted while a replica runs refuses an event without a key: once for all.
 

@@ -260,6 +260,7 @@ def _entered(stack, folder):
 
 
 @pytest.mark.services
+@pytest.mark.runbook("OrderFactsSegmentsLate", "segments.waiting")
 def test_every(own_broker, tmp_path):
     """Each round exports and publishes what is new; it waits while Kafka is away, and says so; a stop ends it well."""
     own = AdminClient({"bootstrap.servers": own_broker.bootstrap_servers})

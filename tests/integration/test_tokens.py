@@ -75,6 +75,7 @@ def test_replica_and_commands_come_by_tokens_and_outlive_them(deployment, kafka,
     replica.stop()
 
 
+@pytest.mark.runbook("kafka.token_failed")
 def test_a_replica_waits_while_the_function_fails(deployment, kafka, tmp_path):
     """Its clients are refused when the last token has expired; it says why, without the token, and goes on after."""
     replica = deployment.replica("a", **by_token(kafka, tmp_path / "run"))

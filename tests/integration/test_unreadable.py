@@ -38,6 +38,7 @@ def deployment(settings, tmp_path):
 
 
 @pytest.mark.follows("replicas run")
+@pytest.mark.runbook("OrderFactsPartitionUnreadable", "partition.unreadable", "state.skipped")
 def test_a_batch_that_cannot_be_read_stops_only_its_partition_until_it_is_skipped(deployment):
     """The other partition goes on, line, metric and health name the place; skipped, every event has its output."""
     topic, port = deployment.settings.events_topic, deployment.settings.http_port

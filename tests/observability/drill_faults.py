@@ -73,11 +73,12 @@ def _undecodable(number):
 
 @contextmanager
 def replica_frozen(world):
-    """Stop one of two replicas by SIGSTOP."""
+    """Stop one of two replicas by SIGSTOP; then kill it, and start it under the same name."""
     frozen = world.processes[REPLICAS[0]]
     frozen.signal(signal.SIGSTOP)
     yield
-    frozen.signal(signal.SIGCONT)
+    frozen.signal(signal.SIGKILL)
+    world.start(REPLICAS[0])
 
 
 @contextmanager

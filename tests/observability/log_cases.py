@@ -36,6 +36,7 @@ def both(fires, silent):
 
 
 _BUSY = lines("batch.committed", range(0, 900, 10), records=100, invalid=3)
+_ABORTED = {"error": "it fails", "recovery": "retry", "step": "commit"}
 CASES = {
     "OrderFactsFreshnessLost": both(
         stats(300, freshness_s=90.0), stats(300, freshness_s=lambda age: 90.0 if age > 200 else 5.0)
@@ -58,9 +59,14 @@ CASES = {
         LogCase(stats(180, lag_records=None), fires=False),
     ),
     "OrderFactsWaiting": both(lines("service.waiting", (3, 5), waiting_for="redis", error="redis is away"), stats(60)),
-    "OrderFactsAbortLoop": both(
-        lines("batch.aborted", range(0, 300, 20), error="it fails", recovery="retry", step="commit"),
-        lines("batch.aborted", (1, 2, 3), error="it fails", recovery="retry", step="commit"),
+    "OrderFactsAbortLoop": (
+        LogCase(lines("batch.aborted", range(0, 300, 20), **_ABORTED), fires=True),
+        LogCase(
+            [*lines("batch.aborted", (30,), **_ABORTED), *lines("batch.aborted", (3,), **_ABORTED, repeated=9)],
+            fires=True,
+        ),
+        LogCase(lines("batch.aborted", (1, 2, 3), **_ABORTED), fires=False),
+        LogCase(lines("batch.aborted", (3,), **_ABORTED, repeated=9), fires=False),
     ),
     "OrderFactsRejectedShare": both(lines("batch.committed", range(0, 900, 10), records=100, invalid=20), _BUSY),
     "OrderFactsCatchUpLong": both(lines("mirror.progress", (3, 5)), stats(60)),
@@ -80,8 +86,10 @@ CASES = {
         ),
         _BUSY,
     ),
-    "OrderFactsStalled": both(
-        lines("partition.stalled", (5, 100, 300), partition=0), lines("partition.stalled", (5, 100), partition=0)
+    "OrderFactsStalled": (
+        LogCase(lines("partition.stalled", (5, 100, 300), partition=0), fires=True),
+        LogCase(lines("partition.stalled", (5,), partition=0, repeated=2), fires=True),
+        LogCase(lines("partition.stalled", (5, 100), partition=0), fires=False),
     ),
     "OrderFactsMixedPartitioners": both(lines("events.mixed_partitioners", (3,)), _BUSY),
     "OrderFactsBreaker": both(lines("breaker.tripped", (3,), cause="600 of 1000"), _BUSY),

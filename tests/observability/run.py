@@ -95,13 +95,23 @@ def logs_seen(logs, lines):
     """Give the run's lines to VictoriaLogs; ask every query: what no fault here causes, of lines made for the rules."""
     logs.add(lines)
     logs.add([line for cases in CASES.values() for line in written(cases[0].lines, now_s())], tenant=MADE_UP)
-    asked = [panel for panel in PANELS if panel.logged is not None]
-    found = {panel.title: _values(logs, panel.logged, MADE_UP if panel.title in RARE else 0) for panel in asked}
+    asked = {panel.title: panel.logged for panel in PANELS if panel.logged is not None}
+    found = {title: _values(logs, one, MADE_UP if title in RARE else 0) for title, one in asked.items()}
     empty = [title for title, values in found.items() if not values]
     assert not empty, f"no values: {empty}"
-    mute = [row for row in logs.rows(logsql(Logged(How.LINES))) if not _says(row)]
+    for one in asked.values():
+        if one.how is How.TIMES and one.events:
+            _times_are_counted(logs, one, lines)
+    mute = [row for row in logs.rows(logsql(Logged(How.TIMES))) if not _says(row)]
     assert not mute, f"VictoriaLogs' page would show of them nothing: {mute[:5]}"
     return {"lines": len(lines), "values by query": found, "asked of lines made for the rules": sorted(RARE)}
+
+
+def _times_are_counted(logs, asked, lines):
+    """Require that what happened is counted whole: each line, and those alike that were left out before it."""
+    happened = sum(1 + line.get("repeated", 0) for line in lines if line["event"] in asked.events)
+    counted = sum(float(row["times"]) for row in logs.rows(logsql(asked, "10s")))
+    assert counted == happened, f"{asked.events}: {counted} of {happened}"
 
 
 def _says(row):
@@ -159,7 +169,7 @@ def lnav_reads(folder, log):
     formats = folder / "lnav/formats/order_facts"
     formats.mkdir(parents=True)
     (formats / "order_facts.json").write_text((FOLDER / "lnav/order_facts.json").read_text())
-    asked = ";SELECT event, count(*) AS lines, sum(facts) AS facts FROM order_facts GROUP BY event"
+    asked = ";SELECT event, sum(1 + ifnull(repeated, 0)) AS times, sum(facts) AS facts FROM order_facts GROUP BY event"
     done = _run("lnav", "-n", "-I", str(folder / "lnav"), "-c", asked, "-c", ":write-json-to -", str(log))
     assert done.returncode == 0, done.stderr
     counted = {row["event"]: row for row in json.loads(done.stdout[done.stdout.index("[") :])}

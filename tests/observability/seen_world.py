@@ -6,10 +6,14 @@ from msgspec.structs import replace
 from redis import RedisError
 
 from deploy.observability.panel import WAITING_GAUGES
+from deploy.observability.panels import PANELS
 from tests.chaos.faults import redis_flushed
-from tests.chaos.world import World
+from tests.chaos.world import PARTITIONS, REPLICAS, World
 from tests.observability.servers import now_s
 from tests.support.deployment import Deployment, await_condition
+from tests.support.traffic import created
+
+GROWN_S = 3
 
 
 class SeenWorld(World):
@@ -25,7 +29,7 @@ class SeenWorld(World):
         return SeenDeployment(self._prometheus, settings, folder)
 
     def begin(self):
-        """Also publish a segment, all the while; and have each process wait once for Kafka."""
+        """Also publish a segment, all the while; have each process wait once, and replicas start behind."""
         super().begin()
         command = (
             "segments",
@@ -39,6 +43,7 @@ class SeenWorld(World):
         segments = self.deployment.start(*command, name="segments")
         segments.await_line("segments.published")
         self._all_wait(segments)
+        self._just_assigned()
 
     def workers(self):
         """Also lose what Redis holds, once there is something, so that facts are read again in each run."""
@@ -66,6 +71,27 @@ class SeenWorld(World):
         for gauge in WAITING_GAUGES:
             await_condition(lambda gauge=gauge: self._prometheus.samples(f"{gauge} == 1", begin, now_s()), gauge)
         self.kafka.resume()
+
+    def _just_assigned(self):
+        """Start replicas on events that they cannot read yet: the panel shows an age that grows, for each partition."""
+        for process in (self.index, *self.replicas.values()):
+            process.stop()
+        redis_flushed(self)  # without an index orders wait
+        orders = [created(f"early{number}") for number in range(10 * PARTITIONS)]
+        self.deployment.send(orders)
+        self.brought += len(orders)
+        for name in REPLICAS:
+            self.start_replica(name)
+        for name in REPLICAS:
+            self.replicas[name].await_line("service.waiting", waiting_for="contact_index")
+        begin = now_s()
+        (panel,) = (panel for panel in PANELS if panel.title == "Freshness against the goal")
+        ((expression, _),) = panel.metrics
+        shown = f"count(({expression}) > {GROWN_S}) == {PARTITIONS}"
+        await_condition(lambda: self._prometheus.samples(shown, begin, now_s()), shown)
+        assert not any(replica.lines("batch.committed") for replica in self.replicas.values())
+        self.start_index()
+        self.index.await_line("contacts.ready")
 
 
 class SeenDeployment(Deployment):

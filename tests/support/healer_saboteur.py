@@ -1,9 +1,9 @@
 """`order-facts rejected replay --follow` that signals itself: `python -m tests.support.healer_saboteur`.
 
 The environment variable TEST_SABOTAGE says when: {"moment": "after write", "time": 2, "signal": "SIGKILL", "records":
-10, "quiet_s": 4.0}: the moment's how manieth time, how many records a transaction takes, and for how long a replay by
-hand must have noted nothing to have ended, 20 s in the program; each may be left out. Moments are "before" and "after"
-each of
+10, "quiet_s": 4.0, "most": 10}: the moment's how manieth time, how many records a transaction takes, for how long a
+replay by hand must have noted nothing to have ended, 20 s in the program, and how many records it holds at most; each
+may be left out. Moments are "before" and "after" each of
 `STEPS`. The line `test.sabotage` proves that the moment was reached. The product itself has no hooks.
 """
 
@@ -14,7 +14,7 @@ import signal
 from processor.cli import main
 from processor.kafka.transactions import Transactions
 from processor.logs import get_logger
-from processor.replay import healer, rejected_feed
+from processor.replay import healer, healing, rejected_feed
 from processor.replay.healing import Healing
 from processor.replay.replay_ledger import ReplayLedger
 
@@ -33,6 +33,8 @@ STEPS = {
 def install(plan):
     """Put the moment in place."""
     vars(rejected_feed)["_AT_ONCE"] = plan.get("records", 1_000)
+    if "most" in plan:
+        vars(healing)["MOST_WAITING"] = plan["most"]
     if "quiet_s" in plan:
         vars(healer).update(_QUIET_S=plan["quiet_s"], _LOOK_EVERY_S=plan["quiet_s"] / 4)
     if "moment" not in plan:

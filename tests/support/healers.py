@@ -28,6 +28,10 @@ class Healers(Replays):
         """Start a healer that does not wait long for the end of a replay by hand."""
         return self._planned({"quiet_s": QUIET_S}, "healer", {})
 
+    def small_healer(self, most):
+        """Start a healer that holds so many records at most."""
+        return self._planned({"most": most, "quiet_s": QUIET_S}, "small-healer", {})
+
     def _planned(self, plan, name, changes):
         extra = {"TEST_SABOTAGE": json.dumps(plan)}
         return self.healer(name=name, module="tests.support.healer_saboteur", extra=extra, **changes)

@@ -24,9 +24,16 @@ from processor.replica import metrics
 from tests.observability.log_cases import CASES as LOG_CASES
 
 RUNBOOK_TEXT = (ROOT / RUNBOOK).read_text(encoding="utf-8")
+SECTIONS = re.split(r"^### ", RUNBOOK_TEXT, flags=re.MULTILINE)[1:]
 REGISTRIES = (metrics.REGISTRY, keeper_metrics.REGISTRY, healer_metrics.REGISTRY, publisher_metrics.REGISTRY)
 ELSEWHERE = {"redis_memory_used_bytes", "redis_memory_max_bytes"}  # redis_exporter's
-COMMON = {"instance", "level", "event", "message", "error", "dropped_lines"}
+COMMON = {"instance", "level", "event", "message", "error", "dropped_lines", "repeated"}
+NOT_BROUGHT_ABOUT = {
+    "batch.committed",
+    "kafka.client",
+    "OrderFactsFailed",
+    "service.failed",
+}  # the last two: a table has
 PARTS = ("Means", "See more", "Do", "Do not", "Tried")
 _METRIC = re.compile(r"\b(?:order_facts|redis)_\w+")
 _EVENT = re.compile(r'event:(?:=|in\()((?:"[\w.]+"(?:, )?)+)')
@@ -119,7 +126,8 @@ def test_events_and_fields_of_log_queries_exist(query):
     known = {field for event in events for field in EVENTS[event]} | COMMON
     asked = re.findall(r"\b(?:sum|min|max|rate_sum|quantile)\((?:[\d.]+, )?([\w.]+)\)|(\w+):(?:>|\*)", query)
     named = set(re.findall(r" as (\w+)", query))
-    fields = {summed or compared for summed, compared in asked if summed or compared not in named}
+    computed = set(re.findall(r"\bmath [^|]* as (\w+)", query))
+    fields = {summed or compared for summed, compared in asked if summed or compared not in named} - computed
     reasons = {field for field in fields if field.startswith("reasons.")}
     assert fields - reasons <= known
     assert {field.removeprefix("reasons.") for field in reasons} <= {reason.value for reason in Reason}
@@ -159,9 +167,7 @@ def test_runbook_has_a_section_for_each_alert_and_each_warning():
     assert ids == [name for name in found if name in EVENTS]  # `watch` names a section by its event
 
 
-@pytest.mark.parametrize(
-    "section", re.split(r"^### ", RUNBOOK_TEXT, flags=re.MULTILINE)[1:], ids=headings(RUNBOOK_TEXT)
-)
+@pytest.mark.parametrize("section", SECTIONS, ids=headings(RUNBOOK_TEXT))
 def test_sections_of_the_runbook_are_whole(section):
     """Each says what it means, how to see more, what to do, what not to do, and which test did it."""
     assert re.findall(r"^- \*\*([\w ]+):\*\*", section, re.MULTILINE) == list(PARTS)
@@ -169,6 +175,24 @@ def test_sections_of_the_runbook_are_whole(section):
     named = re.findall(r"`(tests/[\w/]+\.py)`", tried)
     assert all((ROOT / name).exists() for name in named)
     assert named or re.search(r"not|table", tried)
+
+
+def test_each_procedure_of_the_runbook_is_followed_by_a_test():
+    """The file that a section names has a test with the marker `runbook` for it; and no marker is of no section."""
+    followed = {
+        argument.value: str(file.relative_to(ROOT))
+        for file in sorted((ROOT / "tests").rglob("test_*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "runbook"
+        for argument in node.args
+        if isinstance(argument, ast.Constant)
+    }
+    sections = dict(zip(headings(RUNBOOK_TEXT), SECTIONS, strict=True))
+    for name in NOT_BROUGHT_ABOUT:
+        del sections[name]
+    assert followed == {
+        name: re.findall(r"Tried:\*\* `(\S+)`$", text, re.MULTILINE)[0] for name, text in sections.items()
+    }
 
 
 def test_dashboard_selects_by_job_and_instance():
