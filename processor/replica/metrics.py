@@ -90,7 +90,7 @@ UNREADABLE: Final = Gauge(
 )
 WAITING: Final = Gauge(
     "order_facts_waiting",
-    "1 while the replica waits, else 0, by waiting_for: kafka, redis, contact_index, mirror or breaker.",
+    "1 while the replica waits, else 0, by waiting_for: kafka, redis, contact_index, mirror, schema_registry, breaker.",
     ["waiting_for"],
     registry=REGISTRY,
 )
