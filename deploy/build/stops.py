@@ -110,6 +110,13 @@ ROWS: Final = (
     Row("replay metadata", "records below it count as replayed", "Another tool set an offset of the replay's group.", "Set it again with Kafka's `kafka-consumer-groups`, which leaves no metadata; run `rejected replay` again."),
     Row("healed version", "was not written by this version of the program (", "A newer version sent rejected events back, or another program writes to the healed topic.", "Run that version; or stop the other program, and delete what it wrote."),
     Row("publisher overtaken", "another `segments publish` writes to", "A later `segments publish` took over, or this one was paused for too long.", "Let one of them run, with all segments; start it again."),
+    Row("widen overtaken", "another `topics widen` with the same names", "A later `topics widen` took over, or this one was paused for too long.", "Let one of them run."),
+    Row("widen retention", "to copy without them, start again with --accept-loss", "Retention removed events, so that orders made from them would be missing in the new facts.", "Keep the old deployment; or start again with `--accept-loss`."),
+    Row("widen under load", "stop its producers first", "Events came while the copy was to be finished.", "Stop the producers; run the same command with `--finish` again."),
+    Row("widen behind producers", "with --accept-late", "Producers wrote to the new topic, and events of the old one are not copied yet.", "Stop the producer that still writes to the old topic. Start again with `--accept-late`: these events come behind. Or begin again: `--suffix`."),
+    Row("widen too large", "for its size; raise its max.message.bytes, then start again", "The new events topic takes less than the old one.", "Raise its `max.message.bytes`; start again."),
+    Row("widen unreadable", "and so not copied", "Events cannot be read: damaged, or beyond the client's limit.", "Raise `receive.message.max.bytes` in `kafka`, or leave them out with the `--skip` that the line names. Start again."),
+    Row("widen begin again", "begin again with another --suffix", "A topic was recreated, or the brokers lost events that were copied.", "Start again with another `--suffix`; delete the topics of the first attempt."),
     Row("replay another topic", "belongs to another topic of that name", "The rejected topic was recreated.", "Delete the offsets of the group with Kafka's `kafka-consumer-groups`; run `rejected replay` again."),
 )
 # fmt: on

@@ -1,13 +1,14 @@
-"""`order-facts topics create`."""
+"""`order-facts topics create | widen`."""
 
 import click
 
 from processor.cli.options import CONNECTION, TOPICS, with_settings
+from processor.cli.widening import widen
 from processor.kafka.cluster import Cluster
 from processor.kafka.creation import create_missing
 from processor.settings import Settings
 
-topics = click.Group("topics", help="Create the topics.")
+topics = click.Group("topics", help="Create the topics, or give them more partitions.", commands=[widen])
 
 
 @topics.command()

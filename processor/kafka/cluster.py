@@ -17,6 +17,7 @@ from confluent_kafka.admin import (
     AdminClient,
     ClusterMetadata,
     ConfigResource,
+    ConfigSource,
     ListOffsetsResultInfo,
     OffsetSpec,
     ResourceType,
@@ -199,10 +200,19 @@ class Cluster:
 
     def topic_settings(self, name: str) -> dict[str, str]:
         """Return a topic's settings in force."""
+        return {key: entry.value for key, entry in self._config(name).items()}
+
+    def own_topic_settings(self, name: str) -> dict[str, str]:
+        """Return the settings that were given to a topic itself: all others come from the brokers."""
+        own = ConfigSource.DYNAMIC_TOPIC_CONFIG
+        return {key: entry.value for key, entry in self._config(name).items() if entry.source == own.value}
+
+    def _config(self, name: str) -> dict[str, Any]:
         asked = [ConfigResource(ResourceType.TOPIC, name)]
         with self.asking(f"reading the settings of {name}"):
             (future,) = self.admin.describe_configs(asked, request_timeout=_REQUEST_S).values()
-            return {key: entry.value for key, entry in answer_of(future).items()}
+            found: dict[str, Any] = answer_of(future)
+            return found
 
     def ends(self, topic: str, partitions: Iterable[int], *, committed: bool = True) -> dict[int, int]:
         """Return the end of each partition: the last stable offset, or with committed=False the log end."""

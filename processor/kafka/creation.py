@@ -21,6 +21,7 @@ _SAFE_FACTOR: Final = 3  # with three copies, two must have a record before it c
 # allow less, in usual steps; at last take what the brokers say by themselves.
 MESSAGE_BYTES: Final = (104_857_600 - (64 << 10), 20 << 20, 8 << 20, None)
 _REFUSED: Final = frozenset({KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG})
+_MOVED: Final = "replication.throttled.replicas"  # while partitions are reassigned: names these
 _COPIES: Final = frozenset({KafkaError.INVALID_REPLICATION_FACTOR})
 _PAUSE_S: Final = 0.02
 _Answer = TypeVar("_Answer")
@@ -72,6 +73,22 @@ def create_missing(settings: Settings, cluster: Cluster) -> Iterator[Created]:
             yield created
 
 
+def create_like(
+    settings: Settings, cluster: Cluster, like: str, name: str, partitions: int, changed: dict[str, str]
+) -> Created:
+    """Create a topic with the copies and the own settings of an existing one, but for what is `changed`.
+
+    Raises as `create_missing`.
+    """
+    own = {key: value for key, value in cluster.own_topic_settings(like).items() if not key.endswith(_MOVED)}
+    copies = min(cluster.copies([like])[like], cluster.broker_count())
+    created = _create(
+        cluster, NewTopic(name, partitions, copies, config=own | changed), (None,), settings.startup_timeout_s
+    )
+    _await_known(cluster, created, settings.startup_timeout_s)
+    return created
+
+
 def _create(cluster: Cluster, topic: NewTopic, sizes: tuple[int | None, ...], timeout_s: float) -> Created:
     """Create a topic; where the brokers refuse its copies or its sizes, with the next smaller ones."""
     base, refused, failed = topic.config or {}, "", None
@@ -79,7 +96,7 @@ def _create(cluster: Cluster, topic: NewTopic, sizes: tuple[int | None, ...], ti
         if (is_safe and factor < _SAFE_FACTOR) or (failed in _COPIES and factor == topic.replication_factor):
             continue
         own = {"max.message.bytes": str(size)} if size else {}
-        own |= {"min.insync.replicas": "2"} if is_safe else {}
+        own |= {"min.insync.replicas": "2"} if is_safe and "min.insync.replicas" not in base else {}
         topic.replication_factor, topic.config = factor, base | own
         error = _refusal(cluster, topic)
         if error is None:

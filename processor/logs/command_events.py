@@ -85,6 +85,55 @@ SEGMENTS: Final = {
     ),
 }
 
+WIDEN: Final = {
+    "widen.started": Published(
+        "`topics widen` copies events to the new topic",
+        "copying {topic} to {new_topic} with {partition_count} partitions",
+        "topic new_topic partition_count",
+    ),
+    "widen.stats": Published(
+        "every 10 s: events copied since the start, the rate of the last 10 s, how many are left",
+        "{records} events copied to {new_topic}, {records_per_s} events/s, {lag_records} left",
+        "new_topic records records_per_s lag_records",
+    ),
+    "widen.caught_up": Published(
+        "all events are copied; it goes on following",
+        "{records} events copied to {new_topic}, nothing left: stop the producers of {topic}, then run the same "
+        "command with --finish",
+        "topic new_topic records",
+    ),
+    "widen.finished": Published(
+        "the rest is copied, and that is committed as the end of the copy",
+        "finished: {records} events copied from {topic} to {new_topic} since the start",
+        "topic new_topic records",
+    ),
+    "widen.other_partitioner": Published(
+        "so many of the first keys were not where Kafka's own partitioner (murmur2) puts them; their copies are",
+        "{keys_elsewhere} keys of {topic} were not where murmur2 puts them, {keys_following} were: producers must "
+        "place keys in {new_topic} by murmur2",
+        "topic new_topic keys_following keys_elsewhere",
+    ),
+    "widen.headers_lost": Published(
+        "events have a header whose name is not UTF-8, which the client does not show: copied without headers",
+        "{records} events are copied without their headers, the first at partition {partition}, offset {offset}",
+        "topic records partition offset",
+    ),
+    "widen.skipped": Published(
+        "`--skip` left out offsets that cannot be read",
+        "left out partition {partition}, offset {offset} to {to_offset}: {error}",
+        "topic partition offset to_offset error",
+    ),
+    "widen.waiting": Published(
+        "nothing can be copied now; it tries again after `backoff_ms`",
+        "copying waits, next attempt in {backoff_ms} ms: {error}",
+        "error attempt backoff_ms",
+    ),
+    "widen.resumed": Published(
+        "what `topics widen` waited for is back", "copying goes on after {waited_ms} ms", "waited_ms"
+    ),
+    "widen.stopped": Published("`topics widen` has stopped", "stopped after {records} events copied", "records"),
+}
+
 CONTACTS: Final = {
     "contacts.started": Published(
         "`contacts index` has found its topic",

@@ -5,7 +5,7 @@
 
 from typing import Final
 
-from processor.logs.command_events import ANY, CONTACTS, HEALER, SEGMENTS
+from processor.logs.command_events import ANY, CONTACTS, HEALER, SEGMENTS, WIDEN
 from processor.logs.run_events import BATCH, PARTITIONS, PROCESS, Published
 
 PUBLISHED: Final[dict[str, Published]] = {
@@ -14,6 +14,7 @@ PUBLISHED: Final[dict[str, Published]] = {
     **PARTITIONS,
     **HEALER,
     **SEGMENTS,
+    **WIDEN,
     **CONTACTS,
     **ANY,
 }
@@ -31,8 +32,8 @@ SOMETIMES: Final = {
 """What any line may have besides its event's own fields, and what it means."""
 
 _NAMES: Final = {
-    "string": f"{' '.join(COMMON)} build cause detail error group_id lineage mirror problem recovery step topic "
-    "transactional_id user waiting_for",
+    "string": f"{' '.join(COMMON)} build cause detail error group_id lineage mirror new_topic problem recovery step "
+    "topic transactional_id user waiting_for",
     "boolean": "lost missing ready",
     "integer": f"""{" ".join(SOMETIMES)}
         ask_ms attempt attempts backoff_ms changed conflicting contacts deleted end_offset events every_s exit_code

@@ -205,6 +205,15 @@ def rejected_topic_of(committed: TopicPartition) -> str | None:
     return None if isinstance(metadata, int) else metadata.rejected
 
 
+def partitions_noted(committed: TopicPartition) -> int | None:
+    """Return how many partitions the events topic had when an offset was committed; None if it does not say."""
+    try:
+        metadata = _metadata_of(committed)
+    except msgspec.MsgspecError:
+        return None
+    return None if isinstance(metadata, int) else metadata.partitions
+
+
 def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:
     """Return the watermark that a committed offset holds. Raises StopError if it is not of this lineage."""
     place = f"the committed offset of {committed.topic}[{committed.partition}] in group {lineage.group_id}"

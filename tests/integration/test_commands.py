@@ -47,6 +47,7 @@ COMMANDS = {
     "state skip": "Step over events that the Kafka client cannot read",
     "verify": "Audit the topics and the mirror",
     "watch": "Show what all processes do, from their log lines alone",
+    "topics widen": "Copy the events to a new topic with more partitions",
     "topics create": "Create the topics that are missing",
     "check": "Check the settings, Kafka, the access rights, Redis, the topics and the contact index",
 }

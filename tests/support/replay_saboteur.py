@@ -29,13 +29,14 @@ STEPS = {
 class Sabotage:
     """Counts transactions, and signals this process once, at its moment."""
 
-    def __init__(self, moment, transaction, signal_name):
+    def __init__(self, moment, transaction, signal_name, begins="before note"):
         self.moment, self.due, self.number = moment, transaction, signal.Signals[signal_name]
+        self.begins = begins
         self.transaction = 0
 
     def reached(self, moment):
         """Note a moment of the transaction in hand."""
-        self.transaction += moment == "before note"
+        self.transaction += moment == self.begins
         if moment == self.moment and self.transaction == self.due:
             get_logger().warning("test.sabotage", moment=moment, transaction=self.due, signal=self.number.name)
             self.due = -1

@@ -1,0 +1,76 @@
+"""How far a copy is, as committed offsets with metadata: of the old topic what is copied, of the new one its end.
+
+An entry of the old topic is the next offset to copy; its metadata say for which two topics that holds, the latest time
+among the records before it, and whether the copy was finished. An entry of the new topic is the offset behind the last
+copy: what comes after that is somebody else's.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+from confluent_kafka import TopicPartition
+
+from processor.errors import StopError
+from processor.kafka.cluster import Topic
+
+NO_TIME: Final = -(1 << 62)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The next offset of a partition, and the latest time (ms) among the records before it."""
+
+    offset: int
+    time_ms: int = NO_TIME
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """How far a copy is: by old partition the next place, by new partition the offset behind the last copy."""
+
+    places: Mapping[int, Place] = {}
+    ends: Mapping[int, int] = {}
+    is_finished: bool = False
+
+
+class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
+    v: int
+    topics: tuple[str, str]  # the ids of the old and the new events topic
+    time_ms: int = NO_TIME
+    finished: bool = False
+
+
+def entries_of(copied: Copied, former: Topic, new: Topic) -> list[TopicPartition]:
+    """Return the offsets to commit."""
+
+    def entry(topic: Topic, partition: int, place: Place) -> TopicPartition:
+        note = _Note(1, (former.topic_id, new.topic_id), place.time_ms, copied.is_finished)
+        return TopicPartition(topic.name, partition, place.offset, msgspec.json.encode(note).decode())
+
+    places = [entry(former, partition, place) for partition, place in copied.places.items()]
+    return places + [entry(new, partition, Place(end)) for partition, end in copied.ends.items()]
+
+
+def copied_of(entries: Iterable[TopicPartition], former: Topic, new: Topic) -> Copied | None:
+    """Return what committed offsets say; None without any. Raises StopError if they are of other topics."""
+    places: dict[int, Place] = {}
+    ends: dict[int, int] = {}
+    is_finished = False
+    for entry in entries:
+        if entry.offset < 0:
+            continue
+        try:
+            note = msgspec.json.decode(entry.metadata or "", type=_Note)
+        except msgspec.MsgspecError:
+            note = None
+        if note is None or note.v != 1 or note.topics != (former.topic_id, new.topic_id):
+            raise StopError(
+                f"the committed offset of {entry.topic}[{entry.partition}] is not of a copy from this {former.name} to "
+                f"this {new.name} (a topic was deleted and recreated, or another tool set it); begin again with "
+                "another --suffix"
+            )
+        if entry.topic == former.name:
+            places[entry.partition] = Place(entry.offset, note.time_ms)
+            is_finished = note.finished
+        else:
+            ends[entry.partition] = entry.offset
+    return Copied(places, ends, is_finished) if places else None
