@@ -7,7 +7,9 @@ from typing import Final
 import click
 
 from processor.cli.options import CONNECTION, REDIS, TOPICS, WIRE, with_settings
+from processor.codec.avro import codec
 from processor.contacts.lookup import IndexNotReadyError, staleness
+from processor.copies.sizes import size_of_index, size_of_mirrors
 from processor.errors import OrderFactsError, RetryError, StopError, UsageError
 from processor.kafka.clients import reader
 from processor.kafka.cluster import Cluster
@@ -20,6 +22,9 @@ from processor.registry.client import Registry
 from processor.registry.subjects import subject_of
 from processor.replica import startup
 from processor.settings import Settings
+from processor.settings.redis_address import parse_redis_url
+from processor.state.mirror import Mirror
+from processor.state.permissions import refused
 
 _LAST_EVENTS: Final = 1_000
 
@@ -53,7 +58,7 @@ def check(settings: Settings) -> None:
     _say("ok", f"Kafka at {settings.bootstrap_servers}, cluster {found.lineage.cluster_id}")
     may_run = _say_rights(settings, found)
     _say_registry(settings, found)
-    _say("ok", "Redis, a primary with maxmemory-policy noeviction")
+    may_run = _say_redis(settings, found) and may_run
     _say(
         "ok",
         f"topics: {topics.events.name}, {topics.facts.name} and {topics.rejected.name} with "
@@ -92,6 +97,26 @@ def _say_rights(settings: Settings, found: startup.Found) -> bool:
         _say("problem", str(error))
         raise click.exceptions.Exit(3 if isinstance(error, RetryError) else 1) from error
     return may_run
+
+
+def _say_redis(settings: Settings, found: startup.Found) -> bool:
+    """Say where Redis is, which commands it refuses and what the deployment takes; return whether `run` may work."""
+    _say("ok", f"Redis at {parse_redis_url(settings.redis_url).place}, a primary that does not evict")
+    mirror = Mirror(found.redis, found.lineage, codec())
+    try:
+        missing = refused(found.redis, settings)
+        orders = size_of_mirrors(found.redis, [mirror.key(p) for p in range(found.topics.events.partitions)])
+        contacts = size_of_index(found.redis, found.index.keys)
+    except RetryError as error:
+        _say("problem", str(error))
+        raise click.exceptions.Exit(3) from error
+    for kind, text in missing:
+        _say(kind, text)
+    for size, what in ((orders, "orders"), (contacts, "identifiers and contacts")):
+        if size is not None and size.count:
+            taken = f"{size.taken_bytes / 2**20:.1f} MiB, {size.each} bytes each"
+            _say("ok", f"in Redis {size.count:,} {what} take {taken}")
+    return all(kind != "problem" for kind, _ in missing)
 
 
 def _say_registry(settings: Settings, found: startup.Found) -> None:

@@ -1,17 +1,18 @@
-"""`order-facts state recover | skip`."""
+"""`order-facts state recover | skip | prune`."""
 
 import getpass
 
 import click
 
-from processor.cli.options import CONNECTION, REDIS, TOPICS, WIRE, with_settings
+from processor.cli.options import CONNECTION, REDIS, TOPICS, WIRE, duration_ms, with_settings
+from processor.copies.pruning import Pruning
 from processor.logs import get_logger
 from processor.replica.placing import Stop
 from processor.replica.recover import Recovery, Step
 from processor.replica.skip import Skipper
 from processor.settings import Settings
 
-state = click.Group("state", help="Repair the group's committed offsets.")
+state = click.Group("state", help="Repair the group's committed offsets; tidy Redis.")
 
 
 @state.command()
@@ -80,6 +81,36 @@ def skip(settings: Settings, *, partition: int, offset: int, to_offset: int | No
         error=found.problem,
         user=getpass.getuser(),
     )
+
+
+@state.command()
+@click.option("--idle", metavar="DURATION", default="1h", help="How long a past copy was not used at least  [1h].")
+@click.option("--lineage", "lineages", multiple=True, help="Remove this copy, and no other; may be repeated.")
+@click.option("--yes", is_flag=True, help="Remove them; without this the command only lists them.")
+@with_settings(*TOPICS, "group_id", *CONNECTION, *REDIS)
+def prune(settings: Settings, *, idle: str, lineages: tuple[str, ...], yes: bool) -> None:
+    """List the copies of orders and contacts in Redis, and remove those of the past.
+
+    A new group, a recreated topic, another identifier_key or version of the program begins a copy of its own, and the
+    one before stays. A mirror is past if its group has another one now, a contact index if nobody reads or writes it;
+    both only if they were not used for --idle. Copies of deployments that are not known here stay, until they are
+    named with --lineage: look who used them.
+
+    Nothing is lost: whoever still needs a copy that was removed rebuilds it from its topics, and orders wait meanwhile.
+    """
+    idle_s = duration_ms("--idle", "1h")(idle) / 1000
+    pruning = Pruning(settings)
+    found = pruning.judged(idle_s)
+    gone = pruning.chosen(found, lineages)
+    for one in found:
+        click.echo(f"{one.copy.lineage} {one.copy.kind}, {_mib(one.copy.taken_bytes)}: {one.use} ({one.why})")
+    if yes:
+        pruning.remove(gone)
+        click.echo(f"removed {len(gone)} of {len(found)} copies, {_mib(sum(one.copy.taken_bytes for one in gone))}")
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
 
 
 def _line(step: Step) -> str:

@@ -66,12 +66,12 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class ContactIndex:
-    """Looks identifiers up. Not for several threads at once."""
+    """Looks identifiers up. `keys` are its shards' keys. Not for several threads at once."""
 
     def __init__(self, servers: Servers, settings: Settings, lineage: str, topic: Topic) -> None:
         self._servers = servers
         self._topic = topic
-        self._keys = shards.shard_keys(lineage)
+        self.keys = shards.shard_keys(lineage)
         self._hashes = Hashes(settings)
         self._phones = identification_of(settings).phones.name
         self._good_mark: bytes | None = None  # the last good mark: a batch compares it and decodes nothing
@@ -96,7 +96,7 @@ class ContactIndex:
             shard = shard_of(digest)
             asked[shard].append(identifier)
             hashes[shard].append(digest)
-        for key, fields in zip(self._keys, hashes, strict=True):
+        for key, fields in zip(self.keys, hashes, strict=True):
             line.execute_command("HMGET", key, MARK, POSITION, *fields)
         return asked
 
@@ -155,7 +155,7 @@ class ContactIndex:
 
     def _of_shards(self, fields: Iterable[Sequence[bytes]]) -> list[Any]:
         """Return each shard's mark, position and these fields of it, in one round trip. Raises as `look`."""
-        commands = [("HMGET", key, MARK, POSITION, *names) for key, names in zip(self._keys, fields, strict=True)]
+        commands = [("HMGET", key, MARK, POSITION, *names) for key, names in zip(self.keys, fields, strict=True)]
         return self._sound(ask_readable(self._servers, commands))
 
     def _exists(self, shard: int, digest: bytes, entry: bytes | None, intent: bytes) -> bool:
@@ -213,7 +213,7 @@ class ContactIndex:
 
     def _damage(self, shard: int, problem: str) -> IndexNotReadyError:
         """Remove a shard that cannot be read; return the error for it."""
-        remove_shard(self._servers, self._keys, shard, problem)
+        remove_shard(self._servers, self.keys, shard, problem)
         return IndexNotReadyError(
             f"shard {shard} of the contact index is damaged ({problem}) and was removed; "
             "`order-facts contacts index` rebuilds the index"

@@ -34,7 +34,7 @@ from processor.state.watermark import Lineage, Watermark
 
 _FORMAT: Final = b"2"  # part of the key: another form of the state is another mirror, rebuilt from the facts
 _WATERMARK: Final = b""
-_CLAIM: Final = b" "
+CLAIM: Final = b" "
 _OFFSET: Final = rb"(0|[1-9][0-9]{0,17})"  # fits 64 bits
 _WATERMARK_FORM: Final = re.compile(_OFFSET + b" " + _OFFSET)
 _WRONG_TYPE: Final = "its key holds no hash"
@@ -81,11 +81,12 @@ class MirrorWrite(msgspec.Struct, frozen=True):
 
 
 class Mirror:
-    """Reads and writes the mirror of one deployment."""
+    """Reads and writes the mirror of one deployment. `name` is the part of its keys that no other deployment has."""
 
     def __init__(self, servers: Servers, lineage: Lineage, codec: Codec) -> None:
         self._servers = servers
-        self._prefix = f"order-facts:{lineage.digest(_FORMAT + codec.packed_form)}"
+        self.name = lineage.digest(_FORMAT + codec.packed_form)
+        self._prefix = f"order-facts:{self.name}"
         self._claims = transactional_id(lineage.group_id, "")  # how every claim begins
         self._damaged: dict[int, bytes] = {}  # each partition's last order that could not be read
 
@@ -95,7 +96,7 @@ class Mirror:
 
     def marks(self, partitions: Collection[int]) -> dict[int, Mark]:
         """Return each partition's mark: where its mirror is, and who claims it; or why it cannot be read."""
-        commands = [("HMGET", self.key(partition), _WATERMARK, _CLAIM) for partition in partitions]
+        commands = [("HMGET", self.key(partition), _WATERMARK, CLAIM) for partition in partitions]
         replies = ask_readable(self._servers, commands)
         return {partition: self._mark(reply) for partition, reply in zip(partitions, replies, strict=True)}
 
@@ -110,7 +111,7 @@ class Mirror:
 
     def claim(self, partitions: Collection[int], transactional_id: str) -> None:
         """Write this replica's claim on partitions, whatever is there."""
-        ask(self._servers, [("HSET", self.key(partition), _CLAIM, transactional_id) for partition in partitions])
+        ask(self._servers, [("HSET", self.key(partition), CLAIM, transactional_id) for partition in partitions])
 
     def add_lookups(self, line: Line, order_ids: Mapping[int, Sequence[str]]) -> None:
         """Add one atomic read for each partition: its watermark and the orders named."""
@@ -158,7 +159,7 @@ class Mirror:
         cursor = None
         while cursor != b"0":
             ((cursor, found),) = ask(self._servers, [("HSCAN", self.key(partition), cursor or 0, "COUNT", count)])
-            yield [name for name in found[::2] if name not in {_WATERMARK, _CLAIM}]
+            yield [name for name in found[::2] if name not in {_WATERMARK, CLAIM}]
 
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
         """Write all partitions, without waiting. Each answer is 1, or 0 if another watermark was there."""

@@ -198,20 +198,22 @@ def has_other_rejected(committed: TopicPartition, lineage: Lineage) -> bool:
 
 def rejected_topic_of(committed: TopicPartition) -> str | None:
     """Return the id of the topic that rejected records went to; None if the metadata do not say, or are not ours."""
-    try:
-        metadata = _metadata_of(committed)
-    except msgspec.MsgspecError:
-        return None
-    return None if isinstance(metadata, int) else metadata.rejected
+    found = _own_metadata(committed)
+    return None if found is None else found.rejected
 
 
 def partitions_noted(committed: TopicPartition) -> int | None:
     """Return how many partitions the events topic had when an offset was committed; None if it does not say."""
-    try:
-        metadata = _metadata_of(committed)
-    except msgspec.MsgspecError:
+    found = _own_metadata(committed)
+    return None if found is None else found.partitions
+
+
+def lineage_in(committed: TopicPartition, cluster_id: str, group_id: str) -> Lineage | None:
+    """Return the lineage that a group's committed offset belongs to; None if there is none, or it is not ours."""
+    found = _own_metadata(committed)
+    if committed.offset < 0 or found is None:
         return None
-    return None if isinstance(metadata, int) else metadata.partitions
+    return Lineage(cluster_id, group_id, *found.topics, found.rejected or "", found.partitions or 0)
 
 
 def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:
@@ -237,6 +239,15 @@ def watermark_of(committed: TopicPartition, lineage: Lineage) -> Watermark:
     if metadata.partitions not in {None, lineage.partitions}:
         raise repartitioned(str(committed.topic), metadata.partitions, lineage.partitions)
     return Watermark(committed.offset, metadata.facts)
+
+
+def _own_metadata(committed: TopicPartition) -> _Metadata | None:
+    """Return the metadata; None if another tool wrote it, or a version that this one cannot read."""
+    try:
+        found = _metadata_of(committed)
+    except msgspec.MsgspecError:
+        return None
+    return None if isinstance(found, int) else found
 
 
 def _metadata_of(committed: TopicPartition) -> _Metadata | int:

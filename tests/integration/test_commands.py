@@ -43,6 +43,7 @@ COMMANDS = {
     "segments run": "Print the contacts of a segment",
     "segments rfm": "Show RFM: how long ago, how often and for how much",
     "segments publish": "Write who entered a segment and who left to the topic segment-members",
+    "state prune": "List the copies of orders and contacts in Redis",
     "state recover": "Set the group's offsets that are lost",
     "state skip": "Step over events that the Kafka client cannot read",
     "verify": "Audit the topics and the mirror",
@@ -198,8 +199,9 @@ def test_check_of_a_good_deployment(indexed):
     """A line for each finding, all of them good, and 0; a warning for each topic that one broker's loss can empty."""
     done = indexed.command("check")
     assert done.stderr == ""
-    assert [line[:9] for line in done.stdout.splitlines()] == ["ok       "] * 6 + ["warning  "] * 4 + ["ok       "]
-    subjects = ["settings", "Kafka at ", "access rights: all ", "transactions: one began", "Redis, ", "topics: "]
+    assert [line[:9] for line in done.stdout.splitlines()] == ["ok       "] * 7 + ["warning  "] * 4 + ["ok       "]
+    subjects = ["settings", "Kafka at ", "access rights: all ", "transactions: one began"]
+    subjects += ["Redis at redis://", "in Redis ", "topics: "]
     subjects += [*["the topic "] * 4, "the contact index "]
     assert [line[9:].startswith(subject) for line, subject in zip(done.stdout.splitlines(), subjects, strict=True)]
 

@@ -45,8 +45,7 @@ HISTORY = (
     ("a", 50, ["6"]),
 )
 
-SCRIPTS = 5
-TAKEN = SCRIPTS + 2 * SHARDS  # commands until all shards are taken: scripts loaded, writers read, shards taken
+TAKEN = 2 * SHARDS  # commands until all shards are taken: writers read, shards taken
 BUILT = TAKEN + SHARDS  # and until all shards are marked with the new build
 BEGINNING = Position((0,) * PARTITIONS, 0)
 

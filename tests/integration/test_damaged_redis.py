@@ -108,7 +108,7 @@ def test_index_shard_that_can_no_longer_be_read_is_rebuilt(deployment):
     """Replica and index run while shards and claims are damaged: orders wait for the index, and go on."""
     replica = deployment.replica("a")
     found = startup.check(deployment.settings)
-    keys = found.index._keys
+    keys = found.index.keys
     compared = comparable("phone", contacts()[1]["phone"], DIGITS)
     assert compared is not None
     phone = Hashes(deployment.settings).identifier(compared)

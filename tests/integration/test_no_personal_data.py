@@ -79,7 +79,7 @@ def damage(deployment):
     mirror, client = Mirror(found.redis, found.lineage, codec()), raw_client(deployment.settings)
     for partition, name in enumerate(("", " ")):
         client.hset(mirror.key(partition), name, TEXT.encode())
-    for key in found.index._keys:
+    for key in found.index.keys:
         client.hset(key, Hashes(deployment.settings).contact(MARK.encode()), TEXT.encode())
     for key in [mirror.key(partition) for partition in range(2)]:
         for order in client.hkeys(key):

@@ -1,0 +1,57 @@
+"""Which commands Redis refuses: each that the program uses is tried, on a key of its own that is removed again."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from processor.settings import Settings
+from processor.state.line import Command, Line, classify
+from processor.state.servers import Servers
+
+_SCRIPT: Final = "return redis.call('HGET', KEYS[1], 'field')"
+_DIGEST: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+def refused(servers: Servers, settings: Settings) -> list[tuple[str, str]]:
+    """Return a line for each command that Redis refuses: ("problem", ...) if `run` needs it, else ("note", ...).
+
+    Raises RedisError if Redis does not answer.
+    """
+    key = f"order-facts:check:{{{settings.instance_id}}}"
+    needed: list[Command] = [
+        ("HSET", key, "field", "value"),
+        ("HGET", key, "field"),
+        ("HMGET", key, "field"),
+        ("EVAL", _SCRIPT, 1, key),
+        ("SCRIPT", "LOAD", _SCRIPT),
+        ("EVALSHA", _DIGEST, 1, key),
+        ("HDEL", key, "field"),
+        ("UNLINK", key),
+    ]
+    useful: list[tuple[Command, str]] = [
+        (("HSCAN", key, 0), "`verify` needs it"),
+        (("INFO",), "its role is asked by HELLO or ROLE, its policy by CONFIG GET"),
+        (("CLIENT", "SETNAME", f"order-facts-{settings.instance_id}"), "its connections have no name"),
+        (("SCAN", 0, "MATCH", key, "COUNT", 1), "`state prune` needs it"),
+        (("OBJECT", "IDLETIME", key), "`state prune` needs it"),
+        (("MEMORY", "USAGE", key), "it is not known what orders and contacts take"),
+    ]
+    found = [("problem", text) for text in _errors(servers, key, needed)]
+    for command, use in useful:
+        found += [("note", f"{text}; {use}") for text in _errors(servers, key, [command])]
+    return found
+
+
+def _errors(servers: Servers, key: str, commands: list[Command]) -> Iterator[str]:
+    """Yield what is wrong for each command that is refused, all of them sent to the server of one key."""
+    line, answers, place = Line(servers), list[Any](), servers.place(key)
+    for command in commands:
+        line.execute_command(*command, at=place)
+    line.send(answers.extend)
+    line.answers()
+    for command, answer in zip(commands, answers, strict=True):
+        if isinstance(answer, ResponseError) and not str(answer).startswith("no such key"):
+            name = " ".join(command[:2]) if command[0] in {"SCRIPT", "CLIENT", "OBJECT", "MEMORY"} else command[0]
+            yield f"{str(classify(answer)).partition(';')[0]} ({name})"

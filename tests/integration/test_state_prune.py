@@ -1,0 +1,134 @@
+"""Proves that `state prune` lists every copy in Redis, removes those of the past, and leaves everybody else's."""
+
+import re
+import time
+from contextlib import closing
+
+import pytest
+from msgspec.structs import replace
+
+from processor.codec.avro import codec
+from processor.contacts.shards import lineage_of, shard_keys
+from processor.replica import startup
+from processor.state.mirror import Mirror
+from tests.support.deployment import await_condition, deployed
+from tests.support.redis_client import raw_client
+from tests.support.refusals import refusal
+from tests.support.traffic import contacts, traffic
+
+LINE = re.compile(r"(?P<lineage>[0-9a-f]{16}) (?P<kind>[a-z ]+), (?P<size>[0-9.]+ MiB): (?P<use>.+?) \((?P<why>.*)\)")
+HOURS_S = 2 * 3600
+
+
+@pytest.fixture
+def kept(settings, own_redis, tmp_path):
+    """Give a deployment on a Redis of its own that has processed some orders."""
+    with deployed(replace(settings, redis_url=own_redis.url), tmp_path) as deployment:
+        deployment.send_contacts(contacts())
+        deployment.index()
+        deployment.send(traffic(seed=61, count=200))
+        replica = deployment.replica("a")
+        deployment.await_accounted()
+        replica.stop()
+        yield deployment
+
+
+def listed(deployment, *options):
+    """Give what the command prints of each copy, by kind and lineage; and its last line if it removes."""
+    done = deployment.command("state", "prune", *options)
+    found = [LINE.fullmatch(line) for line in done.stdout.splitlines()]
+    return {(match["kind"], match["lineage"]): match["use"] for match in found if match}, done.stdout.splitlines()[-1]
+
+
+def left_behind(deployment, lineage, claim=None, idle_s=HOURS_S):
+    """Leave copies of the present mirrors under another lineage, claimed by this group or another replica."""
+    found = startup.check(deployment.settings)
+    mirror = Mirror(found.redis, found.lineage, codec())
+    with closing(raw_client(deployment.settings)) as client:
+        for partition in range(found.topics.events.partitions):
+            key, old = mirror.key(partition), f"order-facts:{lineage}:{{{partition}}}"
+            client.restore(old, 0, client.dump(key), replace=True)
+            if claim is not None:
+                client.hset(old, " ", claim)
+            client.restore(old, 0, client.dump(old), replace=True, idletime=idle_s)
+
+
+def orphaned_index(deployment, lineage, idle_s):
+    """Leave a copy of the contact index under another lineage."""
+    own = lineage_of(deployment.cluster.wait(), deployment.settings)
+    with closing(raw_client(deployment.settings)) as client:
+        for key, old in zip(shard_keys(own), shard_keys(lineage), strict=True):
+            client.restore(old, 0, client.dump(key), replace=True, idletime=idle_s)
+
+
+def keys(deployment):
+    """Give how many keys Redis has."""
+    with closing(raw_client(deployment.settings)) as client:
+        return client.dbsize()
+
+
+@pytest.mark.follows("copy not there", "copy is ours")
+def test_copies_of_the_past_are_removed_and_others_stay(kept):
+    """The group's own former mirror goes; ours, a stranger's, and one used just now stay until they are named."""
+    left_behind(kept, "a" * 16)
+    left_behind(kept, "b" * 16, claim="stranger/x")
+    left_behind(kept, "c" * 16, idle_s=5)
+    orphaned_index(kept, "d" * 16, HOURS_S)
+    uses, _ = listed(kept, "--idle", "1h")
+    (ours,) = (lineage for (kind, lineage), use in uses.items() if kind == "mirror" and use == "this deployment's")
+    expected = {("mirror", "a" * 16): "past", ("mirror", "b" * 16): "unknown", ("mirror", "c" * 16): "in use"}
+    # It was kept up to date when the copy was made, so somebody's index is, though nobody reads this one.
+    expected |= {("contact index", "d" * 16): "in use", ("mirror", ours): "this deployment's"}
+    assert expected.items() <= uses.items()
+    assert listed(kept, "--idle", "1h") == (uses, listed(kept, "--idle", "1h")[1]), "a look is no use"
+    before = keys(kept)
+    _, line = listed(kept, "--yes")
+    assert line.startswith("removed 1 of 6 copies, ")
+    assert keys(kept) == before - 3
+    _, line = listed(kept, "--yes", "--lineage", "b" * 16, "--lineage", "d" * 16)
+    assert line.startswith("removed 2 of 5 copies, ")
+    assert keys(kept) == before - 3 - 3 - 16
+    refused = [kept.command("state", "prune", "--yes", "--lineage", name, check=False) for name in ("e" * 16, ours)]
+    assert [refusal(done, 1) for done in refused] == [
+        f"no copy in Redis has the lineage {'e' * 16}",
+        f"the lineage {ours} is this deployment's own: it would only be rebuilt",
+    ]
+    kept.require_right_outputs()
+
+
+def test_index_that_nobody_keeps_is_of_the_past(kept):
+    """Neither read nor written for the time that --idle says."""
+    orphaned_index(kept, "d" * 16, 30)
+    found = time.monotonic()
+    await_condition(lambda: listed(kept, "--idle", "2s")[0]["contact index", "d" * 16] == "past", "it is old enough")
+    assert time.monotonic() - found < 30
+    assert listed(kept, "--idle", "2s", "--yes")[1].startswith("removed 1 of 3 copies, ")
+
+
+def test_mirror_of_another_group_is_told_by_its_offsets(kept, tmp_path):
+    """Two groups read the same events: each one's mirror is in use, by what the other group committed."""
+    names = {name: f"{getattr(kept.settings, name)}-2" for name in ("group_id", "facts_topic", "rejected_topic")}
+    (tmp_path / "other").mkdir()
+    with deployed(replace(kept.settings, **names), tmp_path / "other") as other:
+        other.sent = kept.sent
+        replica = other.replica("b")
+        other.await_accounted()
+        replica.stop()
+
+        def whys():
+            done = kept.command("state", "prune", "--idle", "1s")
+            return {match["why"] for line in done.stdout.splitlines() if (match := LINE.fullmatch(line))}
+
+        text = f"the group {other.settings.group_id} has committed offsets for it"
+        await_condition(lambda: text in whys(), "the other group's mirror is idle, and in use")
+
+
+def test_what_redis_does_not_tell_is_never_removed(kept):
+    """Under a policy that counts uses, not times, nobody knows how long a copy is idle."""
+    left_behind(kept, "a" * 16)
+    with closing(raw_client(kept.settings)) as client:
+        client.config_set("maxmemory-policy", "volatile-lfu")
+    uses, line = listed(kept, "--yes")
+    assert uses["mirror", "a" * 16] == "unknown"
+    assert line.startswith("removed 0 of ")
+    assert "take" in kept.command("check").stdout, "such a policy evicts none of ours"
