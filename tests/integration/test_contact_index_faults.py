@@ -288,7 +288,7 @@ def test_c4_a_stale_writer_changes_nothing(redis_client, settings, number):
     world.remove()
 
 
-@pytest.mark.parametrize("number", range(SCRIPTS + SHARDS + 1, TAKEN + 1))
+@pytest.mark.parametrize("number", range(SHARDS + 1, TAKEN + 1))
 def test_c4_of_two_writers_that_start_at_once_one_stays(redis_client, settings, number):
     """Whoever comes later takes all shards, those that the other has just taken too; the other is told to stop."""
     world = World(redis_client, settings, history_topic())
