@@ -97,7 +97,8 @@ class Healer:
             healing.look_at_lag()
 
     def _block(self, error: OrderFactsError, stop: threading.Event) -> None:
-        """Report that it cannot continue, and wait for a while."""
+        """Report that it cannot continue, and wait for a while; the next attempt asks anew where Redis is."""
+        self._at.redis.ask_anew()
         pause_s = backoff_s(self._view.attempts, *_BACKOFF_S)
         self._view.blocked(getattr(error, "waiting_for", "kafka"), str(error), pause_s)
         stop.wait(pause_s)

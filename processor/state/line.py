@@ -55,6 +55,8 @@ class Line:
         commands, self._commands = self._commands, []
         if not commands:
             return
+        if not self._connections:
+            self._servers.ask_if_due()
         by_pool = defaultdict[Any, list[Command]](list)
         try:
             sent = [self._sent(*command) for command in commands]

@@ -6,6 +6,7 @@ use; the recovery path retries.
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -29,6 +30,7 @@ Host = tuple[str, int]
 _ELSEWHERE: Final = (ReadOnlyError, BusyLoadingError, AskError, ClusterDownError, TryAgainError)
 _READ_ONLY_IN_SCRIPT: Final = re.compile(r"-READONLY\b")
 _SLOTS: Final = 16384
+CHECKED_S: Final = 60.0
 
 
 class Place:
@@ -38,6 +40,19 @@ class Place:
 
     def __init__(self, pool: ConnectionPool, *, is_asking: bool = False) -> None:
         self.pool, self.is_asking = pool, is_asking
+
+
+class _Checks:
+    """When connections were last opened anew, which checks their servers (`state.greeting`)."""
+
+    def __init__(self) -> None:
+        self.done()
+
+    def done(self) -> None:
+        self._done_s = time.monotonic()
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self._done_s >= CHECKED_S
 
 
 class Servers(Protocol):
@@ -55,6 +70,9 @@ class Servers(Protocol):
     def ask_anew(self) -> None:
         """Leave all connections, and learn anew where keys are; those in use are left when they are released."""
 
+    def ask_if_due(self) -> None:
+        """Do that if it was last done CHECKED_S ago: a server that is only read from never says that it was demoted."""
+
     def close(self) -> None:
         """Close all connections."""
 
@@ -65,6 +83,7 @@ class OneServer:
     def __init__(self, pool: ConnectionPool, *closed_with: Any) -> None:
         self._place = Place(pool)
         self._closed_with = closed_with
+        self._checks = _Checks()
 
     def place(self, _key: str, /) -> Place:
         """Return the server."""
@@ -81,7 +100,13 @@ class OneServer:
 
     def ask_anew(self) -> None:
         """Leave all connections."""
+        self._checks.done()
         _leave(self._place.pool)
+
+    def ask_if_due(self) -> None:
+        """Leave all connections if they were checked long ago."""
+        if self._checks.is_due():
+            self.ask_anew()
 
     def close(self) -> None:
         """Close all connections, those to Sentinels too."""
@@ -106,6 +131,7 @@ class Cluster:
         # Where keys are whose slot is still moving, which no map says; each with the node that the slot moves from.
         self._gone_ahead: dict[str, tuple[Place | None, Host]] = {}
         self._lock = threading.RLock()
+        self._checks = _Checks()
 
     def place(self, key: str, /) -> Place:
         """Return the node of a key's slot, or the one that the slot is moving to if the key is there already."""
@@ -146,9 +172,15 @@ class Cluster:
     def ask_anew(self) -> None:
         """Leave all connections, and forget the map."""
         with self._lock:
+            self._checks.done()
             for place in self._nodes.values():
                 _leave(place.pool)
             self._slots, self._places = [], {}
+
+    def ask_if_due(self) -> None:
+        """Leave all connections, and forget the map, if that was last done long ago."""
+        if self._checks.is_due():
+            self.ask_anew()
 
     def close(self) -> None:
         """Close all connections."""

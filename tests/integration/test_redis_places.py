@@ -4,10 +4,12 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from processor.errors import RedisError, StopError, UsageError
 from processor.settings import Settings
 from processor.state.connection import check_server, connect
+from processor.state.greeting import NotPrimaryError
 from processor.state.line import Line, ask, ask_each
 from tests.support.deployment import await_condition
 from tests.support.redis_client import raw_client
@@ -138,3 +140,21 @@ def test_primary_behind_sentinels_is_found_and_followed(tmp_path):
 
 def _value(server):
     return int(server.ask("GET", "key") or 0)
+
+
+def test_server_that_is_only_read_from_is_checked_again(own_redis, monkeypatch):
+    """Nothing says that it was demoted, or may evict now: after a while its connections are opened anew."""
+    with closing(connect(Settings(redis_url=own_redis.url))) as servers, Redis.from_url(own_redis.url) as client:
+        ask(servers, [("GET", "key")])
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        assert ask(servers, [("GET", "key")]) == [None], "it is not asked at each command"
+        monkeypatch.setattr("processor.state.servers.CHECKED_S", 0.0)
+        with pytest.raises(StopError, match="may evict state"):
+            ask(servers, [("GET", "key")])
+        client.config_set("maxmemory-policy", "noeviction")
+        assert ask(servers, [("GET", "key")]) == [None]
+        client.replicaof("localhost", "1")
+        with pytest.raises(NotPrimaryError, match="the server is a replica"):
+            ask(servers, [("GET", "key")])
+        client.replicaof("NO", "ONE")
+        assert ask(servers, [("GET", "key")]) == [None]
