@@ -3,7 +3,7 @@
 # ARGS=...    more arguments for pytest:  make test ARGS='-k money -x'
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check chaos chaos-brokers fuzz soak model bench docs codec compile wheel lock clean \
+.PHONY: help install run test test-fast check chaos chaos-brokers widen-drill fuzz soak model bench docs codec compile wheel lock clean \
 	image image-test rollouts stand-ins up down kubernetes-check observability-test drill
 MAKEFLAGS += --no-print-directory
 
@@ -30,6 +30,10 @@ chaos: install ## break all while events flow, then compare (SECONDS=600, EVENTS
 
 chaos-brokers: install ## the same on three Kafka brokers, killed or frozen one by one (SECONDS=, SEED=)
 	@exec $(VENV_PYTHON) -m tests.chaos.run --brokers 3 $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+widen-drill: install ## widen a topic from 6 to 24 partitions under load, with kills, then verify across (SECONDS=120, RATE=, BACKLOG=, SEED=)
+	@exec $(VENV_PYTHON) -m tests.chaos.widen_drill $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(BACKLOG),--backlog $(BACKLOG)) $(if $(SEED),--seed $(SEED))
 
 fuzz: install ## send hostile records through decode, parse, fold, encode (SECONDS=300, SEED= repeats the start of a run)
 	@exec $(VENV_PYTHON) -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \

@@ -27,6 +27,16 @@ class Kind(StrEnum):
     MIRROR_ALTERED = "mirror_altered"  # an order in the mirror differs from its latest fact
     MIRROR_MISSING = "mirror_missing"  # an order with a fact is not in the mirror
     MIRROR_EXTRA = "mirror_extra"  # an order in the mirror has no fact
+    COPY_MISSING = "copy_missing"  # an event of the former topic has no copy
+    COPY_DOUBLED = "copy_doubled"  # it has more than one
+    COPY_CHANGED = "copy_changed"  # its copy has another value, other headers or another time
+    COPY_OUT_OF_ORDER = "copy_out_of_order"  # an order's copies are not in the order of its events
+    COPY_MISPLACED = "copy_misplaced"  # an event is not in the partition that murmur2 gives its key
+    NO_COPY = "no_copy"  # an event among the copies is none
+    NOT_COPIED = "not_copied"  # an event came to the former topic after the copy was finished
+    ORDER_MISSING = "order_missing"  # an order with facts of the former deployment has none of copies
+    ORDER_EXTRA = "order_extra"  # an order with facts of copies had none
+    ORDER_DIFFERS = "order_differs"  # an order's last fact of copies differs from its last former fact
 
 
 class Findings:

@@ -5,33 +5,79 @@ from collections.abc import Iterator
 
 import click
 
+from processor.audit.across import Across, Compared, Former
 from processor.audit.auditing import Audit, Audited
 from processor.audit.findings import Findings, Kind
 from processor.cli.options import CONNECTION, TOPICS, WIRE, print_line, progress, with_settings
+from processor.errors import UsageError
 from processor.settings import Settings
 from processor.settings.rules import RULE_SETTINGS
 
 
 @click.command()
+@click.option("--former-events", metavar="TOPIC", help="Also compare: the events topic that `topics widen` copied.")
+@click.option("--former-facts", metavar="TOPIC", help="With --former-events: the facts topic of that deployment.")
+@click.option("--former-rejected", metavar="TOPIC", help="Leave out orders that lacked a contact in that deployment.")
 @with_settings("group_id", *TOPICS, *RULE_SETTINGS, "redis_url", *CONNECTION, *WIRE)
-def verify(settings: Settings) -> None:
+def verify(
+    settings: Settings, *, former_events: str | None, former_facts: str | None, former_rejected: str | None
+) -> None:
     """Audit the topics and the mirror: nothing lost, nothing doubled, every fact as its event requires.
 
     Use the settings of `run`. Replicas may run meanwhile: the audit covers everything below the group's committed
     offsets, and writes nothing. It prints what was audited, partition by partition, then each kind of difference
     with the first examples. The last line is `ok` or the number of differences.
 
+    After `topics widen`, with the settings of the new deployment and --former-events and --former-facts, it also
+    requires that each old event has exactly one copy, as it was and in order, and that each order's last fact of
+    copies is the same in both deployments.
+
     Exits with 0 if all is well, 1 if something differs, 2 for a wrong setting, 3 if a service does not answer.
     """
+    former = _former(former_events, former_facts, former_rejected)
+    across = None if former is None else Across(settings, former)
     audit = Audit(settings)
     with progress("records") as bar:
         task = bar.add_task("Auditing", total=audit.offsets)
         partitions, findings = audit.run(lambda records: bar.advance(task, records))
+        compared: list[str] = []
+        if former is not None and across is not None:
+            task = bar.add_task("Comparing", total=across.offsets)
+            found = across.run(lambda records: bar.advance(task, records), findings)
+            compared += _compared_lines(settings, former, found)
     audited = (line for partition in partitions for line in _lines(settings, partition))
-    for line in itertools.chain(audited, _differences(findings)):
+    for line in itertools.chain(audited, compared, _differences(findings)):
         print_line(line.encode())
     if findings.total:
         raise click.exceptions.Exit(1)
+
+
+def _former(events: str | None, facts: str | None, rejected: str | None) -> Former | None:
+    if events is not None and facts is not None:
+        return Former(events, facts, rejected)
+    if events is facts is rejected is None:
+        return None
+    raise UsageError("--former-events and --former-facts: give both, as `topics widen` had them")
+
+
+def _compared_lines(settings: Settings, former: Former, compared: Compared) -> Iterator[str]:
+    """Yield what was compared with the former deployment, and what could not be."""
+    copies, facts = compared.copies, compared.facts
+    yield f"{former.events} -> {settings.events_topic}: {copies.events} events compared with their copies"
+    if copies.unreadable:
+        yield f"{former.events}: {copies.unreadable} offsets cannot be read, and have no copies"
+    if compared.not_copied and not compared.is_finished:
+        yield f"{former.events}: {compared.not_copied} events are not copied yet"
+    if copies.own:
+        yield f"{settings.events_topic}: {copies.own} events behind the copies, of producers"
+    if facts is None:
+        yield f"{former.facts}: not compared, since the former group stopped when partitions were added"
+        return
+    yield f"{former.facts} -> {settings.facts_topic}: {facts.orders} orders compared"
+    if facts.explained:
+        yield f"{former.facts}: {facts.explained} orders not compared: some of their events lacked a contact then"
+    if facts.superseded:
+        yield f"{former.facts}: {facts.superseded} orders not compared: only facts of later events are left here"
 
 
 def _lines(settings: Settings, audited: Audited) -> Iterator[str]:

@@ -10,8 +10,8 @@ from processor.cli.serving import Stop, serving
 from processor.errors import UsageError
 from processor.kafka.cluster import Cluster
 from processor.settings import ENVIRONMENT_PREFIX, Settings
+from processor.state.event_copies import Copied
 from processor.widening.copier import Copier
-from processor.widening.copy_notes import Copied
 from processor.widening.copy_options import Job
 from processor.widening.former_group import FormerGroup
 from processor.widening.new_names import Widened
@@ -70,9 +70,9 @@ def widen(
     with serving(settings) as stop:
         names = Widened.of(settings, settings.partitions, suffix)
         cluster = Cluster(settings)
-        cluster.wait()
+        cluster_id = cluster.wait()
         former = patiently(settings, lambda: former_events(names, cluster))
-        group = FormerGroup(settings, cluster, former)
+        group = FormerGroup(settings, cluster, cluster_id, former)
         if not is_finishing and (before := group.partitions_before()) not in {None, former.partitions}:
             raise UsageError(
                 f"--finish: {former.name} had {before} partitions when its events were processed, and has "

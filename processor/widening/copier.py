@@ -15,8 +15,8 @@ from processor.errors import OrderFactsError, ProducerLostError, RetryError, Sto
 from processor.kafka.cluster import Cluster
 from processor.kafka.repeats import Repeats
 from processor.monitoring.waits import backoff_s
+from processor.state.event_copies import Copied
 from processor.widening.copy_ledger import CopyLedger
-from processor.widening.copy_notes import Copied
 from processor.widening.copy_options import Job
 from processor.widening.copy_session import CopySession, late_events
 from processor.widening.copy_view import CopyView

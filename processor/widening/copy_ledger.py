@@ -20,12 +20,11 @@ from processor.kafka.clients import REQUEST_TIMEOUT_S, reader, transactional_pro
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.deliveries import Deliveries, patient
 from processor.kafka.failures import FENCED, classify, classify_consumer, failures
-from processor.kafka.partitioning import usual_partition
 from processor.kafka.ranges import read_range
 from processor.kafka.topics import batch_bytes
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
-from processor.widening.copy_notes import Copied, Place, copied_of, entries_of
-from processor.widening.new_names import Widened, copier_group, copier_id
+from processor.state.event_copies import Copied, Place, copied_of, copier_group, entries_of, new_partition, new_time_ms
+from processor.widening.new_names import Widened, copier_id
 
 _MARKER: Final = 1  # offsets: the end of each transaction takes one in each partition that it wrote to
 
@@ -91,7 +90,7 @@ class CopyLedger:
             if not self._accept_late:
                 self._require_alone(landed)
                 ends |= {partition: found.last + 1 for partition, found in landed.items()}
-            noted = Copied(places, ends, is_finished)
+            noted = Copied(places, ends, is_finished, self._names.former.group_id)
             self._transactions.call(Call(partial(self._note, noted), TRANSACTION_TIMEOUT_S, "noting what is copied"))
         self._transactions.commit("copying events")
         self._ends = ends
@@ -200,16 +199,6 @@ class CopyLedger:
         """Return a producer whose batches the new topic takes uncompressed."""
         limit = int(self._cluster.topic_settings(self._new.name)["max.message.bytes"])
         return transactional_producer(self._names.former, batch_bytes(limit), copier_id(self._names.new))
-
-
-def new_partition(key: bytes | None, former: int, partitions: int) -> int:
-    """Return the partition of a copy: where Kafka's own producers put its key; without a key, its former one."""
-    return former % partitions if key is None else usual_partition(key, partitions)
-
-
-def new_time_ms(former_ms: int) -> int:
-    """Return the timestamp of a copy: its event's. Only 1970-01-01T00:00:00Z becomes a millisecond later."""
-    return former_ms or 1
 
 
 def _failure(error: KafkaError, doing: str) -> OrderFactsError:

@@ -21,8 +21,8 @@ from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.partitioning import KeySample
 from processor.kafka.ranges import read_range
 from processor.kafka.unreadable import first_unreadable
+from processor.state.event_copies import Copied, Place
 from processor.widening.copy_ledger import CopyLedger
-from processor.widening.copy_notes import Copied, Place
 from processor.widening.copy_options import Job
 from processor.widening.copy_view import CopyView
 from processor.widening.lost_orders import lost_orders

@@ -21,7 +21,7 @@ from processor.errors import RetryError, UnreadableError
 from processor.kafka.failures import failure_of, failures
 from processor.kafka.messages import record_of
 from processor.kafka.sight import Sight
-from processor.widening.copy_notes import Place
+from processor.state.event_copies import Place
 
 _READY_BYTES: Final = 64 << 20  # of all partitions together
 _LEAST_READY_BYTES: Final = 1 << 20

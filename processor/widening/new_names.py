@@ -41,11 +41,6 @@ class Widened(msgspec.Struct, frozen=True):
         return {name: getattr(self.new, name) for name in _RENAMED}
 
 
-def copier_group(settings: Settings) -> str:
-    """Return the group that holds how far the copy is, of the new deployment's settings; nobody joins it."""
-    return f"{settings.group_id}-widen"
-
-
 def copier_id(settings: Settings) -> str:
     """Return the copier's transactional id. It ends in a slash, so it is no replica's."""
     return f"{settings.group_id}/widen/"

@@ -4,13 +4,13 @@ And that the offsets' metadata, which remembers the number of partitions, is rea
 """
 
 import json
+import re
 
 import pytest
 from confluent_kafka.admin import NewPartitions
 from msgspec.structs import replace
 
 from tests.support.deployment import await_condition, deployed
-from tests.support.producing import quick_producer
 from tests.support.refusals import REQUEST_S, facts, forget_offsets, offsets, process, refusal, refused_run, set_offset
 from tests.support.traffic import traffic
 
@@ -27,23 +27,14 @@ def grow(deployment, count=MORE):
     )
 
 
-def copied(deployment, folder):
-    """Give a deployment under other names whose events topic is made as the way on says: a copy, by timestamps."""
-    own = deployment.settings
-    names = ("group_id", "events_topic", "facts_topic", "rejected_topic")
-    return deployed(replace(own, **{name: f"{getattr(own, name)}-2" for name in names}), folder, partitions=MORE)
+WIDEN = ("topics", "widen", "--partitions", "8")
 
 
-def copy_events(deployment, copy):
-    """Copy all events: keys and timestamps kept, in the order of the timestamps."""
-    producer = quick_producer(copy.settings)
-    records = deployment.read(deployment.settings.events_topic)
-    for record in sorted(records, key=lambda record: record.timestamp_ms):
-        headers = list(record.headers)
-        topic = copy.settings.events_topic
-        producer.produce(topic, record.value, record.key, headers=headers, timestamp=record.timestamp_ms)
-        copy.sent += 1
-    assert producer.flush(REQUEST_S) == 0
+def refused_to_follow(deployment):
+    """Require that `topics widen` copies only to finish: nothing may come meanwhile."""
+    done = deployment.command(*WIDEN, check=False)
+    assert done.returncode == 2
+    assert f"{deployment.settings.events_topic} had 3 partitions when its events were processed" in done.stderr
 
 
 @pytest.mark.follows("partitions added")
@@ -55,16 +46,30 @@ def test_partitions_added_while_nothing_runs(deployment, tmp_path):
     replica.stop()
     grow(deployment)
     deployment.send(traffic(seed=91, count=200))
+    (tmp_path / "new").mkdir()
     line = refused_run(deployment)
     assert line.startswith(f"{deployment.settings.events_topic} has {MORE} partitions, and had 3 when its events were ")
     assert line.endswith('see "Partitions were added" in deploy/README.md')
     assert refusal(deployment.command("state", "recover", check=False), 1) == line
-    with copied(deployment, tmp_path) as copy:
-        copy_events(deployment, copy)
+    refused_to_follow(deployment)
+    told = deployment.command(*WIDEN, "--finish", "--quiet", "1s").stdout.splitlines()
+    assert told[-1].startswith(f"the group {deployment.settings.group_id} cannot process the rest")
+    names = {
+        name.lower(): value for name, value in re.findall(r"^ORDER_FACTS_(\w+)=(.+)$", "\n".join(told), re.MULTILINE)
+    }
+    with deployed(replace(deployment.settings, **names), tmp_path / "new", partitions=8) as copy:
         replica = copy.replica("a")
-        copy.await_accounted()
+        copy.await_accounted(400)
         replica.stop()
         copy.require_right_outputs()
+        former = (
+            "--former-events",
+            deployment.settings.events_topic,
+            "--former-facts",
+            deployment.settings.facts_topic,
+        )
+        told = copy.command("verify", *former).stdout.splitlines()
+        assert f"{deployment.settings.facts_topic}: not compared, since the former group stopped" in told[-2]
 
 
 def test_partitions_added_and_offsets_lost(deployment):
@@ -75,6 +80,7 @@ def test_partitions_added_and_offsets_lost(deployment):
     replica.stop()
     grow(deployment)
     forget_offsets(deployment)
+    refused_to_follow(deployment)
     line = refused_run(deployment)
     assert f"has {MORE} partitions, and had 3 when its events were processed" in line
     assert refusal(deployment.command("state", "recover", check=False), 1) == line

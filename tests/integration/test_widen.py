@@ -8,9 +8,8 @@ from msgspec.structs import replace
 
 from deploy.local.services import EmbeddedKafka
 from processor.kafka.clients import reader
+from processor.state.event_copies import Place
 from processor.widening import merged_feed
-from processor.widening.copy_notes import Place
-from tests.integration.test_partition_growth import grow
 from tests.support.deployment import await_condition, deployed
 from tests.support.refusals import REQUEST_S
 from tests.support.traffic import poison, traffic
@@ -187,24 +186,3 @@ def test_keys_in_two_partitions_are_merged_by_time(widening):
     done = widening.finish()
     assert "widen.other_partitioner" in done.stderr
     widening.require_copies()
-
-
-def test_growth_is_copied_only_to_be_finished(deployment, tmp_path):
-    """After all topics were raised it does not follow; finished, the new deployment goes on from the copies."""
-    old = Widening(deployment.settings, tmp_path)
-    old.send(traffic(seed=7, count=200))
-    replica = old.replica("a")
-    old.await_accounted()
-    replica.stop()
-    grow(old, 5)
-    old.send(traffic(seed=8, count=200))
-    assert old.refused(code=2).startswith(f"--finish: {old.settings.events_topic} had 3 partitions when its events")
-    done = old.finish()
-    assert done.stdout.splitlines()[-1].startswith(f"the group {old.settings.group_id} cannot process the rest")
-    old.require_copies()
-    with deployed(old.new_settings, tmp_path, partitions=MORE) as new:
-        running = new.replica("new")
-        new.await_accounted(400)
-        running.stop()
-        new.require_right_outputs()
-    old.end()

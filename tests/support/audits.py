@@ -80,9 +80,9 @@ class Copy(Deployment):
         return dict(findings.counts), [example for examples in findings.examples.values() for example in examples]
 
 
-def verified(deployment, code, **changes):
+def verified(deployment, code, *, options=(), **changes):
     """Audit a deployment, require the exit code, and give the number of differences by kind and the lines."""
-    done = deployment.command("verify", check=False, **changes)
+    done = deployment.command("verify", *options, check=False, **changes)
     lines = done.stdout.splitlines()
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
     assert lines, done.stderr

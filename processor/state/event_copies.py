@@ -1,4 +1,4 @@
-"""How far a copy is, as committed offsets with metadata: of the old topic what is copied, of the new one its end.
+"""What a copy of an event is, and how far the copying of a topic is: as committed offsets with metadata.
 
 An entry of the old topic is the next offset to copy; its metadata say for which two topics that holds, the latest time
 among the records before it, and whether the copy was finished. An entry of the new topic is the offset behind the last
@@ -13,6 +13,8 @@ from confluent_kafka import TopicPartition
 
 from processor.errors import StopError
 from processor.kafka.cluster import Topic
+from processor.kafka.partitioning import usual_partition
+from processor.settings import Settings
 
 NO_TIME: Final = -(1 << 62)
 
@@ -30,6 +32,7 @@ class Copied(msgspec.Struct, frozen=True):
     places: Mapping[int, Place] = {}
     ends: Mapping[int, int] = {}
     is_finished: bool = False
+    former_group: str = ""  # of the deployment whose events are copied
 
 
 class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,13 +40,14 @@ class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
     topics: tuple[str, str]  # the ids of the old and the new events topic
     time_ms: int = NO_TIME
     finished: bool = False
+    group: str = ""
 
 
 def entries_of(copied: Copied, former: Topic, new: Topic) -> list[TopicPartition]:
     """Return the offsets to commit."""
 
     def entry(topic: Topic, partition: int, place: Place) -> TopicPartition:
-        note = _Note(1, (former.topic_id, new.topic_id), place.time_ms, copied.is_finished)
+        note = _Note(1, (former.topic_id, new.topic_id), place.time_ms, copied.is_finished, copied.former_group)
         return TopicPartition(topic.name, partition, place.offset, msgspec.json.encode(note).decode())
 
     places = [entry(former, partition, place) for partition, place in copied.places.items()]
@@ -54,7 +58,7 @@ def copied_of(entries: Iterable[TopicPartition], former: Topic, new: Topic) -> C
     """Return what committed offsets say; None without any. Raises StopError if they are of other topics."""
     places: dict[int, Place] = {}
     ends: dict[int, int] = {}
-    is_finished = False
+    is_finished, group = False, ""
     for entry in entries:
         if entry.offset < 0:
             continue
@@ -70,7 +74,22 @@ def copied_of(entries: Iterable[TopicPartition], former: Topic, new: Topic) -> C
             )
         if entry.topic == former.name:
             places[entry.partition] = Place(entry.offset, note.time_ms)
-            is_finished = note.finished
+            is_finished, group = note.finished, note.group
         else:
             ends[entry.partition] = entry.offset
-    return Copied(places, ends, is_finished) if places else None
+    return Copied(places, ends, is_finished, group) if places else None
+
+
+def copier_group(settings: Settings) -> str:
+    """Return the group that holds how far the copy is, of the new deployment's settings; nobody joins it."""
+    return f"{settings.group_id}-widen"
+
+
+def new_partition(key: bytes | None, former: int, partitions: int) -> int:
+    """Return the partition of a copy: where Kafka's own producers put its key; without a key, its former one."""
+    return former % partitions if key is None else usual_partition(key, partitions)
+
+
+def new_time_ms(former_ms: int) -> int:
+    """Return the timestamp of a copy: its event's. Only 1970-01-01T00:00:00Z becomes a millisecond later."""
+    return former_ms or 1
