@@ -1,5 +1,6 @@
 """Proves that replica and index work on through what befalls a Sentinel group, a Cluster and a user with few rights."""
 
+import re
 from contextlib import contextmanager
 
 from msgspec.structs import replace
@@ -8,20 +9,22 @@ from processor.codec.avro import codec
 from processor.replica import startup
 from processor.state.mirror import Mirror
 from tests.chaos.redis_setups import RestrictedRedis
-from tests.support.deployment import deployed
+from tests.support.deployment import PROJECT, deployed
 from tests.support.redis_cluster import RedisCluster
 from tests.support.redis_sentinels import SentinelGroup
 from tests.support.traffic import contacts, traffic
 
+README = (PROJECT / "deploy" / "README.md").read_text(encoding="utf-8")
 PATIENCE_S = 30
+USER = "order-facts:password@"
 
 
 @contextmanager
-def deployed_on(settings, folder, running, **changes):
+def deployed_on(settings, folder, running, address=lambda running: running.url, **changes):
     """Start servers of the test's own, and give a deployment on them with contacts; nothing of it runs."""
     try:
         running.start()
-        with deployed(replace(settings, redis_url=running.url, **changes), folder) as deployment:
+        with deployed(replace(settings, redis_url=address(running), **changes), folder) as deployment:
             deployment.send_contacts(contacts())
             yield deployment
     finally:
@@ -35,6 +38,21 @@ def mirror_keys(deployment):
     return [mirror.key(partition) for partition in range(found.topics.events.partitions)]
 
 
+def grant(servers, user, *rights):
+    """Make a user on servers, with the password `password`."""
+    for server in servers:
+        assert server.ask("ACL", "SETUSER", user, "on", ">password", *rights)
+
+
+def rights(sentence=""):
+    """Give the rights of the program's user in deploy/README.md, or those that a sentence there goes on to name."""
+    if not sentence:
+        (found,) = re.findall(r"^ACL SETUSER order-facts on >password (.*?)```", README, re.DOTALL | re.MULTILINE)
+        return found.split()
+    (found,) = re.findall(rf"{sentence} ([^.]*)\.", README)
+    return re.findall(r"\+[\w|-]+", found)
+
+
 def work_off(deployment, seed, count=200):
     """Send events, and wait until there is an output for each."""
     deployment.send(traffic(seed=seed, count=count))
@@ -42,9 +60,18 @@ def work_off(deployment, seed, count=200):
 
 
 def test_the_primary_of_sentinels_dies_while_events_flow(settings, tmp_path):
-    """Replica and index follow to the next primary without a restart; what that had not yet got is rebuilt."""
+    """Replica and index follow to the next primary without a restart; what that had not yet got is rebuilt.
+
+    Their users have no more rights than the README lists.
+    """
     group = SentinelGroup(tmp_path / "redis", password="data", sentinel_password="asked")
-    with deployed_on(settings, tmp_path, group) as deployment:
+
+    def address(group):
+        grant(group.servers, "order-facts", *rights())
+        grant(group.sentinels, "asker", *rights("A Sentinel's user needs"))
+        return group.url_of(USER, "sentinel_username=asker&sentinel_password=password")
+
+    with deployed_on(settings, tmp_path, group, address) as deployment:
         index = deployment.index()
         assert "a primary" in deployment.command("check").stdout
         replica = deployment.replica("a", max_batch=50)
@@ -59,9 +86,17 @@ def test_the_primary_of_sentinels_dies_while_events_flow(settings, tmp_path):
 
 
 def test_slots_move_and_replicas_take_over_while_events_flow(settings, tmp_path):
-    """Half-way through a slot's move, with and without a key in it, events flow; so they do after each fail-over."""
+    """Half-way through a slot's move, with and without a key in it, events flow; so they do after each fail-over.
+
+    The user has no more rights than the README lists for a Cluster.
+    """
     cluster = RedisCluster(tmp_path / "redis", password="data")
-    with deployed_on(settings, tmp_path, cluster) as deployment:
+
+    def address(cluster):
+        grant(cluster.nodes, "order-facts", *rights(), *rights("In a Cluster also"))
+        return cluster.url_of(USER)
+
+    with deployed_on(settings, tmp_path, cluster, address) as deployment:
         index = deployment.index()
         assert "a primary" in deployment.command("check").stdout
         absent, present, third = mirror_keys(deployment)

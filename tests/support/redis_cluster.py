@@ -78,7 +78,11 @@ class RedisCluster:
     @property
     def url(self):
         """The address for clients, with the password."""
-        return f"redis+cluster://{self.nodes[0].secret}{','.join(node.address for node in self.nodes)}"
+        return self.url_of(self.nodes[0].secret)
+
+    def url_of(self, user):
+        """Give the address with another user before the hosts."""
+        return f"redis+cluster://{user}{','.join(node.address for node in self.nodes)}"
 
     def start(self):
         """Start all nodes, and make them one cluster."""

@@ -94,10 +94,13 @@ class SentinelGroup:
     @property
     def url(self):
         """The address for clients, with database 0, and with the passwords."""
-        hosts = ",".join(sentinel.address for sentinel in self.sentinels)
         secret = self.sentinels[0].password
-        asked = f"?sentinel_password={secret}" if secret else ""
-        return f"redis+sentinel://{self.servers[0].secret}{hosts}/{SERVICE}/0{asked}"
+        return self.url_of(self.servers[0].secret, f"sentinel_password={secret}" if secret else "")
+
+    def url_of(self, user, query):
+        """Give the address with another user before the hosts, and another query."""
+        hosts = ",".join(sentinel.address for sentinel in self.sentinels)
+        return f"redis+sentinel://{user}{hosts}/{SERVICE}/0{query and '?'}{query}"
 
     def start(self):
         """Start all servers, and wait until they know each other."""
