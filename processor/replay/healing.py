@@ -57,6 +57,9 @@ _EXPIRE_EVERY_S: Final = 5.0
 _ASK_EVERY_S: Final = 5.0
 _FORGET_AT_ONCE: Final = 10_000
 _SEND_AT_ONCE: Final = 10_000
+# What is rejected again although its contact was found was judged by another index: for some ten seconds after a
+# fail-over both the old and the new Redis take writes. Without a pause all rounds would be spent within a second.
+_AGAIN_MS: Final = 15_000
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -128,7 +131,7 @@ class Healing:
         if not self._is_ready and self.feed.is_caught_up and not self._held:
             self._is_ready = True
             self._healed = {}  # what comes now was never sent back
-            self.waiting.fresh()
+            self.waiting.fresh(_now_ms())
             self._sweep_anew()
             self._view.ready(self.waiting.records, self._healed_records, time.monotonic() - self._opened_s)
         return len(records)
@@ -151,7 +154,7 @@ class Healing:
             return
         with ExitStack() as failed:
             failed.callback(self._sweep_anew)
-            self._look(self.waiting.fresh())
+            self._look(self.waiting.fresh(_now_ms()))
             self._sweep()
             failed.pop_all()
 
@@ -243,6 +246,7 @@ class Healing:
             event_offset=entry.event_offset,
             rounds=entry.rounds,
             expires_ms=min(times_ms, default=0) + self._plan.within_ms,
+            from_ms=min(record.timestamp_ms, _now_ms()) + entry.rounds * _AGAIN_MS if entry.rounds else 0,
         )
 
     def _digests(self, record: Record) -> bytes:
@@ -275,7 +279,7 @@ class Healing:
             position = self._search.position()
             if position == self._swept_to and not self._plan.unknown_orders:
                 return
-            self._todo, self._sweep_s, self._sweeping_to = iter(self.waiting.all()), 0.0, position
+            self._todo, self._sweep_s, self._sweeping_to = iter(self.waiting.all(_now_ms())), 0.0, position
         some = list(islice(self._todo, ORDERS_AT_ONCE))
         self._look(some)
         now_s = time.monotonic()

@@ -15,6 +15,7 @@ it is, until when it waits, and the hashes of its identifiers (16 bytes each). A
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from heapq import heappop, heappush
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ import msgspec
 from processor.codec.healed import Place
 
 HASH_BYTES: Final = 16
+_NEVER_MS: Final = 1 << 63
 _LET_GO_PART: Final = 100  # how much goes at once if too many wait: one in so many
 OrderHash = bytes
 
@@ -36,7 +38,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
     `event_offset` is the event's own, `rounds` how often it was sent back before; `digests` are the joined hashes of
     the identifiers that may find a contact; `order_key` is the order's key if it waits for the order itself. A record
-    with neither can only wait behind others.
+    with neither can only wait behind others. `from_ms` is when it may be looked up: its order waits until then.
     """
 
     order: OrderHash
@@ -46,6 +48,7 @@ class Sighting(msgspec.Struct, frozen=True):
     expires_ms: int
     digests: bytes = b""
     order_key: bytes | None = None
+    from_ms: int = 0
 
 
 class _Record(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +74,7 @@ class _Order(msgspec.Struct, gc=False):
     leaving: int = 0  # records that go back now, not committed yet
     copies: tuple[tuple[int, int], ...] = ()
     until_ms: int = 0  # how long they matter
+    from_ms: int = 0  # when what waits may be looked up
 
     def copied(self, rounds: int, offset: int) -> None:
         """Note the copy of a record that was sent back `rounds` times before."""
@@ -92,6 +96,7 @@ class Waiting:
         self._leaving: dict[Place, tuple[OrderHash, int]] = {}  # with the rounds before
         self._judged: dict[int, int] = {}  # by partition: up to which event the processor has come, as far as is seen
         self._fresh: dict[OrderHash, None] = {}
+        self._later: list[tuple[int, OrderHash]] = []  # a heap: when an order is fresh
         self.records = 0
 
     @property
@@ -116,21 +121,28 @@ class Waiting:
         if order is not None and (order.leaving or order.is_followed_by(seen)):
             self._leave(seen.order, order, record)
         elif record.is_head or (order is not None and order.records):
-            self._order(seen).records.append(record)
+            held = self._order(seen)
+            held.records.append(record)
+            held.from_ms = max(held.from_ms, seen.from_ms)
             self.records += 1
-            if record.is_head:
+            if held.from_ms:
+                heappush(self._later, (held.from_ms, seen.order))
+            elif record.is_head:
                 self._fresh[seen.order] = None
         return self._let_go() if self.records > self._most else 0
 
-    def fresh(self) -> list[OrderHash]:
-        """Return the orders with a head that came since the last call."""
-        found = list(self._fresh)
+    def fresh(self, now_ms: int) -> list[OrderHash]:
+        """Return the orders with a head that came since the last call, or that may be looked up since then."""
+        while self._later and self._later[0][0] <= now_ms:
+            _, name = heappop(self._later)
+            self._fresh[name] = None
+        found = [name for name in self._fresh if name not in self._orders or self._orders[name].from_ms <= now_ms]
         self._fresh.clear()
         return found
 
-    def all(self) -> list[OrderHash]:
-        """Return all orders of which something waits."""
-        return [order for order, held in self._orders.items() if held.records]
+    def all(self, now_ms: int = _NEVER_MS) -> list[OrderHash]:
+        """Return all orders of which something waits and, by this time, may be looked up."""
+        return [order for order, held in self._orders.items() if held.records and held.from_ms <= now_ms]
 
     def digests(self, orders: Iterable[OrderHash]) -> Iterator[tuple[OrderHash, bytes]]:
         """Yield the hash of each identifier that orders wait for."""
@@ -151,7 +163,7 @@ class Waiting:
         for name in names:
             order = self._orders.get(name)
             if order is not None:
-                records, order.records = order.records, []
+                records, order.records, order.from_ms = order.records, [], 0
                 self.records -= len(records)
                 for record in records:
                     self._leave(name, order, record)

@@ -160,7 +160,10 @@ def _moments(world):
 
 
 def _keep_logs(folder, kept):
-    """Write the lines of all logs to one file: each begins with its time, so that sorted they are in order."""
+    """Write the lines of all logs to one file, by time, with which each begins; and the servers' logs beside it."""
+    for log in folder.rglob("server.log"):
+        name = "-".join(log.relative_to(folder).parts[:-1])
+        kept.with_name(f"{kept.name}.{name}").write_bytes(log.read_bytes())
     lines = [line for log in folder.glob("*.log") for line in log.read_text(encoding="utf-8").splitlines(keepends=True)]
     kept.write_text("".join(sorted(lines)), encoding="utf-8")
 
@@ -183,7 +186,11 @@ def main():
         "with a user that has few rights, a Sentinel group, a cluster",
     )
     parser.add_argument("--only", help="faults by name, with commas between them; by default all")
-    parser.add_argument("--logs", type=Path, help="write the log lines of all processes to this file, by time")
+    parser.add_argument(
+        "--logs",
+        type=Path,
+        help="write the log lines of all processes to this file, by time, and beside it those of the servers",
+    )
     options = parser.parse_args()
     kinds, kafka = KAFKA[options.brokers]
     seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed

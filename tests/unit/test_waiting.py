@@ -10,13 +10,14 @@ from processor.replay.waiting import HASH_BYTES, Sighting, Waiting, order_hash
 
 ORDER, OTHER = order_hash(0, b"o1"), order_hash(0, b"o2")
 ANN, BOB = b"a" * HASH_BYTES, b"b" * HASH_BYTES
+NOW_MS = 1_000
 NEVER_MS = 1 << 60
 
 
-def seen(offset, digests=b"", order=ORDER, *, expires_ms=NEVER_MS, event=None, order_key=None, rounds=0):
+def seen(offset, digests=b"", order=ORDER, *, expires_ms=NEVER_MS, event=None, order_key=None, rounds=0, from_ms=0):
     """Give a record of partition 0; its event's offset is ten times its own unless said."""
     event_offset = offset * 10 if event is None else event
-    return Sighting(order, Place(0, offset), event_offset, rounds, expires_ms, digests, order_key)
+    return Sighting(order, Place(0, offset), event_offset, rounds, expires_ms, digests, order_key, from_ms)
 
 
 def holding(*records, most=1_000):
@@ -36,11 +37,23 @@ def test_an_order_goes_back_as_a_whole():
     """What was rejected after a head waits behind it, with heads that are not found; other orders stay."""
     waiting = holding(seen(1, ANN), seen(2), seen(3, BOB), seen(4, BOB, OTHER), seen(5))
     assert waiting.records == 5
-    assert list(waiting.digests(waiting.fresh())) == [(ORDER, ANN), (ORDER, BOB), (OTHER, BOB)]
+    assert list(waiting.digests(waiting.fresh(NOW_MS))) == [(ORDER, ANN), (ORDER, BOB), (OTHER, BOB)]
     waiting.found([ORDER])
     assert leaving(waiting) == [1, 2, 3, 5]
     assert waiting.records == 1
     assert waiting.all() == [OTHER]
+
+
+def test_what_was_rejected_again_is_looked_up_later_and_its_order_with_it():
+    """Neither among what has just come nor in a sweep is the order before its time; then once, and as a whole."""
+    waiting = holding(seen(1, ANN, from_ms=NOW_MS + 5, rounds=1), seen(2, BOB), seen(3, ANN, OTHER))
+    assert waiting.fresh(NOW_MS) == [OTHER]
+    assert waiting.all(NOW_MS) == [OTHER]
+    assert waiting.fresh(NOW_MS + 5) == [ORDER]
+    assert waiting.fresh(NOW_MS + 6) == []
+    assert waiting.all(NOW_MS + 5) == [ORDER, OTHER]
+    waiting.found([ORDER])
+    assert leaving(waiting) == [1, 2]
 
 
 def test_without_a_head_nothing_waits():
@@ -130,7 +143,7 @@ def test_what_was_sent_is_forgotten_once_it_is_judged():
 def test_an_order_may_wait_for_itself():
     """`order_unknown` that is healed waits for the order's key, by partition."""
     waiting = holding(seen(1, order_key=b"o1"), seen(2, ANN, OTHER))
-    assert waiting.order_keys(waiting.fresh()) == {0: {b"o1": ORDER}}
+    assert waiting.order_keys(waiting.fresh(NOW_MS)) == {0: {b"o1": ORDER}}
 
 
 steps = st.lists(
