@@ -21,6 +21,8 @@ _ASKING: Final = ("ASKING",)
 _ARGUMENTS: Final = re.compile(
     r"Command # \d+ \(.*\) of pipeline caused error: |,? with args beginning with: .*", re.DOTALL
 )
+# How redis-py names a Sentinel that did not answer: by all that it was made from.
+_SENTINEL: Final = re.compile(r"<redis\.client\.Redis\(.*?\bhost=(?P<host>[^,]*),port=(?P<port>\d+)\b.*?\)>\)>\)>")
 # A value that a command or a script cannot work on.
 _UNREADABLE: Final = re.compile(r"\bWRONGTYPE\b|user_script:\d+: (?:attempt to|bad argument)")
 
@@ -192,7 +194,8 @@ def is_unreadable(error: ClientError) -> bool:
 
 def classify(error: ClientError) -> OrderFactsError:
     """Return the error whose class is what a Redis error asks for (see `processor.errors`), without personal data."""
-    text = " ".join(_ARGUMENTS.sub("", str(error)).split()) or type(error).__name__
+    said = _SENTINEL.sub(r"\g<host>:\g<port>", _ARGUMENTS.sub("", str(error)))
+    text = " ".join(said.split()).replace(" : ", ": ") or type(error).__name__
     if isinstance(error, AskError):  # the client takes the first word away
         text = f"{'MOVED' if isinstance(error, MovedError) else 'ASK'} {text}"
     if isinstance(error, AuthenticationError | NoPermissionError):
