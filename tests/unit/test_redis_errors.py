@@ -36,7 +36,7 @@ def no_primary():
         (
             no_primary(),
             RedisError,
-            "Redis: No master found for 'main': a:1 - network:ConnectionError, ::1:2 - network:C",
+            "Redis: No master found for 'main': a:1 - auth, ::1:2 - auth",
         ),
         (NoPermissionError("no"), StopError, "Redis: no; check the setting redis_url and the server's access rules"),
     ],
