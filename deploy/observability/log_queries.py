@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from processor.logs import SERVICE
-from processor.logs.published import REPEATED
+from processor.logs.published import LOUD, REPEATED
 
 STREAM: Final = "{${stream:raw}}"  # Loki's labels are what a collector makes them: the dashboard's variable says which
 _STEP: Final = "1m"
@@ -46,7 +46,8 @@ class Logged(NamedTuple):
 def logql(asked: Logged) -> Iterator[tuple[str, str]]:
     """Yield each query for Loki, and the legend of what it gives."""
     if not asked.events:
-        yield f'{STREAM} | json level="level", event="event", message="message" | level=~`warning|error`', ""
+        levels = "|".join(LOUD)
+        yield f'{STREAM} | json level="level", event="event", message="message" | level=~`{levels}`', ""
         return
     named = f'event="event", by="{asked.by}"' if asked.by not in ("", "event") else 'event="event"'
     by = {"": "", "event": "event"}.get(asked.by, "by")
@@ -81,7 +82,7 @@ def logsql(asked: Logged, step: str = _STEP) -> str:
         # VictoriaLogs' page shows of a line its `_msg`, which is our `message`: so who and what stand there, too
         said = 'format "<instance> <event>: <_msg>" as _msg'
         shown = "_time, instance, level, event, error, _msg"
-        return f"{service} level:in(warning, error) | {said} | fields {shown} | sort by (_time)"
+        return f"{service} level:in({', '.join(LOUD)}) | {said} | fields {shown} | sort by (_time)"
     by = ", ".join(filter(None, (f"_time:{step}", asked.by)))
     chosen = f"{service} event:in({_quoted(asked.events)})"
     match asked.how:
@@ -102,7 +103,8 @@ def _logsql(how: How, field: str) -> str:
 def insights(asked: Logged) -> str:
     """Return the query for CloudWatch Logs Insights."""
     if not asked.events:
-        return "filter level in ['warning', 'error'] | fields @timestamp, instance, level, event, error, message"
+        shown = "@timestamp, instance, level, event, error, message"
+        return f"filter level in [{_quoted(LOUD, chr(39))}] | fields {shown}"
     by = ", ".join(filter(None, ("bin(1m)", asked.by)))
     chosen = f"filter event in [{_quoted(asked.events, chr(39))}]"
     match asked.how:

@@ -13,7 +13,7 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from processor.logs.published import REPEATED
+from processor.logs.published import LOUD, REPEATED
 
 Line = MutableMapping[str, Any]
 
@@ -21,7 +21,6 @@ WINDOW_S: Final = 10.0
 MOST_ALIKE: Final = 3
 _REMEMBERED: Final = 1_000
 _SUMMED_TOO: Final = frozenset({"kafka.client", "mirror.behind"})
-_LOUD: Final = frozenset({"warning", "error", "critical"})
 _ENDS: Final = frozenset({"resumed", "resumed_after_wait", "readable", "fresh", "token_back"})  # of waits
 _LAST: Final = frozenset({"stopped", "stop_forced", "failed"})  # of a process
 _PLACES: Final = ("partition", "shard", "partitions")
@@ -51,7 +50,7 @@ class Repeats:
         """Return the lines to write now: what was left out and is due, then this one, unless it is left out."""
         kind = line["event"].partition(".")[2]
         is_end = kind in _ENDS
-        is_summed = line["level"] in _LOUD or is_end or line["event"] in _SUMMED_TOO
+        is_summed = line["level"] in LOUD or is_end or line["event"] in _SUMMED_TOO
         if not is_summed and kind not in _LAST and self._now_s() < self._due_s:
             return [line]
         with self._lock:

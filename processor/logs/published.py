@@ -22,6 +22,8 @@ EVENTS: Final = {event: tuple(found.fields.split()) for event, found in PUBLISHE
 MEANINGS: Final = {event: found.meaning for event, found in PUBLISHED.items()}
 MESSAGES: Final = {event: found.message for event, found in PUBLISHED.items()}
 
+LOUD: Final = ("warning", "error", "critical")
+"""The levels of lines that say what is wrong; `critical` are the Kafka client's worst."""
 COMMON: Final = ("timestamp", "level", "event", "message", "service", "version", "instance")
 DROPPED: Final = "dropped_lines"
 REPEATED: Final = "repeated"

@@ -14,17 +14,20 @@ RUN: Final = "run"
 INDEX: Final = "contacts index"
 HEALER: Final = "rejected replay"
 PUBLISHER: Final = "segments publish"
+COPIER: Final = "topics widen"
 STARTS: Final = {
     "service.started": RUN,
     "contacts.started": INDEX,
     "healer.started": HEALER,
     "segments.started": PUBLISHER,
+    "widen.started": COPIER,
 }
 STOPS: Final = {
     "service.stopped": RUN,
     "contacts.stopped": INDEX,
     "healer.stopped": HEALER,
     "segments.stopped": PUBLISHER,
+    "widen.stopped": COPIER,
 }
 _MOST_BEGINNINGS: Final = 128
 _MOST_KEPT: Final = 4_000  # conditions of one instance: partitions are numbered by lines
@@ -41,12 +44,13 @@ class Lasting(NamedTuple):
 
 # By the event that begins it; the worst first. A start or stop of the process ends each, but a stop no failure.
 LASTING: Final = {
-    "service.failed": Lasting(None, "failed", ("service.stats", "contacts.stats", "healer.stats")),
+    "service.failed": Lasting(None, "failed", ("service.stats", "contacts.stats", "healer.stats", "widen.stats")),
     "breaker.paused": Lasting(RUN, "paused", ("service.resumed",)),
     "service.waiting": Lasting(RUN, "waits", ("service.resumed",)),
     "contacts.waiting": Lasting(INDEX, "waits", ("contacts.resumed_after_wait",)),
     "healer.waiting": Lasting(HEALER, "waits", ("healer.resumed",)),
     "segments.waiting": Lasting(PUBLISHER, "waits", ("segments.resumed",)),
+    "widen.waiting": Lasting(COPIER, "waits", ("widen.resumed",)),
     "partition.unreadable": Lasting(None, "unreadable", ("partition.readable",), is_of_partition=True),
     "partition.waiting": Lasting(None, "withheld", ("partition.resumed",), is_of_partition=True),
     "mirror.behind": Lasting(RUN, "catches up", ("mirror.caught_up",), is_of_partition=True),

@@ -7,7 +7,7 @@ line every ten seconds and has written none for 30 is silent: killed, frozen, or
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from processor.watching.conditions import LASTING, RUN, Open, standing
+from processor.watching.conditions import COPIER, LASTING, RUN, Open, standing
 from processor.watching.counting import OUTCOMES, SLOT_S, STEPS, Sums
 from processor.watching.log_lines import Line, Other, number_of
 from processor.watching.watched import Process, WarnedOf, Watched
@@ -130,7 +130,9 @@ def summary(watched: Watched, as_of_s: float | None = None) -> Summary:
         total=_total(replicas, all_sums.events, sums, span_s),
         reasons=_reasons(all_sums, sums, span_s),
         commands=[
-            Command(printable(instance), command, _state(command, process, opened[instance], end_s), _says(process))
+            Command(
+                printable(instance), command, _state(command, process, opened[instance], end_s), _says(command, process)
+            )
             for (instance, command), process in sorted(watched.processes.items())
             if command != RUN
         ],
@@ -249,11 +251,11 @@ def _reasons(total: Sums, recent: Sums, span_s: float) -> list[Reason]:
     return [Reason(printable(name), records, recent.reasons[name] / span_s) for name, records in found]
 
 
-def _says(process: Process) -> str:
+def _says(command: str, process: Process) -> str:
     """Return what another command's latest lines say, in words."""
     entered, left = process.latest("entered"), process.latest("left")
     parts = [
-        (process.latest("records"), "contact records"),
+        (process.latest("records"), "events copied" if command == COPIER else "contact records"),
         (process.latest("lag_records"), "behind"),
         (process.latest("freshness_s"), "s late"),
         (process.latest("skipped"), "skipped"),

@@ -8,40 +8,49 @@ and of more instances than 300 those that were silent for longest are forgotten.
 from collections import Counter
 from typing import Any, Final
 
+from processor.logs.published import LOUD
 from processor.watching.bounded_keys import counted
-from processor.watching.conditions import HEALER, INDEX, PUBLISHER, RUN, STARTS, STOPS, Conditions, standing
+from processor.watching.conditions import COPIER, HEALER, INDEX, PUBLISHER, RUN, STARTS, STOPS, Conditions, standing
 from processor.watching.counting import Sums, Window
 from processor.watching.log_lines import Line, Other, read
 
 _MOST_INSTANCES: Final = 300
 _MOST_WARNINGS: Final = 500
 _MOST_EVENTS: Final = 500
-_WARNED: Final = frozenset({"warning", "error", "critical"})
 # the first word of an event -> the process that writes it; None: each of them may
 _KIND: Final = {
     **dict.fromkeys(("service", "batch", "mirror", "producer", "predecessor", "breaker", "group", "events"), RUN),
     "contacts": INDEX,
     "healer": HEALER,
     "segments": PUBLISHER,
+    "widen": COPIER,
 }
 _KIND_OF_EVENT: Final = {
     **dict.fromkeys(("contacts.stale", "contacts.fresh"), RUN),
     **dict.fromkeys((f"partition.{what}" for what in ("assigned", "revoked", "pending", "positioned", "stalled")), RUN),
     **dict.fromkeys(("service.failed", "service.stop_forced")),
 }
-STATS: Final = frozenset({"service.stats", "contacts.stats", "healer.stats"})
+STATS: Final = frozenset({"service.stats", "contacts.stats", "healer.stats", "widen.stats"})
 # What is shown of the latest line that has it.
 _LATEST: Final = {
     "service.stats": ("lag_records", "freshness_s", "partitions", "rss_bytes", "contacts_age_s"),
     "batch.committed": ("freshness_s",),
     "contacts.stats": ("records", "records_per_s", "lag_records", "freshness_s", "ready", "skipped", "conflicting"),
     "healer.stats": ("waiting", "sent", "expired", "freshness_s"),
+    "widen.stats": ("records", "records_per_s", "lag_records"),
     "segments.published": ("members", "entered", "left", "freshness_s"),
     "segments.waiting": ("freshness_s",),
 }
 _HEALS: Final = {"healer.standby": False, "healer.ready": True}
 _WAITS: Final = frozenset(
-    ("service.resumed", "contacts.resumed_after_wait", "healer.resumed", "segments.resumed", "partition.resumed")
+    (
+        "service.resumed",
+        "contacts.resumed_after_wait",
+        "healer.resumed",
+        "segments.resumed",
+        "widen.resumed",
+        "partition.resumed",
+    )
 )
 
 
@@ -172,7 +181,7 @@ class Watched:
             what = ": ".join(filter(None, (kind or "partition", line.text("waiting_for"))))
             what = counted(self.waited, what, _MOST_EVENTS)
             self.waited.setdefault(what, WaitedFor()).add(waited_ms, line.times)
-        if line.level in _WARNED:
+        if line.level in LOUD:
             self._warn(line)
         if "dropped_lines" in line.fields:
             self.dropped_lines += line.number("dropped_lines") or 0

@@ -12,6 +12,7 @@ from redis import Redis
 from deploy.local.embedded_registry import EmbeddedRegistry
 from deploy.local.services import EmbeddedRedis
 from processor.domain.records import Record
+from processor.logs.published import LOUD
 from processor.settings import Settings
 from tests.integration.test_access_rights import binding, grant, listed, taken
 from tests.support.audits import produce
@@ -190,7 +191,7 @@ FAULTS = (
 
 def loud(processes):
     """Give the warnings and errors of processes."""
-    return [line for process in processes for line in process.lines() if line["level"] in {"warning", "error"}]
+    return [line for process in processes for line in process.lines() if line["level"] in LOUD]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

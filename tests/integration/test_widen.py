@@ -148,6 +148,7 @@ def test_one_partition_far_ahead_costs_no_memory(widening, monkeypatch):
     assert most < 9_000_000, "a turn reads some megabytes at most"
 
 
+@pytest.mark.runbook("widen.waiting")
 def test_kafka_that_goes_away_is_waited_for(settings, tmp_path):
     """It says so, tries again by itself, and copies what came meanwhile."""
     kafka = EmbeddedKafka(tmp_path / "kafka")
@@ -173,6 +174,7 @@ def test_kafka_that_goes_away_is_waited_for(settings, tmp_path):
 # --- a count that was raised before ------------------------------------------------------------------------
 
 
+@pytest.mark.runbook("widen.other_partitioner")
 def test_keys_in_two_partitions_are_merged_by_time(widening):
     """After the count was raised a key's later events are elsewhere: their copies are in the order of the times."""
     widening.produce(numbered(300))

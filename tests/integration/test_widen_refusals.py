@@ -183,6 +183,7 @@ def test_event_that_the_new_topic_does_not_take(widening):
     widening.require_copies()
 
 
+@pytest.mark.runbook("widen.skipped")
 @pytest.mark.follows("widen unreadable")
 def test_events_that_cannot_be_read(widening):
     """They are named; `--skip` leaves out exactly them, with a line."""

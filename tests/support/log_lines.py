@@ -8,6 +8,7 @@ from datetime import datetime
 
 from jsonschema import Draft202012Validator
 
+from processor.logs.published import LOUD
 from tests.support.schemas import SCHEMAS
 
 MOST_LOUD = 50  # in ten seconds
@@ -68,7 +69,7 @@ def lines_in(text):
 
 def busiest(lines):
     """Give the most warnings and errors, and lines of the Kafka client, of any ten seconds: none fails faster."""
-    loud = (line for line in lines if line["level"] in {"warning", "error"} or line["event"] == "kafka.client")
+    loud = (line for line in lines if line["level"] in LOUD or line["event"] == "kafka.client")
     seconds = sorted(datetime.fromisoformat(line["timestamp"]).timestamp() for line in loud)
     return max((bisect_right(seconds, begun + 10) - at for at, begun in enumerate(seconds)), default=0)
 

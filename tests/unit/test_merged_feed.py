@@ -1,5 +1,7 @@
 """Proves what the copier makes of a record whose headers the client does not show."""
 
+import pytest
+
 from processor.kafka.messages import record_of
 from processor.widening.merged_feed import _hides_headers
 
@@ -20,6 +22,7 @@ class Message:
         return lambda: {"partition": 0, "offset": 1, "timestamp": (1, 2)}.get(name)
 
 
+@pytest.mark.runbook("widen.headers_lost")
 def test_headers_with_a_name_that_is_no_text():
     """The record comes without headers, and that is noticed; one that has none is not taken for it."""
     odd = Message(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"))

@@ -307,6 +307,17 @@ def test_repeated_lines_that_were_left_out_count():
     assert shown(*odd).notes == ["aborted: 4"]
 
 
+def test_a_copier_says_how_far_it_is():
+    """`topics widen` is a process of its own: what it copied, what is left, and what it waits for."""
+    copied = {"records": 7_000, "records_per_s": 90.0, "lag_records": 50}
+    found = shown(line(0, "widen.started"), line(10, "widen.stats", **copied), line(11, "widen.waiting", error="gone"))
+    (copier,) = found.commands
+    assert (copier.command, copier.says) == ("topics widen", "7,000 events copied, 50 behind")
+    assert [trouble.text for trouble in found.troubles] == ["gone"]
+    ended = shown(line(0, "widen.started"), line(11, "widen.waiting", error="gone"), line(12, "widen.stopped"))
+    assert ended.troubles == []
+
+
 def test_a_line_obeys_no_terminal():
     """Escape sequences in anybody's line are shown as what they are, characters that mean nothing."""
     found = shown(line(0, "service.waiting", level="error", error="\x1b[2Jgone\nand more", instance="\x1b[31m"))
