@@ -68,6 +68,8 @@ def parse_redis_url(url: str) -> RedisAddress:
         raise BadAddressError(f"put an address that begins with {_one_of(_SCHEMES)} there")
     before, _, query = found["rest"].partition("?")
     place, slash, path = before.partition("/")
+    if "@" in path + query:  # a password with a slash or question mark, which nobody may read in a line
+        raise BadAddressError("an @ stands behind the hosts; write special characters of the password as %XX")
     credentials, at, hosts = place.rpartition("@")
     username, _, password = credentials.partition(":")
     if at and not (username or password):
@@ -101,7 +103,8 @@ def _options(query: str, *, is_tls: bool, is_sentinel: bool) -> dict[str, str]:
         if name in _SENTINEL_OPTIONS - known:
             raise BadAddressError(f"the option {name} needs Sentinels; begin the address with redis+sentinel://")
         if name not in known:
-            raise BadAddressError(f"unknown option {name}; known are {', '.join(sorted(known))}")
+            shown = f" {name}" if re.fullmatch(r"[a-z_]{1,40}", name) else ""
+            raise BadAddressError(f"unknown option{shown}; known are {', '.join(sorted(known))}")
     return options
 
 
@@ -141,6 +144,8 @@ def _hosts(text: str, kind: str) -> tuple[tuple[str, int], ...]:
         if port and not (re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) and int(port) <= 0xFFFF):
             raise BadAddressError("the port is not a number from 0 to 65535")
         host = found["v6"] or unquote(found["name"] or "")
+        if found["v6"] is None and not all(0 < len(label) < 64 for label in (host.removesuffix(".") or "h").split(".")):
+            raise BadAddressError("a host has an empty or too long part between its dots")
         if not host and kind != "server":
             raise BadAddressError("a host is empty; put host or host:port there, several by commas")
         hosts.append((host or "localhost", int(port or _PORTS[kind])))

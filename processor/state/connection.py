@@ -10,14 +10,17 @@ from redis import Connection, ConnectionPool, CredentialProvider, SSLConnection,
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError as ClientError
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import SentinelConnectionPool
 
 from processor.errors import RedisError, UnreachableError, UsageError
 from processor.settings import Settings
 from processor.settings.redis_address import BadAddressError, RedisAddress, parse_redis_url
+from processor.state.cluster_map import Host
+from processor.state.cluster_nodes import Cluster
 from processor.state.greeting import NotPrimaryError, greeting, log_in
 from processor.state.line import ask_each, classify
-from processor.state.servers import Cluster, Host, OneServer, Servers
+from processor.state.sentinels import Sentinels
+from processor.state.servers import OneServer, Servers
 
 SOCKET_TIMEOUT_S: Final = 5.0  # a stopped server would hang a call for ever
 _WHERE_TIMEOUT_S: Final = 2.0  # for who only says where the primary is: the next one may know it
@@ -32,12 +35,15 @@ def connect(settings: Settings) -> Servers:
         if address.kind == "sentinel":
             return _behind_sentinels(address, settings, greet)
         if address.kind == "cluster":
+            ConnectionPool(**_options(address, settings, greet, *address.hosts[:1])).make_connection()
             return Cluster(
                 address.hosts,
                 lambda host: ConnectionPool(**_options(address, settings, greet, host)),
                 lambda host: _slots(address, settings, host),
             )
-        return OneServer(ConnectionPool(**_options(address, settings, greet, *address.hosts)))
+        pool = ConnectionPool(**_options(address, settings, greet, *address.hosts))
+        pool.make_connection()  # it connects only when it is used, but looks at its options
+        return OneServer(pool)
     except (ValueError, TypeError, ClientError) as error:
         raise UsageError("setting redis_url: the Redis client does not accept this address; correct it") from error
 
@@ -77,8 +83,8 @@ def check_server(servers: Servers) -> None:
 class _PasswordInFile(CredentialProvider):
     """Gives the user and password of the address in a file, as they are when a connection is opened."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, *, of_sentinels: bool = False) -> None:
+        self._path, self._of_sentinels = path, of_sentinels
 
     def get_credentials(self) -> Any:
         try:
@@ -87,9 +93,12 @@ class _PasswordInFile(CredentialProvider):
             raise RedisError(f"setting redis_url_file: {error}") from error
         except BadAddressError as error:
             raise RedisError(f"setting redis_url_file: {self._path}: {error}") from error
-        if address.username is None:
-            return () if address.password is None else (address.password,)
-        return address.username, address.password or ""
+        username, password = address.username, address.password
+        if self._of_sentinels:
+            username, password = address.sentinel_username, address.sentinel_password
+        if username is None:
+            return () if password is None else (password,)
+        return username, password or ""
 
 
 def _options(
@@ -120,24 +129,25 @@ def _options(
 
 def _behind_sentinels(address: RedisAddress, settings: Settings, greet: Callable[[Any], None]) -> Servers:
     """Return the primary that the Sentinels name: each new connection asks them."""
-    of_sentinels = {
-        "username": address.sentinel_username,
-        "password": address.sentinel_password,
+    file = settings.redis_url_file
+    of_sentinels: dict[str, Any] = {
         "protocol": 2,
         "socket_timeout": _WHERE_TIMEOUT_S,
         "socket_connect_timeout": _WHERE_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
         **({} if address.tls is None else {"ssl": True, **address.tls}),
     }
-    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
-        address.hosts, sentinel_kwargs=of_sentinels
-    )
+    if file is None:
+        of_sentinels |= {"username": address.sentinel_username, "password": address.sentinel_password}
+    else:
+        of_sentinels["credential_provider"] = _PasswordInFile(file, of_sentinels=True)
+    sentinels = Sentinels(address.hosts, of_sentinels, may_change=file is not None)
     options = _options(address, settings, greet)
     del options["connection_class"]
     pool: Any = SentinelConnectionPool(  # type: ignore[no-untyped-call]
-        address.primary, sentinel, ssl=address.tls is not None, **options
+        address.primary, sentinels, ssl=address.tls is not None, **options
     )
-    return OneServer(pool, *sentinel.sentinels)
+    return OneServer(pool, *sentinels.sentinels)
 
 
 def _slots(address: RedisAddress, settings: Settings, host: Host) -> list[Any]:

@@ -4,7 +4,7 @@ Behind an address may be another server than before, or other settings. INFO say
 renamed, HELLO or ROLE says the role, and CONFIG the policy.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -59,20 +59,27 @@ def log_in(connection: Any, settings: Settings) -> None:
 
 def _found(connection: Any) -> dict[str, str]:
     """Return what the server says of itself, by INFO's names; what it does not say is missing."""
-    with suppress(ResponseError):
-        lines = bytes(_ask(connection, "INFO")).decode("utf-8", "replace").splitlines()
-        return {name: value for name, _, value in (line.partition(":") for line in lines)}
     found = {}
     with suppress(ResponseError):
-        found["role"] = _ask(connection, "ROLE")[0].decode()
-    with suppress(ResponseError):  # no access rule forbids it
-        hello = [part.decode() if isinstance(part, bytes) else part for part in _ask(connection, "HELLO")]
-        said = dict(zip(hello[::2], hello[1::2], strict=False))
-        found |= {"role": said["role"], "cluster_enabled": str(int(said["mode"] == "cluster"))}
-    with suppress(ResponseError):
-        _, policy = _ask(connection, "CONFIG", "GET", "maxmemory-policy")
-        found["maxmemory_policy"] = policy.decode()
+        lines = bytes(_ask(connection, "INFO")).decode("utf-8", "replace").splitlines()
+        found = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    if "role" not in found:
+        with suppress(ResponseError):
+            found["role"] = _texts(_ask(connection, "ROLE"))[0]
+    if "role" not in found:
+        with suppress(ResponseError):  # no access rule forbids it
+            hello = _texts(_ask(connection, "HELLO"))
+            said = dict(zip(hello[::2], hello[1::2], strict=False))
+            found |= {"role": said.get("role", _UNKNOWN), "cluster_enabled": str(int(said.get("mode") == "cluster"))}
+    if "maxmemory_policy" not in found:
+        with suppress(ResponseError):
+            found["maxmemory_policy"] = _texts(_ask(connection, "CONFIG", "GET", "maxmemory-policy"))[-1]
     return found
+
+
+def _texts(answer: Iterable[Any]) -> list[str]:
+    """Return an answer's parts as text; one that says that nothing is known if it has none."""
+    return [part.decode("utf-8", "replace") if isinstance(part, bytes) else "" for part in answer] or [_UNKNOWN]
 
 
 def _ask(connection: Any, *command: str) -> Any:
@@ -85,11 +92,6 @@ def _require_fit(found: dict[str, str], *, is_cluster: bool, is_trusted: bool) -
     if is_node == "1" and not is_cluster:
         raise UsageError(
             "setting redis_url: the server is a node of a Redis Cluster; begin the address with redis+cluster://"
-        )
-    if is_node == "0" and is_cluster:
-        raise UsageError(
-            "setting redis_url: the server is no node of a Redis Cluster; begin the address with redis:// or "
-            "redis+sentinel://"
         )
     role = found.get("role", _UNKNOWN)
     if role == _UNKNOWN:

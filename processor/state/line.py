@@ -21,8 +21,6 @@ _ASKING: Final = ("ASKING",)
 _ARGUMENTS: Final = re.compile(
     r"Command # \d+ \(.*\) of pipeline caused error: |,? with args beginning with: .*", re.DOTALL
 )
-# How redis-py names a Sentinel that did not answer: by all that it was made from.
-_SENTINEL: Final = re.compile(r"<redis\.client\.Redis\(.*?\bhost=(?P<host>[^,]*),port=(?P<port>\d+)\b.*?\)>\)>\)>")
 # A value that a command or a script cannot work on.
 _UNREADABLE: Final = re.compile(r"\bWRONGTYPE\b|user_script:\d+: (?:attempt to|bad argument)")
 
@@ -64,14 +62,18 @@ class Line:
             sent = [self._sent(*command) for command in commands]
             for (command, _), (place, _) in zip(commands, sent, strict=True):
                 by_pool[place.pool] += (_ASKING, command) if place.is_asking else (command,)
-            for pool, own in by_pool.items():
-                connection = self._connection(pool)
-                connection.send_packed_command(connection.pack_commands(own), check_health=False)
+            connections = [self._connection(pool) for pool in by_pool]
+            packed = [one.pack_commands(own) for one, own in zip(connections, by_pool.values(), strict=True)]
+            for connection, own in zip(connections, packed, strict=True):
+                connection.send_packed_command(own, check_health=False)
         except ClientError as error:
             raise self._failed(error) from error
         except OrderFactsError as error:  # a new connection's server is not fit, or no server has the key now
             self.drop()
             self._servers.failed(error, None)
+            raise
+        except BaseException:
+            self.drop()
             raise
         self._due.append((sent, take))
 
@@ -89,6 +91,9 @@ class Line:
                     take(answers)
         except ClientError as error:
             raise self._failed(error) from error
+        except BaseException:  # what is left unread would be taken for the next question's answers
+            self.drop()
+            raise
         self._release()
         for answer in found:
             if isinstance(answer, ResponseError):
@@ -194,8 +199,7 @@ def is_unreadable(error: ClientError) -> bool:
 
 def classify(error: ClientError) -> OrderFactsError:
     """Return the error whose class is what a Redis error asks for (see `processor.errors`), without personal data."""
-    said = _SENTINEL.sub(r"\g<host>:\g<port>", _ARGUMENTS.sub("", str(error)))
-    text = " ".join(said.split()).replace(" : ", ": ") or type(error).__name__
+    text = " ".join(_ARGUMENTS.sub("", str(error)).split()) or type(error).__name__
     if isinstance(error, AskError):  # the client takes the first word away
         text = f"{'MOVED' if isinstance(error, MovedError) else 'ASK'} {text}"
     if isinstance(error, AuthenticationError | NoPermissionError):

@@ -8,7 +8,8 @@ A hash that cannot be read (another type, a watermark, claim or order that no wr
 and rebuilt from the facts, like one that is missing.
 
 Fields: an order id holds the order (see `codec.order_state`). Blank names are not order ids (D4): the empty one holds
-the watermark, and one space holds the claim, the last owner's transactional id (see `replica.fencing`).
+the watermark, one space the claim, the last owner's transactional id (see `replica.fencing`), and two spaces the ids of
+the cluster and of the events and facts topics, for `state prune`: the key is only their hash.
 """
 
 import re
@@ -35,6 +36,8 @@ from processor.state.watermark import Lineage, Watermark
 _FORMAT: Final = b"2"  # part of the key: another form of the state is another mirror, rebuilt from the facts
 _WATERMARK: Final = b""
 CLAIM: Final = b" "
+TOPICS: Final = b"  "
+_ABOUT: Final = frozenset({_WATERMARK, CLAIM, TOPICS})
 _OFFSET: Final = rb"(0|[1-9][0-9]{0,17})"  # fits 64 bits
 _WATERMARK_FORM: Final = re.compile(_OFFSET + b" " + _OFFSET)
 _WRONG_TYPE: Final = "its key holds no hash"
@@ -87,6 +90,7 @@ class Mirror:
         self._servers = servers
         self.name = lineage.digest(_FORMAT + codec.packed_form)
         self._prefix = f"order-facts:{self.name}"
+        self._topics = f"{lineage.cluster_id} {lineage.events_topic_id} {lineage.facts_topic_id}"
         self._claims = transactional_id(lineage.group_id, "")  # how every claim begins
         self._damaged: dict[int, bytes] = {}  # each partition's last order that could not be read
 
@@ -110,8 +114,9 @@ class Mirror:
         return marks
 
     def claim(self, partitions: Collection[int], transactional_id: str) -> None:
-        """Write this replica's claim on partitions, whatever is there."""
-        ask(self._servers, [("HSET", self.key(partition), CLAIM, transactional_id) for partition in partitions])
+        """Write this replica's claim on partitions, and whose they are, whatever is there."""
+        about = (CLAIM, transactional_id, TOPICS, self._topics)
+        ask(self._servers, [("HSET", self.key(partition), *about) for partition in partitions])
 
     def add_lookups(self, line: Line, order_ids: Mapping[int, Sequence[str]]) -> None:
         """Add one atomic read for each partition: its watermark and the orders named."""
@@ -159,7 +164,7 @@ class Mirror:
         cursor = None
         while cursor != b"0":
             ((cursor, found),) = ask(self._servers, [("HSCAN", self.key(partition), cursor or 0, "COUNT", count)])
-            yield [name for name in found[::2] if name not in {_WATERMARK, CLAIM}]
+            yield [name for name in found[::2] if name not in _ABOUT]
 
     def send(self, line: Line, writes: Sequence[MirrorWrite], take: TakeAnswers | None = None) -> None:
         """Write all partitions, without waiting. Each answer is 1, or 0 if another watermark was there."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from processor.settings import Settings
+from processor.state.cluster_nodes import Cluster
 from processor.state.line import Command, Line, classify
 from processor.state.servers import Servers
 
@@ -28,6 +29,7 @@ def refused(servers: Servers, settings: Settings) -> list[tuple[str, str]]:
         ("SCRIPT", "LOAD", _SCRIPT),
         ("EVALSHA", _DIGEST, 1, key),
         ("HDEL", key, "field"),
+        *([("ASKING",)] if isinstance(servers, Cluster) else []),
         ("UNLINK", key),
     ]
     useful: list[tuple[Command, str]] = [
@@ -37,6 +39,7 @@ def refused(servers: Servers, settings: Settings) -> list[tuple[str, str]]:
         (("SCAN", 0, "MATCH", key, "COUNT", 1), "`state prune` needs it"),
         (("OBJECT", "IDLETIME", key), "`state prune` needs it"),
         (("MEMORY", "USAGE", key), "it is not known what orders and contacts take"),
+        (("HLEN", key), "it is not known what orders and contacts take"),
     ]
     found = [("problem", text) for text in _errors(servers, key, needed)]
     for command, use in useful:

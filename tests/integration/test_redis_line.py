@@ -62,6 +62,24 @@ def test_error_of_one_command_leaves_the_others_answers_in_their_place(client, k
     assert line.answers() == [b"text"]
 
 
+def test_taker_that_fails_takes_its_answers_along(client, key):
+    """What is left unread is never taken for the answers to the next question."""
+    line = Line(client)
+
+    def fail(answers):
+        raise OSError(f"no room for {len(answers)} answers")
+
+    line.execute_command("SET", key, "1")
+    line.send(fail)
+    line.execute_command("GET", key)
+    line.send()
+    with pytest.raises(OSError, match="no room for 1 answers"):
+        line.answers()
+    line.execute_command("STRLEN", key)
+    line.send()
+    assert line.answers() == [1]
+
+
 def test_connection_that_is_lost_takes_its_answers_along(client, redis_client, key):
     """A server that goes away between question and answer is a RedisError; the next question has a new connection."""
     line, written = Line(client), list[Any]()

@@ -14,7 +14,7 @@ from processor.state.line import Line, ask, ask_each
 from tests.support.deployment import await_condition
 from tests.support.redis_client import raw_client
 from tests.support.redis_cluster import PRIMARIES, RedisCluster
-from tests.support.redis_sentinels import SentinelGroup
+from tests.support.redis_sentinels import SERVICE, SentinelGroup
 
 pytestmark = pytest.mark.services
 KEYS = [f"place:{{{number}}}" for number in range(40)]
@@ -130,7 +130,16 @@ def test_primary_behind_sentinels_is_found_and_followed(tmp_path):
     group = SentinelGroup(tmp_path, password="data", sentinel_password="watch")
     group.start()
     try:
-        with closing(connect(Settings(redis_url=group.url))) as servers:
+        wrong = group.url.replace("sentinel_password=watch", "sentinel_password=wrong")
+        with closing(connect(Settings(redis_url=wrong))) as servers, pytest.raises(StopError, match=r"access rules$"):
+            check_server(servers)
+        # The first one named is no Sentinel: the next one is asked.
+        url = group.url.replace("@", f"@{group.servers[1].address},", 1)
+        other = url.replace(f"/{SERVICE}", "/other")
+        line = r"no Sentinel names a primary 'other' .*it is not known"
+        with closing(connect(Settings(redis_url=other))) as servers, pytest.raises(RedisError, match=line):
+            check_server(servers)
+        with closing(connect(Settings(redis_url=url))) as servers:
             ask(servers, [("SET", "key", "1")])
             new = group.await_failover(group.failover())
             await_condition(lambda: _raised(servers, "key") and _value(new) > 1, "the new primary is written to")

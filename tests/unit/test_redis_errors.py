@@ -1,9 +1,7 @@
 """What the program repeats of Redis's errors."""
 
 import pytest
-from redis import Redis
 from redis.exceptions import NoPermissionError, ResponseError
-from redis.sentinel import MasterNotFoundError
 
 from processor.errors import RedisError, StopError
 from processor.state.line import classify
@@ -20,22 +18,11 @@ def test_what_a_command_was_given_is_not_repeated(text):
     assert str(classify(ResponseError(text))) == "Redis: unknown command 'HMGET'"
 
 
-def no_primary():
-    """Give what redis-py says of Sentinels that do not answer."""
-    asked = ", ".join(f"{Redis(host, port, password=SECRET)} - auth" for host, port in (("a", 1), ("::1", 2)))
-    return MasterNotFoundError(f"No master found for 'main' : {asked}")
-
-
 @pytest.mark.parametrize(
     ("error", "kind", "line"),
     [
         (ResponseError("OOM command not allowed\nwhen used"), RedisError, "Redis: OOM command not allowed when used"),
         (ResponseError(""), RedisError, "Redis: ResponseError"),
-        (
-            no_primary(),
-            RedisError,
-            "Redis: No master found for 'main': a:1 - auth, ::1:2 - auth",
-        ),
         (NoPermissionError("no"), StopError, "Redis: no; check the setting redis_url and the server's access rules"),
     ],
 )
