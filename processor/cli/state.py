@@ -84,7 +84,7 @@ def skip(settings: Settings, *, partition: int, offset: int, to_offset: int | No
 
 
 @state.command()
-@click.option("--idle", metavar="DURATION", default="1h", help="How long a past copy was not used at least  [1h].")
+@click.option("--idle", metavar="DURATION", default="1d", help="How long a past copy was not used at least  [1d].")
 @click.option("--lineage", "lineages", multiple=True, help="Remove this copy, and no other; may be repeated.")
 @click.option("--yes", is_flag=True, help="Remove them; without this the command only lists them.")
 @with_settings(*TOPICS, "group_id", *CONNECTION, *REDIS)
@@ -92,13 +92,13 @@ def prune(settings: Settings, *, idle: str, lineages: tuple[str, ...], yes: bool
     """List the copies of orders and contacts in Redis, and remove those of the past.
 
     A new group, a recreated topic, another identifier_key or version of the program begins a copy of its own, and the
-    one before stays. A mirror is past if its group has another one now, a contact index if nobody reads or writes it;
-    both only if they were not used for --idle. Copies of deployments that are not known here stay, until they are
-    named with --lineage: look who used them.
+    one before stays. A mirror is past if its group works with other topics now, an index of this contacts topic if
+    nobody reads or writes it; both only if they were not used for --idle. All others stay until they are named with
+    --lineage: look who used them. (Before Redis 7.2 the look itself counts as a use.)
 
     Nothing is lost: whoever still needs a copy that was removed rebuilds it from its topics, and orders wait meanwhile.
     """
-    idle_s = duration_ms("--idle", "1h")(idle) / 1000
+    idle_s = duration_ms("--idle", "1d")(idle) / 1000
     pruning = Pruning(settings)
     found = pruning.judged(idle_s)
     gone = pruning.chosen(found, lineages)

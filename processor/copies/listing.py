@@ -8,21 +8,23 @@ from typing import Any, Final, Literal
 import msgspec
 from redis.exceptions import ResponseError
 
-from processor.contacts.shards import POSITION, Position, read_as
+from processor.contacts.shards import MARK, POSITION, Position, read_as
 from processor.errors import StopError
 from processor.state.line import Command, Line, classify
-from processor.state.mirror import CLAIM
+from processor.state.mirror import CLAIM, TOPICS
 from processor.state.servers import Place, Servers
 
 _KEY: Final = re.compile(r"order-facts:(?P<index>contacts:)?(?P<lineage>[0-9a-f]{16}):\{c?\d+\}.*", re.DOTALL)
 _AT_ONCE: Final = 1_000
+_NO_TOUCH: Final = ("CLIENT", "NO-TOUCH", "ON")  # with each question: a connection may be opened anew between them
 
 
 class Copy(msgspec.Struct, frozen=True):
     """One lineage's keys in Redis, and what they take.
 
     `idle_s` is how long ago the last of them was read or written, None if Redis does not tell. `groups` are those that
-    claim a mirror; `complete_at_ms` is when (wall clock) an index last held its whole topic, None if it does not say.
+    claim a mirror, `topics` the ids of cluster, events and facts topic that it notes. `topic_id` is an index's contacts
+    topic, `complete_at_ms` when (wall clock) it last held the whole topic. What a copy does not say is empty or None.
     """
 
     kind: Literal["mirror", "contact index"]
@@ -31,6 +33,8 @@ class Copy(msgspec.Struct, frozen=True):
     taken_bytes: int
     idle_s: int | None
     groups: frozenset[str] = frozenset()
+    topics: frozenset[tuple[str, ...]] = frozenset()
+    topic_id: str | None = None
     complete_at_ms: int | None = None
 
 
@@ -40,19 +44,20 @@ class _Held(msgspec.Struct, frozen=True):
     key: str
     idle_s: int | None
     taken_bytes: int
-    said: bytes | None  # a mirror's claim, a shard's position
+    said: tuple[bytes | None, ...]  # a mirror's claim and topics, a shard's position and mark
 
 
 def copies(servers: Servers) -> list[Copy]:
-    """Return every copy, mirrors first. Raises RedisError if Redis does not answer, StopError if it forbids SCAN."""
+    """Return every copy, mirrors first. Raises RedisError if Redis does not answer, StopError if it forbids SCAN.
+
+    Before Redis 7.2, which has CLIENT NO-TOUCH, the look itself counts as a use from then on.
+    """
     held: dict[tuple[str, str], list[_Held]] = defaultdict(list)
     for place in servers.primaries():
-        _ask(servers, [("CLIENT", "NO-TOUCH", "ON")], place)  # Redis 7.2; before, reading a claim counts as a use
         for names in _scanned(servers, place):
             matches = [match for name in names if (match := _KEY.fullmatch(name.decode("utf-8", "replace")))]
             for match, found in zip(matches, _looked_at(servers, place, matches), strict=True):
                 held["contact index" if match["index"] else "mirror", match["lineage"]].append(found)
-        _ask(servers, [("CLIENT", "NO-TOUCH", "OFF")], place)
     return [_copy(kind, lineage, keys) for (kind, lineage), keys in sorted(held.items(), reverse=True)]
 
 
@@ -84,10 +89,10 @@ def _looked_at(servers: Servers, place: Place, matches: Sequence[re.Match[str]])
     keys = [match[0] for match in matches]
     idle = _ask(servers, [("OBJECT", "IDLETIME", key) for key in keys], place)
     taken = _ask(servers, [("MEMORY", "USAGE", key) for key in keys], place)
-    fields = [POSITION if match["index"] else CLAIM for match in matches]
-    said = _ask(servers, [("HGET", key, field) for key, field in zip(keys, fields, strict=True)], place)
+    fields = [(POSITION, MARK) if match["index"] else (CLAIM, TOPICS) for match in matches]
+    said = _ask(servers, [("HMGET", key, *names) for key, names in zip(keys, fields, strict=True)], place)
     return [
-        _Held(key, _number(one), _number(two) or 0, three if isinstance(three, bytes) else None)
+        _Held(key, _number(one), _number(two) or 0, (None, None) if isinstance(three, ResponseError) else tuple(three))
         for key, one, two, three in zip(keys, idle, taken, said, strict=True)
     ]
 
@@ -99,16 +104,15 @@ def _number(answer: Any) -> int | None:
 def _ask(servers: Servers, commands: Sequence[Command], place: Place) -> list[Any]:
     """Return a server's answers; a ResponseError is one like any other. Raises RedisError."""
     line, found = Line(servers), list[Any]()
-    for command in commands:
+    for command in (_NO_TOUCH, *commands):
         line.execute_command(*command, at=place)
     line.send(found.extend)
     line.answers()
-    return found
+    return found[1:]
 
 
 def _copy(kind: str, lineage: str, held: Sequence[_Held]) -> Copy:
     idle = [one.idle_s for one in held if one.idle_s is not None]
-    said = [raw for one in held if (raw := one.said) is not None]
     found = Copy(
         "mirror" if kind == "mirror" else "contact index",
         lineage,
@@ -117,8 +121,27 @@ def _copy(kind: str, lineage: str, held: Sequence[_Held]) -> Copy:
         min(idle) if len(idle) == len(held) else None,
     )
     if kind == "mirror":
-        groups = {claim.decode("utf-8", "replace").rpartition("/")[0] for claim in said}
-        return msgspec.structs.replace(found, groups=frozenset(groups - {""}))
-    positions = [position for raw in said if (position := read_as(Position, raw)) is not None]
-    times_ms = [position.complete_at_ms for position in positions]
-    return msgspec.structs.replace(found, complete_at_ms=min(times_ms, default=None))
+        columns = zip(*(one.said for one in held), strict=True)
+        claims, topics = ({_text(raw) for raw in column if raw} for column in columns)
+        groups = {claim.rpartition("/")[0] for claim in claims} - {""}
+        noted = {tuple(text.split(" ")) for text in topics}
+        return msgspec.structs.replace(found, groups=frozenset(groups), topics=frozenset(noted))
+    positions = (read_as(Position, one.said[0]) for one in held)
+    times_ms = [position.complete_at_ms for position in positions if position is not None]
+    ids = {_topic_id(one.said[1]) for one in held}
+    return msgspec.structs.replace(
+        found, complete_at_ms=min(times_ms, default=None), topic_id=ids.pop() if len(ids) == 1 else None
+    )
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _topic_id(mark: bytes | None) -> str | None:
+    """Return the topic's id in a shard's mark, of this or a former format."""
+    try:
+        _, _, topic_id, *_ = msgspec.msgpack.decode(mark or b"", type=list[Any])
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return topic_id if isinstance(topic_id, str) else None

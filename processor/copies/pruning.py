@@ -1,8 +1,8 @@
 """`state prune`: which copies in Redis nobody uses any more, and their removal.
 
-A mirror belongs to the past if its group's present mirror is another: the group's topics were recreated, or another
-version of the program has another form. A contact index is read every few seconds by whoever uses it, so it belongs
-to the past if none has touched it for long. Everything else may be another deployment's, and stays unless it is named.
+A mirror notes its topics: it belongs to the past if its group works with other ones now. A contact index is read every
+few seconds by whoever uses it: one of our contacts topic belongs to the past if none touched it for long. All else may
+be another deployment's, another Kafka cluster's or another version's, and stays unless it is named.
 """
 
 import time
@@ -53,8 +53,8 @@ class Pruning:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cluster_id = Cluster(settings).wait()
-        topics = describe_topics(settings, Cluster(settings))
-        self._partitions = range(topics.events.partitions)
+        self._topics = topics = describe_topics(settings, Cluster(settings))
+        self._groups: dict[str, tuple[str, str] | None] = {}
         lineage = Lineage.of(self._cluster_id, settings.group_id, topics.events, topics.facts, topics.rejected)
         self._servers = connection.connect(settings)
         connection.wait(self._servers, settings)
@@ -96,29 +96,37 @@ class Pruning:
     def _of_index(self, copy: Copy, idle_s: float) -> Judged:
         if copy.complete_at_ms is not None and time.time() - copy.complete_at_ms / 1000 < idle_s:
             return Judged(copy, Use.OTHERS, "kept up to date")
-        return Judged(copy, Use.PAST, f"not used for {copy.idle_s} s")
+        if copy.topic_id != self._topics.contacts.topic_id:
+            return Judged(copy, Use.UNKNOWN, "of another contacts topic")
+        return Judged(copy, Use.PAST, f"of this contacts topic, and not used for {copy.idle_s} s")
 
     def _of_mirror(self, copy: Copy) -> Judged:
-        if not copy.groups:
-            return Judged(copy, Use.UNKNOWN, "no group claims it")
-        found = {group: self._lineage_of(group) for group in sorted(copy.groups)}
-        if copy.lineage in found.values():
-            return Judged(copy, Use.OTHERS, f"the group {_names(found)} has committed offsets for it")
-        if None in found.values():
-            return Judged(copy, Use.UNKNOWN, f"the group {_names(found)} has no committed offset on this topic")
-        return Judged(copy, Use.PAST, f"the group {_names(found)} has another one now")
+        names = ", ".join(sorted(copy.groups))
+        if len(copy.groups) != 1 or len(copy.topics) != 1:
+            return Judged(copy, Use.UNKNOWN, f"it does not say of which topics{names and f' of {names}'}")
+        (group,), ((cluster_id, *topics),) = copy.groups, copy.topics
+        if cluster_id != self._cluster_id:
+            return Judged(copy, Use.UNKNOWN, f"of the group {group} on another Kafka cluster")
+        present = self._topics_of(group)
+        if present is None:
+            return Judged(copy, Use.UNKNOWN, f"the group {group} has no committed offset on this topic")
+        if present == tuple(topics):
+            return Judged(copy, Use.OTHERS, f"the group {group} works with these topics, maybe in another version")
+        return Judged(copy, Use.PAST, f"the group {group} works with other topics now")
 
-    def _lineage_of(self, group: str) -> str | None:
-        """Return the name of the mirror that a group's committed offsets belong to, None if there are none of ours."""
+    def _topics_of(self, group: str) -> tuple[str, str] | None:
+        """Return the ids of the events and facts topics that a group committed offsets with; None if it has none."""
+        if group not in self._groups:
+            self._groups[group] = self._asked_of(group)
+        return self._groups[group]
+
+    def _asked_of(self, group: str) -> tuple[str, str] | None:
         if group == self._settings.group_id:
-            return self._mirror
+            return self._topics.events.topic_id, self._topics.facts.topic_id
         asked = msgspec.structs.replace(self._settings, group_id=group)
-        for entry in committed_entries(asked, self._partitions):
-            lineage = lineage_in(entry, self._cluster_id, group)
-            if lineage is not None:
-                return Mirror(self._servers, lineage, codec()).name
-        return None
-
-
-def _names(groups: Collection[str]) -> str:
-    return ", ".join(groups)
+        try:
+            entries = committed_entries(asked, range(self._topics.events.partitions))
+        except StopError:  # no right to ask, or no name of a group
+            return None
+        found = (lineage_in(entry, self._cluster_id, group) for entry in entries)
+        return next(((one.events_topic_id, one.facts_topic_id) for one in found if one is not None), None)

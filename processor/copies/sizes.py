@@ -1,13 +1,15 @@
 """What a deployment takes in Redis, by order and by what the contact index holds."""
 
 from collections.abc import Collection
+from typing import Final
 
 import msgspec
 
 from processor.copies.listing import bytes_of
 from processor.state.servers import Servers
 
-_OWN_FIELDS = 2  # a mirror's watermark and claim
+_OF_MIRROR: Final = 3  # fields that are no order
+_OF_SHARD: Final = 4  # fields that are neither identifier nor contact
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -24,12 +26,12 @@ class Size(msgspec.Struct, frozen=True):
 
 def size_of_mirrors(servers: Servers, keys: Collection[str]) -> Size | None:
     """Return how many orders mirrors hold, and what they take; None if Redis forbids to ask."""
-    return _size(servers, keys, _OWN_FIELDS)
+    return _size(servers, keys, _OF_MIRROR)
 
 
 def size_of_index(servers: Servers, keys: Collection[str]) -> Size | None:
     """Return how many identifiers and contacts an index holds, and what they take; None if Redis forbids to ask."""
-    return _size(servers, keys, 4)
+    return _size(servers, keys, _OF_SHARD)
 
 
 def _size(servers: Servers, keys: Collection[str], own_fields: int) -> Size | None:

@@ -8,7 +8,7 @@ from tests.benchmarks.figures import spreads
 from tests.benchmarks.stage import PARTITIONS, mirror_of, remove_mirror
 from tests.support.deployment import await_condition
 
-META_FIELDS = 2  # of a partition's hash: watermark and claim
+META_FIELDS = 3  # watermark, claim, topics
 PATIENCE_S = 3_600.0
 
 
