@@ -1,6 +1,7 @@
 """`order-facts topics widen`: the same events in a topic with more partitions."""
 
 import shlex
+from contextlib import nullcontext
 from typing import Final
 
 import click
@@ -67,7 +68,8 @@ def widen(
     if click.get_current_context().params["partitions"] is None:  # a default, or a variable, is meant for new topics
         raise UsageError("--partitions: say here how many the new topics get, such as --partitions 24")
     places = frozenset(_place(text) for text in skips)
-    with serving(settings) as stop:
+    # A signal ends what is to finish at once, and not with exit code 0: a script may start the producers after it.
+    with nullcontext(Stop()) if is_finishing else serving(settings) as stop:
         names = Widened.of(settings, settings.partitions, suffix)
         cluster = Cluster(settings)
         cluster_id = cluster.wait()
@@ -131,6 +133,8 @@ def _await_former(job: Job, group: FormerGroup, stop: Stop) -> None:
     if group.partitions_before() not in {None, job.former.partitions}:
         print_line(f"the group {name} cannot process the rest: its topic was given partitions".encode())
         return
+    if left := group.left():
+        print_line(f"the group {name} has {left} events left; it is waited for, and need not be".encode())
     while (left := group.left()) and not stop.wait(_LOOK_EVERY_S):
         pass
     if left is None:

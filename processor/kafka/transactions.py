@@ -70,10 +70,24 @@ class Transactions:
                 self._is_open = True
                 yield
         except KafkaException as error:
-            raise self._classified(error.args[0], doing) from error
+            raise self._classified(self._cause(error.args[0]), doing) from error
         except BufferError as error:
             problem = "no record fits into the producer's queue: raise queue.buffering.max.kbytes in the setting kafka"
             raise RetryError(f"{doing}: {problem}", lasting="queue full") from error
+
+    def _cause(self, error: KafkaError) -> KafkaError:
+        """Return the fatal error of the producer if that is all that an error says: being fenced is one.
+
+        `produce` only says that there is one; a call that begins a transaction says which.
+        """
+        if error.code() != KafkaError._FATAL or self._producer is None:  # noqa: SLF001
+            return error
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as fatal:
+            found: KafkaError = fatal.args[0]
+            return found
+        return error
 
     def call(self, *calls: Call, beside: Callable[[], None] | None = None) -> None:
         """Make calls of the transaction in turn, bounded, and run `beside` meanwhile (see `BoundedCalls.call`)."""

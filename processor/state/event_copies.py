@@ -33,6 +33,7 @@ class Copied(msgspec.Struct, frozen=True):
     ends: Mapping[int, int] = {}
     is_finished: bool = False
     former_group: str = ""  # of the deployment whose events are copied
+    token: str = ""  # of the copier that committed this
 
 
 class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,13 +42,16 @@ class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
     time_ms: int = NO_TIME
     finished: bool = False
     group: str = ""
+    token: str = ""
 
 
 def entries_of(copied: Copied, former: Topic, new: Topic) -> list[TopicPartition]:
     """Return the offsets to commit."""
 
     def entry(topic: Topic, partition: int, place: Place) -> TopicPartition:
-        note = _Note(1, (former.topic_id, new.topic_id), place.time_ms, copied.is_finished, copied.former_group)
+        note = _Note(
+            1, (former.topic_id, new.topic_id), place.time_ms, copied.is_finished, copied.former_group, copied.token
+        )
         return TopicPartition(topic.name, partition, place.offset, msgspec.json.encode(note).decode())
 
     places = [entry(former, partition, place) for partition, place in copied.places.items()]
@@ -58,7 +62,7 @@ def copied_of(entries: Iterable[TopicPartition], former: Topic, new: Topic) -> C
     """Return what committed offsets say; None without any. Raises StopError if they are of other topics."""
     places: dict[int, Place] = {}
     ends: dict[int, int] = {}
-    is_finished, group = False, ""
+    is_finished, group, token = False, "", ""
     for entry in entries:
         if entry.offset < 0:
             continue
@@ -74,10 +78,10 @@ def copied_of(entries: Iterable[TopicPartition], former: Topic, new: Topic) -> C
             )
         if entry.topic == former.name:
             places[entry.partition] = Place(entry.offset, note.time_ms)
-            is_finished, group = note.finished, note.group
+            is_finished, group, token = note.finished, note.group, note.token
         else:
             ends[entry.partition] = entry.offset
-    return Copied(places, ends, is_finished, group) if places else None
+    return Copied(places, ends, is_finished, group, token) if places else None
 
 
 def copier_group(settings: Settings) -> str:

@@ -18,11 +18,11 @@ from processor.monitoring.waits import backoff_s
 from processor.state.event_copies import Copied
 from processor.widening.copy_ledger import CopyLedger
 from processor.widening.copy_options import Job
-from processor.widening.copy_session import CopySession, late_events
+from processor.widening.copy_session import CopySession, Size, late_events
 from processor.widening.copy_view import CopyView
 from processor.widening.patience import patiently
 
-_BACKOFF_S: Final = (0.1, 5.0)
+_BACKOFF_S: Final = (2.0, 5.0)  # so long that who took over has said so
 _LOOK_EVERY_S: Final = 0.2
 Work = Callable[[CopySession, threading.Event], bool]
 
@@ -34,6 +34,7 @@ class Copier:
         self._job, self._cluster = job, cluster
         self._view = CopyView(job.names)
         self._ledger = CopyLedger(job.names, cluster, job.former, job.new, accept_late=job.accept_late)
+        self._size = Size()
         self._repeats = Repeats(job.former.name)
 
     def take_over(self) -> Copied | None:
@@ -45,10 +46,13 @@ class Copier:
         def taken() -> Copied | None:
             try:
                 self._ledger.take_over()
-            except ProducerLostError as lost:
-                self._ledger.forget()
-                raise RetryError(str(lost)) from lost
-            return self._ledger.copied()
+                return self._ledger.claim()
+            except (RetryError, ProducerLostError) as error:
+                self._ledger.abort()
+                if isinstance(error, ProducerLostError):
+                    self._ledger.forget()
+                    raise RetryError(str(error)) from error
+                raise
 
         found = patiently(self._job.names.former, taken)
         self._view.started(self._job.new.partitions)
@@ -94,12 +98,14 @@ class Copier:
         while not stop.is_set():
             try:
                 self._ledger.take_over()
-                with closing(CopySession.open(self._job, self._cluster, self._ledger, self._view)) as session:
+                opened = CopySession.open(self._job, self._cluster, self._ledger, self._view, self._size)
+                with closing(opened) as session:
                     return work(session, stop)
             except (RetryError, ProducerLostError) as error:
                 self._ledger.abort()
                 if isinstance(error, ProducerLostError):
                     self._ledger.forget()
+                self._size.failed()
                 self._repeats.failed(error)
                 self._block(error, stop)
         return False

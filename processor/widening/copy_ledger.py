@@ -5,6 +5,7 @@ copies stand where the last one's ended: if another producer wrote to the new to
 that is later than it, and an order's events would be out of order. Nothing is retried here.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
@@ -53,17 +54,35 @@ class CopyLedger:
         self._transactions = Transactions(self._producer, _failure)
         self._group = {"group.id": copier_group(names.new)}
         self._offsets = reader(names.former, **self._group)  # only asks for offsets and names the group
+        self._token = secrets.token_hex(8)
+        self._has_claimed = False  # it has committed with its token
         self._ends: dict[int, int] = {}  # committed: behind the last copy
         self._seen: dict[int, int] = {}  # up to here the new topic holds copies and markers only
 
     def take_over(self) -> None:
-        """End and fence every earlier copier. Raises RetryError, ProducerLostError or StopError."""
+        """End and fence every earlier copier. Raises RetryError, ProducerLostError or StopError.
+
+        After a failure, raise OvertakenError if another one has taken over since: being fenced may look like any other
+        failure (the broker may answer a commit with "unknown error"), and two that take over from each other in turn
+        would never end.
+        """
+        if self._has_claimed:
+            found = self.copied()
+            if found is not None and found.token != self._token:
+                raise _overtaken()
         self._transactions.ready("taking over from earlier copiers")
 
-    def copied(self) -> Copied | None:
-        """Return how far the copy is, None if it never began. Raises RetryError or StopError.
+    def claim(self) -> Copied | None:
+        """Return how far the copy is, and note that this one goes on with it; None if it never began."""
+        found = self.copied()
+        if found is not None:
+            self.commit([], found.places, is_finished=found.is_finished)
+        return found
 
-        No transaction can be open: whoever takes over ends them.
+    def copied(self) -> Copied | None:
+        """Return how far the copy is, None if it never began. Waits while a transaction is open.
+
+        Raises RetryError or StopError.
         """
         asked = [TopicPartition(topic.name, p) for topic in (self._former, self._new) for p in range(topic.partitions)]
         with failures("asking how far the copy is", classify_consumer):
@@ -90,9 +109,10 @@ class CopyLedger:
             if not self._accept_late:
                 self._require_alone(landed)
                 ends |= {partition: found.last + 1 for partition, found in landed.items()}
-            noted = Copied(places, ends, is_finished, self._names.former.group_id)
+            noted = Copied(places, ends, is_finished, self._names.former.group_id, self._token)
             self._transactions.call(Call(partial(self._note, noted), TRANSACTION_TIMEOUT_S, "noting what is copied"))
         self._transactions.commit("copying events")
+        self._has_claimed = True
         self._ends = ends
         self._seen |= {partition: found.last + 1 + _MARKER for partition, found in landed.items()}
 
@@ -202,9 +222,11 @@ class CopyLedger:
 
 
 def _failure(error: KafkaError, doing: str) -> OrderFactsError:
-    if error.code() in FENCED:
-        return OvertakenError(
-            "another `topics widen` with the same names has begun, or this one was paused for too long: its open "
-            "transaction was not written; let one of them run, it continues after what was copied"
-        )
-    return classify(error, doing)
+    return _overtaken() if error.code() in FENCED else classify(error, doing)
+
+
+def _overtaken() -> OvertakenError:
+    return OvertakenError(
+        "another `topics widen` with the same names has begun, or this one was paused for too long: its open "
+        "transaction was not written; let one of them run, it continues after what was copied"
+    )

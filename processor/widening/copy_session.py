@@ -29,7 +29,8 @@ from processor.widening.lost_orders import lost_orders
 from processor.widening.merged_feed import MergedFeed
 
 _POLL_S: Final = 0.1
-_RECORDS: Final = 10_000  # of one transaction
+_RECORDS: Final = 10_000  # of one transaction, at most
+_LEAST_RECORDS: Final = 50
 _BYTES: Final = 16 << 20
 _ENDS_EVERY_S: Final = 0.2  # how often it asks for new events once it has copied all
 _IDLE_S: Final = 5.0  # then places are committed that only moved over markers
@@ -37,11 +38,28 @@ _AGAIN_S: Final = 10.0  # and all of them: so an idle copier learns that another
 _QUEUE: Final = {"queued.max.messages.kbytes": 8 << 10}
 
 
+class Size:
+    """How many records one transaction takes: fewer after a failure, since it may have taken too long."""
+
+    def __init__(self) -> None:
+        self.records = _RECORDS
+
+    def failed(self) -> None:
+        """Halve it."""
+        self.records = max(_LEAST_RECORDS, self.records // 2)
+
+    def worked(self) -> None:
+        """Double it, up to the most."""
+        self.records = min(_RECORDS, self.records * 2)
+
+
 class CopySession:
     """A feed from the committed places on, and the ledger that its records go to. Close it."""
 
-    def __init__(self, job: Job, cluster: Cluster, ledger: CopyLedger, copied: Copied, view: CopyView) -> None:
-        self._job, self._cluster, self._ledger, self._view = job, cluster, ledger, view
+    def __init__(
+        self, job: Job, cluster: Cluster, ledger: CopyLedger, copied: Copied, view: CopyView, size: Size
+    ) -> None:
+        self._job, self._cluster, self._ledger, self._view, self._size = job, cluster, ledger, view, size
         self._former: Topic = job.former
         self._consumer: Consumer = reader(job.names.former, **_QUEUE)
         self._feed = MergedFeed(self._consumer, self._former.name, copied.places)
@@ -50,7 +68,7 @@ class CopySession:
         self._keys = KeySample(self._former.partitions)
 
     @classmethod
-    def open(cls, job: Job, cluster: Cluster, ledger: CopyLedger, view: CopyView) -> Self:
+    def open(cls, job: Job, cluster: Cluster, ledger: CopyLedger, view: CopyView, size: Size) -> Self:
         """Return a session that goes on where the last one ended. Raises RetryError or StopError."""
         copied = ledger.copied() or Copied()
         places = _places(job, cluster, copied)
@@ -61,7 +79,7 @@ class CopySession:
                 f"{job.former.name} are not copied: they would come behind; to copy them all the same, start again "
                 "with --accept-late"
             )
-        return cls(job, cluster, ledger, Copied(places, copied.ends), view)
+        return cls(job, cluster, ledger, Copied(places, copied.ends), view, size)
 
     def follow(self, stop: threading.Event) -> None:
         """Copy what comes, until a stop."""
@@ -98,10 +116,11 @@ class CopySession:
         """Read for a moment, and commit what can be merged."""
         self._feed.read(_POLL_S)
         self._tell_of_headers()
-        while records := self._feed.merged(ends, _RECORDS, _BYTES):
+        while records := self._feed.merged(ends, self._size.records, _BYTES):
             self._keys.add(records)
             self._ledger.commit(records, self._feed.places)
             self._note_committed(records=len(records))
+            self._size.worked()
         if (error := self._feed.unreadable()) is not None:
             self._step_over(error)
         self._feed.require_life(ends)

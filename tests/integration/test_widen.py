@@ -39,7 +39,7 @@ def test_copies_are_as_their_events_and_in_order(widening):
     copier.await_line("widen.caught_up")
     widening.send(traffic(seed=2, count=300))
     done = widening.finish()
-    assert copier.await_end() == 1, "the one that finishes took over"
+    assert copier.await_end() == 1, copier.tail("the one that finishes took over")
     widening.require_copies()
     names = [f"ORDER_FACTS_EVENTS_TOPIC={widening.new_settings.events_topic}"]
     names += [f"ORDER_FACTS_GROUP_ID={widening.new_settings.group_id}"]
