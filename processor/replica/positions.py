@@ -1,7 +1,8 @@
 """Places the partitions that are owed a place (just assigned, or rewound), as `placing` decides.
 
 This reads the mirror first and the committed offset second, so that in a healthy deployment the mirror is never the
-newer of the two. Before a StopError it asks for the offset again: another member may have moved it meanwhile.
+newer of the two. Before a StopError it asks for the offset again: another member may have moved it meanwhile, or the
+brokers may not have known yet (`replica.second_look`).
 """
 
 import time
@@ -22,6 +23,7 @@ from processor.replica.group import Group
 from processor.replica.known import Situation
 from processor.replica.partitions import Partitions, Placed, Tenure
 from processor.replica.placing import Behind, Decision, Placing, Start, Stop
+from processor.replica.second_look import SecondLook
 from processor.replica.situations import look
 from processor.replica.startup import Found
 from processor.settings import Settings
@@ -53,6 +55,7 @@ class Positions:
         self._own_claim = transactional_id(settings.group_id, settings.instance_id)
         self._claimed: set[int] = set()
         self._logged: dict[int, tuple[Tenure | None, Watermark]] = {}  # each partition's last logged place
+        self._second_look = SecondLook()
         self._is_suspicious = False  # then the last facts are read before the next start, whatever the mirrors hold
         self._not_before = 0.0
         self._wait_s = _COMMITTED_WAIT_S[0]
@@ -106,6 +109,7 @@ class Positions:
         `is_suspicious`: another writer's facts may be between ours.
         """
         self._is_suspicious |= is_suspicious
+        self._second_look.failed()
         if catch_ups:
             self._catchup.close()
         self._claimed.clear()
@@ -119,6 +123,7 @@ class Positions:
         for asked in (own, [partition for partition in owed if partition not in own]):
             if asked:
                 self._place_asked(asked, marks)
+        self._second_look.settled()
 
     def _place_asked(self, owed: list[int], marks: dict[int, Mark]) -> None:
         committed = self._group.committed(owed, self._wait_s)
@@ -140,7 +145,8 @@ class Positions:
         if stops:
             again = self._group.committed(sorted(stops), self._wait_s) or []
             if {entry.partition: entry.offset for entry in again} == {p: situations[p].committed.offset for p in stops}:
-                raise StopError(stops[min(stops)])
+                line = stops[min(stops)]
+                raise StopError(line) if self._second_look.is_final(line) else RetryError(line)
             return
         places = {}
         for partition, decision in decisions.items():
