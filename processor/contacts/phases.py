@@ -4,13 +4,13 @@ Here is decided which of a contact's records is in force (C1), and so which iden
 """
 
 import struct
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from processor.contacts.shards import (
     HASH_BYTES,
     NO_PARTITION,
+    RECORD_HEAD_BYTES,
     SHARDS,
     ContactRecord,
     Hashes,
@@ -18,11 +18,14 @@ from processor.contacts.shards import (
     claim_bytes,
     entry_bytes,
     read_entry,
+    record_bytes,
     shard_of,
 )
-from processor.domain.claims import ContactChange, Standing
+from processor.domain.claims import ContactChange
 
 Calls = Mapping[int, tuple[Any, ...]]  # a script's arguments, by shard
+_LENGTH: Final[Callable[[int], bytes]] = struct.Struct(">I").pack
+_ID_LENGTH: Final[Callable[[int], bytes]] = struct.Struct(">H").pack
 
 
 class UnreadableEntryError(Exception):
@@ -34,89 +37,101 @@ class UnreadableEntryError(Exception):
 
 
 class Phases:
-    """The arguments of one batch. `settled` has each shard's position: what is below it needs no phase again."""
+    """The arguments of one batch. `settled` has each shard's position: what is below it needs no phase again.
+
+    Nearly all contacts of a build are new, with one record in the batch; these take the short ways below.
+    """
 
     def __init__(self, hashes: Hashes, changes: Iterable[ContactChange], settled: Sequence[Position | None]) -> None:
-        # Each shard's contacts by hash, each with its new records: nearly always one, else one a partition.
-        self._contacts: list[dict[bytes, tuple[bytes, list[ContactRecord]]]] = [{} for _ in range(SHARDS)]
-        self._entries: list[list[bytes]] = [[] for _ in range(SHARDS)]
+        # Each shard's contacts by hash, each with its id and its new records as an entry has them.
+        self._contacts: list[dict[bytes, tuple[bytes, bytes]]] = [{} for _ in range(SHARDS)]
+        self._intents: list[bytes] = []
+        self._entries: list[bytes] = []
         self.conflicting = 0
+        joined, contact_hash = hashes.joined, hashes.contact
         for change in changes:
-            digest = hashes.contact(change.contact_id)
-            shard = shard_of(digest)
+            contact_id, partition, offset = change.contact_id, change.partition, change.offset
+            digest = contact_hash(contact_id)
+            shard = digest[0] % SHARDS
             position = settled[shard]
-            if position is None or change.offset >= position.offsets[change.partition]:
-                standing = Standing(change.timestamp_ms, change.offset, change.partition)
-                joined = b"".join([hashes.identifier(identifier) for identifier in change.identifiers or ()])
-                _, records = self._contacts[shard].setdefault(digest, (change.contact_id, []))
-                records.append(ContactRecord(standing, joined, change.identifiers is not None))
+            if position is not None and offset < position.offsets[partition]:
+                continue
+            identifiers = change.identifiers
+            exists = identifiers is not None
+            record = record_bytes(partition, offset, change.timestamp_ms, joined(identifiers or ()), exists=exists)
+            contacts = self._contacts[shard]
+            before = contacts.get(digest)
+            contacts[digest] = (contact_id, record if before is None else before[1] + record)
         self.count = sum(map(len, self._contacts))
 
     def intents(self) -> Calls:
         """Return the arguments of `intend`."""
-        calls = {}
-        for shard, contacts in enumerate(self._contacts):
-            sized = []
-            for digest, (_, records) in contacts.items():
-                own = b"".join([record.hashes for record in records])
-                sized.append(digest + (len(own) // HASH_BYTES).to_bytes(4, "big") + own)
-            calls[shard] = (b"".join(sized), *contacts)
-        return calls
-
-    def claims(self, entries: Mapping[int, Sequence[bytes | None]]) -> Calls:
-        """Return the arguments of `claim`, given the contacts' present entries."""
-        touched: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
-        coming: list[defaultdict[bytes, list[bytes]]] = [defaultdict(list) for _ in range(SHARDS)]
-        for shard, contacts in enumerate(self._contacts):
-            for (contact_id, new), entry in zip(contacts.values(), entries[shard], strict=True):
-                before = self._read(shard, entry) if entry else []
-                records = self._merged(before, new)
-                self._entries[shard].append(entry_bytes(records))
-                in_force = max(records)
-                claim = claim_bytes(in_force.standing.timestamp_ms, contact_id)
-                named = claim[8:]  # the script takes the id with its length
-                claimed = _split(in_force.hashes)
-                for identifier in claimed:
-                    at = shard_of(identifier)
-                    coming[at][identifier].append(claim)
-                    touched[at][identifier].append(named)
-                if before or len(new) > 1:
-                    others = b"".join([record.hashes for record in (*before, *new)])
-                    for identifier in {*_split(others)}.difference(claimed):
-                        touched[shard_of(identifier)][identifier].append(named)
-        return {
-            shard: tuple(
-                part
-                for identifier, ids in touched[shard].items()
-                for part in (identifier, b"".join(ids), b"".join(coming[shard].get(identifier, ())))
+        self._intents = [
+            b"".join(
+                [part for digest, (_, new) in contacts.items() for part in (digest, _LENGTH(len(new)), new)],
             )
-            for shard in range(SHARDS)
-        }
+            for contacts in self._contacts
+        ]
+        return {shard: (intent,) for shard, intent in enumerate(self._intents)}
 
-    def entries(self) -> Calls:
-        """Return the contacts' new entries for `settle`."""
-        return {
-            shard: tuple(part for pair in zip(contacts, self._entries[shard], strict=True) for part in pair)
-            for shard, contacts in enumerate(self._contacts)
-        }
+    def claims(self, entries: Mapping[int, Sequence[Any]]) -> Calls:
+        """Return the arguments of `claim`, given what `intend` returned: the entries of contacts that have one."""
+        gone: list[list[bytes]] = [[] for _ in range(SHARDS)]
+        coming: list[list[bytes]] = [[] for _ in range(SHARDS)]
+        for shard, contacts in enumerate(self._contacts):
+            known = dict(zip(entries[shard][::2], entries[shard][1::2], strict=True))
+            after: list[bytes] = []
+            for number, (digest, (contact_id, new)) in enumerate(contacts.items()):
+                size = _ID_LENGTH(len(contact_id))
+                entry = known.get(number)
+                if entry is None and _is_one(new):
+                    claim, hashes, written = new[10:18] + contact_id, new[RECORD_HEAD_BYTES:], new
+                else:
+                    records, past = self._merged(shard, entry or b"", new)
+                    in_force = max(records)
+                    claim, hashes = claim_bytes(in_force.standing.timestamp_ms, contact_id), in_force.hashes
+                    written = entry_bytes(records)
+                    for identifier, other in _claims(past, contact_id).difference(_claims([in_force], contact_id)):
+                        gone[shard_of(identifier)] += (identifier, size, other)
+                for at in range(0, len(hashes), HASH_BYTES):
+                    identifier = hashes[at : at + HASH_BYTES]
+                    coming[identifier[0] % SHARDS] += (identifier, size, claim)
+                after += (digest, _LENGTH(len(written)), written)
+            self._entries.append(b"".join(after))
+        return {shard: (b"".join(gone[shard]), b"".join(coming[shard])) for shard in range(SHARDS)}
 
-    def _read(self, shard: int, entry: bytes) -> list[ContactRecord]:
+    def entries(self) -> Sequence[bytes]:
+        """Return each shard's contacts' new entries for `settle`; empty if they are what the intent says."""
+        return [
+            b"" if entries == intent else entries for entries, intent in zip(self._entries, self._intents, strict=True)
+        ]
+
+    def _merged(self, shard: int, entry: bytes, new: bytes) -> tuple[list[ContactRecord], list[ContactRecord]]:
+        """Return a contact's last record in each partition, and those that may have had claims until now.
+
+        Counts the contact if it is in another partition than before.
+        """
         try:
-            return list(read_entry(entry))
+            past = list(read_entry(entry))
         except (ValueError, struct.error) as error:
             raise UnreadableEntryError(shard) from error
-
-    def _merged(self, before: Sequence[ContactRecord], new: Sequence[ContactRecord]) -> Sequence[ContactRecord]:
-        """Return a contact's last record in each partition, and count it if it is in another partition than before."""
-        if not before and len(new) == 1:
-            return new
-        records = {record.standing.partition: record for record in before}
+        records = {record.standing.partition: record for record in past}
         records.pop(NO_PARTITION, None)
         known = len(records)
-        records |= {record.standing.partition: record for record in new}
+        records |= {record.standing.partition: record for record in read_entry(new)}
         self.conflicting += len(records) > max(known, 1)
-        return [*records.values()]
+        return [*records.values()], past
 
 
-def _split(hashes: bytes) -> list[bytes]:
-    return [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
+def _is_one(records: bytes) -> bool:
+    """Return whether there is one record in the bytes of one or several."""
+    return int.from_bytes(records[19:RECORD_HEAD_BYTES], "big") * HASH_BYTES + RECORD_HEAD_BYTES == len(records)
+
+
+def _claims(records: Iterable[ContactRecord], contact_id: bytes) -> set[tuple[bytes, bytes]]:
+    """Return all claims that a contact has if each of these records is, or was, in force: (identifier, claim)."""
+    return {
+        (record.hashes[at : at + HASH_BYTES], claim_bytes(record.standing.timestamp_ms, contact_id))
+        for record in records
+        for at in range(0, len(record.hashes), HASH_BYTES)
+    }

@@ -38,15 +38,31 @@ class Opened(msgspec.Struct, frozen=True):
     position: Position
 
 
+class _Begun(msgspec.Struct, frozen=True):
+    """A batch that is being written, and what its line is to say."""
+
+    batch: Batch
+    conflicting: int
+    mark: Mark
+    position: Position
+    read_ms: int
+    began_s: float
+
+
 class Session:
-    """The reading and writing of one session. Any failure raises and ends it."""
+    """The reading and writing of one session. Any failure raises and ends it.
+
+    The next batch is read while Redis works on the last one (see `contacts.writer`).
+    """
 
     def __init__(self, cluster: Cluster, source: Source, writer: IndexWriter, opened: Opened, totals: Totals) -> None:
         self._cluster = cluster
         self._reader = ContactReader(source, opened.topic, opened.position.offsets, opened.rules)
         self._writer = writer
         self._topic, self._max_age_ms = opened.topic, opened.max_age_ms
-        self._mark, self._position = opened.mark, opened.position
+        self._mark, self._position = opened.mark, opened.position  # with the batch that is being written
+        self._begun: _Begun | None = None
+        self._is_ready, self._complete_at_ms = opened.mark.is_ready, opened.position.complete_at_ms
         # A time in ms, and the topic's ends then. Once they are reached, the index was complete at that time.
         self._goal: tuple[int, list[int]] | None = None
         self._totals = totals
@@ -59,24 +75,29 @@ class Session:
     @property
     def is_ready(self) -> bool:
         """Whether the index is complete."""
-        return self._mark.is_ready
+        return self._is_ready
 
     @property
     def complete_at_ms(self) -> int:
         """When the index last held the whole topic."""
-        return self._position.complete_at_ms
+        return self._complete_at_ms
 
     def step(self) -> None:
         """Read what is there, waiting at most _POLL_S if nothing is, and write it."""
-        found = self._reader.poll(_POLL_S)
+        found = self._reader.poll(0.0 if self._begun else _POLL_S)
         began_s = time.monotonic()
         batch = self._reader.read(*found)
         if began_s - self._checked_s >= _CHECK_S:
             self._check(began_s)
         self._write(batch, _ms_since(began_s))
 
+    def finish(self) -> None:
+        """Return once all that was read is written."""
+        self._writer.finish()
+        self._written()
+
     def _write(self, batch: Batch, read_ms: int) -> None:
-        """Write a batch, even if it only moves the position: an idle partition moves over markers too."""
+        """Begin to write a batch, even if it only moves the position: an idle partition moves over markers too."""
         complete_at_ms = self._position.complete_at_ms
         if self._goal is not None and self._has_reached(self._goal[1]):
             complete_at_ms, self._goal = self._goal[0], None
@@ -85,13 +106,23 @@ class Session:
             mark = msgspec.structs.replace(mark, is_ready=True)
         position = Position(tuple(self._reader.offsets), complete_at_ms)
         if mark == self._mark and position == self._position:
+            self.finish()
             return
         began_s = time.monotonic()
-        written = self._writer.write(batch.changes.values(), position, mark)
-        self._position = position
+        written = self._writer.begin(batch.changes.values(), position, mark)
+        self._written()
+        self._begun = _Begun(batch, written.conflicting, mark, position, read_ms, began_s)
+        self._mark, self._position = mark, position
+
+    def _written(self) -> None:
+        """Count the batch that was being written, and log it."""
+        if self._begun is None:
+            return
+        begun, self._begun = self._begun, None
+        batch, mark, self._complete_at_ms = begun.batch, begun.mark, begun.position.complete_at_ms
         self._totals.records += batch.records
         self._totals.skipped += batch.skipped
-        self._totals.conflicting += written.conflicting
+        self._totals.conflicting += begun.conflicting
         if batch.records:
             deleted = sum(change.identifiers is None for change in batch.changes.values())
             log.info(
@@ -100,14 +131,14 @@ class Session:
                 changed=len(batch.changes) - deleted,
                 deleted=deleted,
                 skipped=batch.skipped,
-                read_ms=read_ms,
-                write_ms=_ms_since(began_s),
+                read_ms=begun.read_ms,
+                write_ms=_ms_since(begun.began_s),
             )
-        if mark != self._mark:
+        if mark.is_ready and not self._is_ready:
+            self._is_ready = True
             records = self._totals.records - self._records_before
             log.info("contacts.ready", build=mark.build, records=records, took_ms=_ms_since(self._began_s))
             self._log_conflicting()
-        self._mark = mark
 
     def _has_reached(self, ends: Sequence[int]) -> bool:
         return all(offset >= end for offset, end in zip(self._reader.offsets, ends, strict=True))

@@ -1,17 +1,20 @@
 """The contact index in Redis: its shards, and the bytes in them.
 
-The index is SHARDS Redis hashes, `order-facts:contacts:<lineage>:{c<shard>}`. One atomic HMGET reads a shard, and a
-shard is lost, moved or removed as a whole. Its fields (no name of the last four has 16 or 17 bytes):
+The index is SHARDS Redis hashes, `order-facts:contacts:<lineage>:{c<shard>}`. One atomic HMGET reads a shard. Its
+fields (no name of the last four has 16 bytes):
 
-- 16 bytes, the keyed hash of an identifier: the claim on it that wins (C3), and a `+` if there are others. A claim is a
-  timestamp (8 bytes, ms + 2^63), the length of the contact's id (2 bytes) and the id (UTF-8);
-- that hash and a `+`: the other claims, one after the other in any order. A look-up does not read them;
+- 16 bytes, the keyed hash of an identifier: a byte, 0 or 1, and the claim on it that wins (C3). A claim is a timestamp
+  (8 bytes, ms + 2^63) and the contact's id (UTF-8). 1 says that there are other claims;
 - 16 bytes, the keyed hash of a contact's id: its entry, which is its last record in each partition that has one (C1). A
   record is the partition (2 bytes), offset (8), timestamp (8), 1 or for a deletion 0 (1 byte), the number of hashes (4)
-  and the hashes of all identifiers that it has; a deletion has none. What the records of a crashed batch would have had
-  is in a record of partition NO_PARTITION;
+  and the hashes of all identifiers that it has; a deletion has none. The records of a crashed batch are there too, as
+  records of partition NO_PARTITION;
 - `mark`: what the shard was made for and whether it is complete (Mark); `position`: up to where (Position);
 - `writer` and `intent`: for the writer only (see `contacts.writer`).
+
+A sorted set beside it, `<key>:shared`, has all claims on identifiers that several contacts have: a member is the
+identifier's hash and a claim, so the greatest member of an identifier is the claim that wins. Only the writer reads it.
+It also has the member `writer` + what the hash's field `writer` holds: so it cannot be lost or restored unnoticed.
 
 The first byte of the hash gives the shard of an identifier and of a contact. Nothing here names an e-mail address or a
 phone number; contact ids are in the claims.
@@ -19,7 +22,7 @@ phone number; contact ids are in the claims.
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -35,17 +38,18 @@ from processor.state.line import ask
 from processor.state.servers import Servers
 
 SHARDS: Final = 16
-FORMAT: Final = 3  # of everything described above; part of the keys, so that versions do not meet
+FORMAT: Final = 4  # of everything described above; part of the keys, so that versions do not meet
 HASH_BYTES: Final = 16
 MARK: Final = b"mark"
 POSITION: Final = b"position"
 INTENT: Final = b"intent"
-_CLAIM_HEAD: Final = struct.Struct(">QH")
-_CLAIM_HEAD_BYTES: Final = _CLAIM_HEAD.size
+_TIME: Final = struct.Struct(">Q")
+_CLAIM_AT: Final = 1  # in an identifier's field
+_ID_AT: Final = _CLAIM_AT + _TIME.size
 _TIMESTAMP_BIAS: Final = 1 << 63
-OTHERS: Final = b"+"  # after the winning claim, if there are others
 NO_PARTITION: Final = 0xFFFF
 _RECORD_HEAD: Final = struct.Struct(">HQQ?I")
+RECORD_HEAD_BYTES: Final = _RECORD_HEAD.size
 log = get_logger()
 _CONTACT_KIND: Final = b"\0"  # an identifier's kind is a digit or a built-in's number, never this
 
@@ -56,7 +60,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
     `ends` are the partitions' ends when the build began; `phones` names how phone numbers are compared (D12).
     """
 
-    format: Literal[3]  # FORMAT
+    format: Literal[4]  # FORMAT
     build: str
     topic_id: str
     ends: tuple[int, ...]
@@ -109,9 +113,14 @@ def shard_keys(lineage: str) -> tuple[str, ...]:
     return tuple(f"order-facts:contacts:{lineage}:{{c{shard}}}" for shard in range(SHARDS))
 
 
+def shared_key(key: str) -> str:
+    """Return the key of the claims on a shard's shared identifiers."""
+    return f"{key}:shared"
+
+
 def remove_shard(servers: Servers, keys: Sequence[str], number: int, problem: str) -> None:
     """Remove a shard that cannot be read, as a whole: the index is no longer ready, and its keeper rebuilds it."""
-    ask(servers, [("UNLINK", keys[number])])
+    ask(servers, [("UNLINK", keys[number], shared_key(keys[number]))])
     log.warning("contacts.damaged", shard=number, problem=problem)
 
 
@@ -144,6 +153,18 @@ class Hashes:
         digest.update(value.encode("utf-8", "surrogatepass"))
         return digest.digest()
 
+    def joined(self, identifiers: Collection[Identifier]) -> bytes:
+        """Return the hashes of a contact's identifiers, one after the other: `identifier` without a call for each."""
+        started, found = self._fields, list[bytes]()
+        try:
+            for field, value in identifiers:
+                digest = started[field].copy()
+                digest.update(value.encode())
+                found.append(digest.digest())
+        except (KeyError, UnicodeEncodeError):  # a custom field's first one, or a text that is none
+            return b"".join(map(self.identifier, identifiers))
+        return b"".join(found)
+
     def contact(self, contact_id: bytes) -> bytes:
         """Return the hash that names a contact's entry."""
         digest = self._contact.copy()
@@ -157,8 +178,8 @@ class Hashes:
 
 
 def claim_bytes(timestamp_ms: int, contact_id: bytes) -> bytes:
-    """Return a claim's bytes; `contact_id` has at most 65,535 bytes."""
-    return _CLAIM_HEAD.pack(timestamp_ms + _TIMESTAMP_BIAS, len(contact_id)) + contact_id
+    """Return a claim's bytes. Of two claims the greater bytes win (C3)."""
+    return _TIME.pack(timestamp_ms + _TIMESTAMP_BIAS) + contact_id
 
 
 def winner_of(value: bytes) -> str:
@@ -166,11 +187,10 @@ def winner_of(value: bytes) -> str:
 
     Raises UnreadableClaimsError for bytes that are no claim.
     """
-    end = _CLAIM_HEAD_BYTES + int.from_bytes(value[8:_CLAIM_HEAD_BYTES], "big")
-    if len(value) != end and value[end:] != OTHERS:
+    if len(value) < _ID_AT or value[0] > 1:
         raise UnreadableClaimsError
     try:
-        return value[_CLAIM_HEAD_BYTES:end].decode()
+        return value[_ID_AT:].decode()
     except UnicodeDecodeError as error:
         raise UnreadableClaimsError from error
 
@@ -183,10 +203,16 @@ class ContactRecord(NamedTuple):
     exists: bool
 
 
+def record_bytes(partition: int, offset: int, timestamp_ms: int, hashes: bytes, *, exists: bool) -> bytes:
+    """Return a record of a contact's entry; `hashes` are those of its identifiers, joined."""
+    count = len(hashes) // HASH_BYTES
+    return _RECORD_HEAD.pack(partition, offset, timestamp_ms + _TIMESTAMP_BIAS, exists, count) + hashes
+
+
 def entry_bytes(records: Iterable[ContactRecord]) -> bytes:
     """Return a contact's entry."""
     return b"".join(
-        _RECORD_HEAD.pack(partition, offset, timestamp_ms + _TIMESTAMP_BIAS, exists, len(hashes) // HASH_BYTES) + hashes
+        record_bytes(partition, offset, timestamp_ms, hashes, exists=exists)
         for (timestamp_ms, offset, partition), hashes, exists in records
     )
 
@@ -196,7 +222,7 @@ def read_entry(value: bytes) -> Iterator[ContactRecord]:
     at = 0
     while at < len(value):
         partition, offset, biased_ms, exists, count = _RECORD_HEAD.unpack_from(value, at)
-        start = at + _RECORD_HEAD.size
+        start = at + RECORD_HEAD_BYTES
         at = start + count * HASH_BYTES
         if at > len(value):
             raise ValueError("ends within a record")

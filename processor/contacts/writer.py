@@ -1,21 +1,25 @@
 """Writes the contact index (`contacts.shards` says what is in it), one writer at a time.
 
-A batch has three phases. Each is one script call for each shard, all shards in one pipeline:
+A batch has three phases. Each is one script call for each shard, all shards in one round trip:
 
-1. intend: note in each shard which identifiers its contacts may have, and read the contacts' entries: their last
-   record in each partition, of which one is in force (C1);
+1. intend: note in each shard which records its contacts will have, and read the contacts' entries: their last record in
+   each partition, of which one is in force (C1);
 2. claim: for each identifier, remove claims that contacts gave up and add those in force, in one step;
 3. settle: write the contacts' entries and move the position, in one atomic step.
 
-A contact's entry and the intent together always name every identifier on which it has a claim. So the contact's next
-record undoes whatever a crash left half done, even if compaction removed the records between. Records below the
-position of their contact's shard are settled, and skipped.
+A phase begins when all shards have answered the one before. While Redis works, this process does: it decodes the next
+batch while claims are written, and hashes its identifiers while the batch is settled.
+
+A contact's entry and the intent together always name every record that may have been in force, and so every claim that
+it has. So the contact's next record undoes whatever a crash left half done, even if compaction removed the records
+between. Records below the position of their contact's shard are settled, and skipped.
 
 The field `writer` is the writer's id (a growing generation and a random part) and the stage, a number that grows by
 one with each call. Every call compares the whole field and does nothing if it differs: a call that comes late, twice,
 or after the shard was lost or restored changes nothing. All shards go through all stages, so no two shards are ever
 more than one stage apart. If they are further apart, a shard lost writes, and the index is rebuilt. Within one stage, a
-restored shard looks like one that a crash left behind, and can be treated as such.
+restored shard looks like one that a crash left behind, and can be treated as such. A shard's two keys name the same
+writer and stage. If they do not, one of them was lost or restored without the other, and the shard is removed.
 
 A shard that a script cannot read, or whose `writer` no call wrote, is removed: it is missing then, and the index is
 rebuilt.
@@ -31,10 +35,10 @@ import msgspec
 
 from processor.contacts import shards as index
 from processor.contacts.phases import Calls, Phases, UnreadableEntryError
-from processor.contacts.shards import SHARDS, Hashes, Mark, Position, read_as, remove_shard
+from processor.contacts.shards import SHARDS, Hashes, Mark, Position, read_as, remove_shard, shared_key
 from processor.domain.claims import ContactChange
 from processor.errors import OrderFactsError, RetryError, StopError
-from processor.state.line import Command, ask_each, ask_readable
+from processor.state.line import Command, Line, ask_each, readable
 from processor.state.servers import Servers
 
 _SCRIPTS: Final = {
@@ -117,10 +121,13 @@ class IndexWriter:
 
     def __init__(self, servers: Servers, lineage: str, hashes: Hashes, token: bytes) -> None:
         self._servers = servers
+        self._line, self._found = Line(servers), list[Any]()
         self._keys = index.shard_keys(lineage)
         self._hashes = hashes
         self._token = token
         self._id = b""
+        self._sent: tuple[str, dict[int, int]] | None = None  # a script not answered yet, and each shard's stage then
+        self._begun: tuple[Phases, Position, Mark] | None = None  # a batch that is not settled yet
         self.shards: list[ShardState] = []
 
     def take(self, last_id: bytes = b"") -> bytes:
@@ -131,7 +138,8 @@ class IndexWriter:
         """
         for text in _SCRIPTS.values():
             ask_each(self._servers, ("SCRIPT", "LOAD", text))
-        fields = self._execute([("HGET", key, "writer") for key in self._keys])
+        self._post([("HGET", key, "writer") for key in self._keys])
+        fields = self._replies()
         owners = [self._owner(number, field) for number, field in enumerate(fields)]
         if last_id and any(owner > last_id and not owner.endswith(self._token) for owner in owners):
             raise _taken_over()
@@ -160,26 +168,45 @@ class IndexWriter:
                 return
             for number, stage in enumerate(stages):
                 if stage == least:
-                    self._call("claim", {number: ()})
+                    self._call("claim", {number: (b"", b"")})
 
     def write(self, changes: Iterable[ContactChange], position: Position, mark: Mark) -> Written:
         """Write one batch: at most one change for each contact and partition.
 
         `position` and `mark` are those of the index after the batch; a shard that is ahead stays there.
         """
+        written = self.begin(changes, position, mark)
+        self.finish()
+        return written
+
+    def begin(self, changes: Iterable[ContactChange], position: Position, mark: Mark) -> Written:
+        """As `write`, but return before the batch is written; the one begun before is written then."""
+        self._settle()
         work = Phases(self._hashes, changes, [shard.position for shard in self.shards])
         entries = self._call("intend", work.intents())
         try:
             claims = work.claims(entries)
         except UnreadableEntryError as error:
             raise self._remove(error.shard, "a contact's entry cannot be read") from error
-        self._call("claim", claims)
+        self._send("claim", claims)
+        self._begun = work, position, mark
+        return Written(work.count, work.conflicting)
+
+    def finish(self) -> None:
+        """Return once the batch that was begun is written."""
+        self._settle()
+        self._answers()
+
+    def _settle(self) -> None:
+        """Have the batch that was begun settled, once its claims are written, without waiting."""
+        if self._begun is None:
+            return
+        (work, position, mark), self._begun = self._begun, None
         positions = [_later(shard.position, position) for shard in self.shards]
         encoded_mark, encoded = msgspec.msgpack.encode(mark), list(map(msgspec.msgpack.encode, positions))
-        self._call("settle", {n: (encoded_mark, encoded[n], *pairs) for n, pairs in work.entries().items()})
+        self._send("settle", {n: (encoded_mark, encoded[n], own) for n, own in enumerate(work.entries())})
         for shard, moved in zip(self.shards, positions, strict=True):
             shard.mark, shard.position = mark, moved
-        return Written(work.count, work.conflicting)
 
     def _owner(self, number: int, field: bytes | None) -> bytes:
         """Return the id in a shard's writer field, empty for none; remove a shard with a field that no call wrote."""
@@ -198,7 +225,8 @@ class IndexWriter:
         taken: dict[int, ShardState] = {}
         for _ in range(_TAKE_ATTEMPTS):
             missing = [number for number in range(SHARDS) if number not in taken]
-            for number, reply in self._run("take", {number: (owners[number], self._id) for number in missing}).items():
+            self._post_script("take", {number: (owners[number], self._id) for number in missing})
+            for number, reply in zip(missing, self._replies(), strict=True):
                 if reply is None:
                     self._remove(number, "its key, or the batch noted there, cannot be read")
                     owners[number] = b""
@@ -216,22 +244,36 @@ class IndexWriter:
 
     def _call(self, script: str, calls: Calls, *, stage: int | None = None) -> dict[int, Any]:
         """Call a script as this writer, each shard with the next stage, or with `stage`; return the replies."""
+        self._send(script, calls, stage=stage)
+        return self._answers()
+
+    def _send(self, script: str, calls: Calls, *, stage: int | None = None) -> None:
+        """As `_call`, without waiting, once what was sent before is answered."""
+        self._answers()
         stages = {n: (self.shards[n].stage, self.shards[n].stage + 1 if stage is None else stage) for n in calls}
         fields = {n: [self._id + number.to_bytes(8, "big") for number in pair] for n, pair in stages.items()}
-        replies = self._run(script, {n: (*fields[n], *arguments) for n, arguments in calls.items()})
+        self._sent = script, {n: after for n, (_, after) in stages.items()}
+        self._post_script(script, {n: (*fields[n], *arguments) for n, arguments in calls.items()})
+
+    def _answers(self) -> dict[int, Any]:
+        """Wait for the replies to what was sent, if anything was, and return them."""
+        if self._sent is None:
+            return {}
+        (script, stages), self._sent = self._sent, None
+        replies = dict(zip(stages, self._replies(), strict=True))
         for n, reply in replies.items():
             if reply is None or (isinstance(reply, bytes) and reply and not _is_writer(reply)):
                 raise self._remove(n, f"the script {script} cannot read it")
             if isinstance(reply, bytes):
                 raise self._displaced(reply)
-            self.shards[n].stage = stages[n][1]
+            self.shards[n].stage = stages[n]
         return replies
 
-    def _run(self, script: str, calls: Calls) -> dict[int, Any]:
-        """Call a script for some shards in one round trip; return the replies."""
-        digest, keys = _DIGESTS[script], self._keys
-        commands = [("EVALSHA", digest, 1, keys[number], *arguments) for number, arguments in calls.items()]
-        return dict(zip(calls, self._execute(commands), strict=True))
+    def _post_script(self, script: str, calls: Calls) -> None:
+        """Send a script for some shards."""
+        keys = ((key, shared_key(key)) for key in (self._keys[number] for number in calls))
+        calls_of = zip(keys, calls.values(), strict=True)
+        self._post([("EVALSHA", _DIGESTS[script], 2, *pair, *arguments) for pair, arguments in calls_of])
 
     def _displaced(self, found: bytes) -> OrderFactsError:
         """Return the error for a shard whose writer field is not as this writer left it."""
@@ -241,12 +283,17 @@ class IndexWriter:
             return _taken_over()
         return RetryError("the contact index in Redis is not as it was written: it was restored from an older copy")
 
-    def _execute(self, commands: Sequence[Command]) -> list[Any]:
-        """Return the replies, None for a shard that cannot be read.
+    def _post(self, commands: Sequence[Command]) -> None:
+        """Send commands without waiting. A method, as the next one, so that the tests' writer can crash before any."""
+        for command in commands:
+            self._line.execute_command(*command)
+        self._line.send(self._found.extend)
 
-        A method, so that the tests' writer can crash before any round trip.
-        """
-        return ask_readable(self._servers, commands)
+    def _replies(self) -> list[Any]:
+        """Return the replies to what was posted, None for a shard that cannot be read."""
+        self._line.answers()
+        replies, self._found = readable(self._found), []
+        return replies
 
 
 def _later(position: Position | None, moved: Position) -> Position:

@@ -52,13 +52,11 @@ def identifiers_of(contact_id: str, contact: Mapping[str, Any], rules: Identific
     Contact; of its `fields`, those that `rules` names are indexed (D14). A contact with a blank id, or one over 300
     characters, is found by its other identifiers only.
     """
-    fields = contact["fields"]
-    values = (
-        (CONTACT_ID, contact_id),
-        *((field, contact[field]) for field in _SINGLE_FIELDS),
-        *((PUSH_TOKEN, token) for token in contact["pushTokens"]),
-        # D12: a custom field named like a built-in one is never reached
-        *((field, fields[field]) for field in rules.custom_fields if field in fields),
-    )
-    found = (comparable(field, value, rules.phones) for field, value in values)
-    return tuple(dict.fromkeys(identifier for identifier in found if identifier is not None))
+    phones, fields, tokens = rules.phones, contact["fields"], contact["pushTokens"]
+    found = [comparable(CONTACT_ID, contact_id, phones)]
+    found += [comparable(field, contact[field], phones) for field in _SINGLE_FIELDS if contact[field] is not None]
+    found += [comparable(PUSH_TOKEN, token, phones) for token in tokens]
+    # D12: a custom field named like a built-in one is never reached
+    found += [comparable(field, fields[field], phones) for field in rules.custom_fields if field in fields]
+    identifiers = [identifier for identifier in found if identifier is not None]
+    return tuple(identifiers if len(tokens) < 2 else dict.fromkeys(identifiers))  # only tokens can be twice there

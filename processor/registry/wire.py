@@ -120,8 +120,10 @@ class Wire:
 
     def decode_contact(self, value: bytes, headers: Headers) -> dict[str, Any]:
         """Return a Contact, whichever form it has."""
+        if self.writers is None:
+            return self._codec.decode_contact(value)
         is_of_registry = is_framed(value) or any(name == HEADER and given is not None for name, given in headers)
-        if self.writers is None or not is_of_registry:
+        if not is_of_registry:
             return self._codec.decode_contact(value)
         prefix, start = framing_of(value, headers)
         return self._contacts[prefix](value, start)

@@ -16,11 +16,12 @@ _DIGEST: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest
 
 
 def refused(servers: Servers, settings: Settings) -> list[tuple[str, str]]:
-    """Return a line for each command that Redis refuses: ("problem", ...) if `run` needs it, else ("note", ...).
+    """Return a line for each command that Redis refuses: ("problem", ...) for what work needs, else ("note", ...).
 
     Raises RedisError if Redis does not answer.
     """
     key = f"order-facts:check:{{{settings.instance_id}}}"
+    shared = f"{key}:shared"
     needed: list[Command] = [
         ("HSET", key, "field", "value"),
         ("HGET", key, "field"),
@@ -29,6 +30,10 @@ def refused(servers: Servers, settings: Settings) -> list[tuple[str, str]]:
         ("SCRIPT", "LOAD", _SCRIPT),
         ("EVALSHA", _DIGEST, 1, key),
         ("HDEL", key, "field"),
+        ("ZADD", shared, 0, "member"),
+        ("ZSCORE", shared, "member"),
+        ("ZREVRANGEBYLEX", shared, "+", "-"),
+        ("ZREM", shared, "member"),
         *([("ASKING",)] if isinstance(servers, Cluster) else []),
         ("UNLINK", key),
     ]

@@ -14,6 +14,7 @@ from processor.contacts.shards import lineage_of, shard_keys
 from processor.domain.records import Identifier
 from processor.kafka.clients import plain_producer
 from processor.kafka.cluster import Cluster
+from processor.state.connection import connect
 from tests.benchmarks import load
 from tests.benchmarks.figures import percentile, spreads
 from tests.benchmarks.process import Measured, cpu_s
@@ -42,7 +43,7 @@ class Index:
         lineage = lineage_of(cluster.wait(), settings)
         self.keys = shard_keys(lineage)
         self._topic = cluster.topics([settings.contacts_topic])[settings.contacts_topic]
-        self.reader = lambda: ContactIndex(stage.client, settings, lineage, self._topic)  # for one thread
+        self.reader = lambda: ContactIndex(connect(settings), settings, lineage, self._topic)  # for one thread
         self._reader = self.reader()
         self._log = deployment.folder / "index.log"
 

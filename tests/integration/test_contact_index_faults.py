@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
-from processor.contacts.shards import SHARDS, Hashes, Position, lineage_of, shard_keys, shard_of
+from processor.contacts.shards import SHARDS, Hashes, Position, lineage_of, shard_keys, shard_of, shared_key
 from processor.contacts.writer import TOKEN_BYTES, standing
 from processor.errors import RetryError, StopError
 from processor.state.connection import connect
@@ -64,8 +64,8 @@ class World:
         self.faults = {}
         self.sent = []
         self.damages = 0  # how often a shard was put back to something else than it was
-        # of each shard: (number of the command before, dump)
-        self.history: dict[str, list[tuple[int, bytes | None]]] = {key: [] for key in self.keys}
+        # of each of a shard's two keys: (number of the command before, dump)
+        self.history: dict[str, list[tuple[int, bytes | None]]] = {key: [] for one in self.keys for key in both(one)}
         self.is_recorded = False
 
     def writer(self):
@@ -84,20 +84,25 @@ class World:
     def record(self, arguments):
         """Keep what was sent, and the shard that the last command may have changed."""
         if self.sent and self.sent[-1][0] == "EVALSHA":
-            key = self.sent[-1][3]
-            self.history[key].append((self.commands, self.client.dump(key)))
+            for key in self.sent[-1][3:5]:
+                self.history[key].append((self.commands, self.client.dump(key)))
         self.sent.append(arguments)
 
-    def put_back(self, key, commands_ago):
+    def put_back(self, shard, commands_ago):
         """Put a shard back to how it was so many commands ago."""
-        before = self.client.hgetall(key)
+        for key in both(shard):
+            self.put_key_back(key, commands_ago)
+
+    def put_key_back(self, key, commands_ago):
+        """Put one of a shard's keys back to how it was so many commands ago, whatever the other one is."""
+        before = self.client.dump(key)
         number = self.commands - commands_ago
         dumps = [dump for at, dump in self.history[key] if at <= number]
         if dumps and dumps[-1] is not None:
             self.client.restore(key, 0, dumps[-1], replace=True)
         else:
             self.client.delete(key)
-        self.damages += self.client.hgetall(key) != before
+        self.damages += self.client.dump(key) != before
 
     def assert_exact(self):
         """Compare the index with what the topic says."""
@@ -106,8 +111,13 @@ class World:
 
     def remove(self):
         """Leave nothing in the shared Redis."""
-        self.client.delete(*self.keys)
+        self.client.delete(*self.history)
         self.servers.close()
+
+
+def both(key):
+    """Give a shard's two keys."""
+    return key, shared_key(key)
 
 
 def history_topic(records=HISTORY):
@@ -192,9 +202,13 @@ def test_c1_a_replay_sets_no_contact_back(redis_client, settings):
     world.remove()
 
 
+@pytest.mark.parametrize("parts", [2, 0, 1], ids=["a shard", "its hash", "its shared claims"])
 @pytest.mark.parametrize("ago", [17, 40, 70])
-def test_c4_a_shard_put_back_by_itself_is_noticed(redis_client, settings, ago):
-    """One shard restored while the others went on (a node's fail-over that lost writes) leaves no stale claim."""
+def test_c4_a_shard_put_back_by_itself_is_noticed(redis_client, settings, ago, parts):
+    """One shard restored while the others went on (a node's fail-over that lost writes) leaves no stale claim.
+
+    Nor does one of its two keys that was restored without the other.
+    """
     whole = World(redis_client, settings, history_topic())
     session(whole.writer(), whole.topic, whole.mark, batch=2)
     whole.remove()
@@ -202,7 +216,11 @@ def test_c4_a_shard_put_back_by_itself_is_noticed(redis_client, settings, ago):
     for number in range(BUILT, whole.commands + 1, 9):
         world = World(redis_client, settings, history_topic())
         world.is_recorded = True
-        world.faults[number] = functools.partial(world.put_back, world.keys[number % SHARDS], ago)
+        shard = world.keys[number % SHARDS]
+        if parts == 2:
+            world.faults[number] = functools.partial(world.put_back, shard, ago)
+        else:
+            world.faults[number] = functools.partial(world.put_key_back, both(shard)[parts], ago)
         for _ in range(2):  # the second session begins where nothing is left to be read
             settle(world.writer, world.topic, world.mark, batch=2)
         world.assert_exact()
@@ -219,14 +237,26 @@ RECORDS = st.tuples(
 )
 FAULTS = st.tuples(
     st.integers(1, 250),
-    st.sampled_from(["crash", "late call", "wipe", "wipe a shard", "put all back", "put a shard back"]),
-    st.integers(0, SHARDS - 1),
+    st.sampled_from(
+        [
+            "crash",
+            "late call",
+            "wipe",
+            "wipe a shard",
+            "wipe a key",
+            "put all back",
+            "put a shard back",
+            "put a key back",
+        ]
+    ),
+    st.integers(0, 2 * SHARDS - 1),
     st.integers(0, 120),
 )
 
 
-def fault_of(world, kind, shard, ago):
+def fault_of(world, kind, number, ago):
     """Give what a fault does."""
+    shard, key = world.keys[number % SHARDS], [*world.history][number]
 
     def late_call():
         earlier = world.sent[-1 - ago % len(world.sent)]
@@ -236,10 +266,12 @@ def fault_of(world, kind, shard, ago):
     return {
         "crash": crash,
         "late call": late_call,
-        "wipe": lambda: world.client.delete(*world.keys),
-        "wipe a shard": lambda: world.client.delete(world.keys[shard]),
-        "put all back": lambda: [world.put_back(key, ago) for key in world.keys],
-        "put a shard back": lambda: world.put_back(world.keys[shard], ago),
+        "wipe": world.remove,
+        "wipe a shard": lambda: world.client.delete(*both(shard)),
+        "wipe a key": lambda: world.client.delete(key),
+        "put all back": lambda: [world.put_key_back(one, ago) for one in world.history],
+        "put a shard back": lambda: world.put_back(shard, ago),
+        "put a key back": lambda: world.put_key_back(key, ago),
     }[kind]
 
 
@@ -261,8 +293,8 @@ def test_c1_c4_whatever_befalls_redis_the_next_session_makes_it_exact(redis_clie
                 world.topic.append(*record)
             if is_compacted:
                 world.topic.compact()
-            for number, kind, shard, ago in faults:
-                world.faults[world.commands + number] = fault_of(world, kind, shard, ago)
+            for number, kind, place, ago in faults:
+                world.faults[world.commands + number] = fault_of(world, kind, place, ago)
             settle(world.writer, world.topic, world.mark, batch=batch)
         world.faults.clear()
         settle(world.writer, world.topic, world.mark, batch=3)

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
 
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis
 from processor.contacts.lookup import IndexNotReadyError
-from processor.contacts.shards import POSITION, Position, lineage_of, shard_keys
+from processor.contacts.shards import POSITION, Position, lineage_of, shard_keys, shared_key
 from processor.domain.records import Identifier
 from processor.errors import StopError
 from processor.logs import EVENTS
@@ -112,12 +112,18 @@ def test_c4_an_older_copy_put_in_place_of_the_index_is_brought_up_to_date(shop):
         shop.send("c1", phone="1")
         shop.send("c2", phone="2")
         shop.await_read()
-        copies = [shop.client.dump(key) for key in shop.keys]
+        keys = [key for one in shop.keys for key in (one, shared_key(one))]
+        with shop.client.pipeline(transaction=True) as copied:  # at one moment: the writer moves the position
+            for key in keys:
+                copied.dump(key)
+            copies = copied.execute()
         shop.send("c1", phone="3")
         shop.delete("c2")
         shop.await_read()
-        for key, copy in zip(shop.keys, copies, strict=True):
-            shop.client.restore(key, 0, copy, replace=True)
+        with shop.client.pipeline(transaction=True) as restored:
+            for key, copy in zip(keys, copies, strict=True):
+                restored.restore(key, 0, copy, replace=True)
+            restored.execute()
         shop.send("c4", phone="4")
         shop.await_found("phone", "4", "c4")
         assert [shop.find("phone", number) for number in "123"] == [None, None, "c1"]

@@ -4,7 +4,7 @@ import pytest
 
 from processor.codec.avro import codec
 from processor.codec.schemas import FRAMING
-from processor.contacts.shards import MARK, POSITION, Hashes, shard_of
+from processor.contacts.shards import MARK, POSITION, Hashes, shard_of, shared_key
 from processor.domain.identifiers import comparable
 from processor.domain.phones import DIGITS
 from processor.domain.records import Identifier
@@ -129,7 +129,12 @@ def test_index_shard_that_can_no_longer_be_read_is_rebuilt(deployment):
     assert deployment.require_right_outputs() == {"fact": len(damages)}
 
 
-BROKEN_CLAIMS = [b"x", b"\x80" + bytes(8) + b"\x04\xff\xff\xff\xff", b"\x80" + bytes(8) + b"\xffc1"]
+def of_shared(damage):
+    """Give the damage of the claims on a shard's shared identifiers."""
+    return lambda client, key: damage(client, shared_key(key))
+
+
+BROKEN_CLAIMS = [b"x", b"\0\x80" + bytes(7) + b"\xff\xff\xff\xff", b"\2\x80" + bytes(7) + b"c1"]
 
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["while it runs", "before it starts"])
@@ -145,12 +150,21 @@ BROKEN_CLAIMS = [b"x", b"\x80" + bytes(8) + b"\x04\xff\xff\xff\xff", b"\x80" + b
         put_field("writer", b""),
         put_field("writer", FAR),
         put_field("intent", b"no batch"),
+        of_shared(put_string),
+        of_shared(put_list),
+        of_shared(lambda client, key: client.delete(key)),
+        of_shared(lambda client, key: client.zpopmax(key)),
+        of_shared(lambda client, key: client.zadd(key, {b"writer" + bytes(24): 0})),
     ],
-    ids=["string", "list", "mark", "position", "shorter position", "writer", "empty writer", "far writer", "intent"],
+    ids=[
+        *("string", "list", "mark", "position", "shorter position", "writer", "empty writer", "far writer", "intent"),
+        *("shared: string", "shared: list", "shared: none", "shared: a member less", "shared: a member more"),
+    ],
 )
 def test_keeper_rebuilds_a_shard_that_it_cannot_read(shop, damage, is_running):
     """Whatever is damaged in a shard, the keeper ends with an index that is exact, and needs no hand."""
     with shop.writer():
+        shop.send("c0", phone="1")
         shop.send("c1", phone="1")
         shop.await_found("phone", "1", "c1")
         if is_running:

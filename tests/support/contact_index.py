@@ -1,6 +1,7 @@
 """Drives the contact index's writer over a topic held in memory, with faults between any two of its commands."""
 
 import zlib
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -10,10 +11,10 @@ from processor.contacts.shards import (
     HASH_BYTES,
     Mark,
     Position,
-    claim_bytes,
     read_entry,
     shard_keys,
     shard_of,
+    shared_key,
 )
 from processor.contacts.writer import IndexWriter, standing, why_build
 from processor.domain.claims import Claim, ContactChange, Standing
@@ -77,12 +78,16 @@ class FaultyWriter(IndexWriter):
         super().__init__(servers, lineage, hashes, token)
         self._before = before
 
-    def _execute(self, commands):
-        replies = []
+        self._answered = []
+
+    def _post(self, commands):
         for command in commands:
             self._before(command)
-            replies += ask(self._servers, [command])
-        return replies
+            self._answered += ask(self._servers, [command])
+
+    def _replies(self):
+        found, self._answered = self._answered, []
+        return found
 
 
 def mark_of(topic, *, topic_id="topic", build="build"):
@@ -105,7 +110,8 @@ def session(writer, topic, mark, *, batch, last_id=b""):
         written = offsets
         newest = {(record.contact_id, record.partition): record for record in records}
         mark = ready_at(mark, offsets)
-        writer.write(newest.values(), Position(offsets, 0), mark)
+        writer.begin(newest.values(), Position(offsets, 0), mark)
+    writer.finish()
     if written is None and not mark.is_ready:
         writer.write((), position, ready_at(mark, position.offsets))
     return cause
@@ -133,30 +139,29 @@ def contents(client, lineage, hashes, topic):
     names = {hashes.contact(record.contact_id) for record in topic.records}
     found, entries = {}, {}
     for key in shard_keys(lineage):
-        fields = client.hgetall(key)
+        fields, shared = client.hgetall(key), defaultdict(list)
+        for member in client.zrange(shared_key(key), 0, -1):
+            shared[member[:HASH_BYTES]].append(read_claim(member[HASH_BYTES:]))
+        writer = b"writer" + fields[b"writer"]
+        assert len(shared.pop(writer[:HASH_BYTES])) == 1
+        assert client.zscore(shared_key(key), writer) == 0
         for name, value in fields.items():
             if name in names:
                 entries[key, name] = {
                     (record.standing, record.exists, *sorted(_split(record.hashes))) for record in read_entry(value)
                 }
             elif len(name) == HASH_BYTES:
-                others = fields.get(name + b"+", b"")
-                first, more = next(read_claims(value)), value[len(claim_bytes(*_raw(next(read_claims(value))))) :]
-                assert more == (b"+" if others else b"")
-                found[key, name] = first, sorted(read_claims(others))
-    assert sum(len(name) == HASH_BYTES + 1 for key in shard_keys(lineage) for name in client.hkeys(key)) == sum(
-        bool(others) for _, others in found.values()
-    )
+                others = sorted(shared.pop(name, []))
+                assert value[:1] == (b"\1" if others else b"\0")
+                found[key, name] = read_claim(value[1:]), others[:-1]
+                assert not others or others[-1] == read_claim(value[1:])
+        assert not shared
     return found, entries
 
 
-def read_claims(value):
-    """Yield the claims in a field, as far as there are whole ones."""
-    at = 0
-    while at + 10 <= len(value):
-        end = at + 10 + int.from_bytes(value[at + 8 : at + 10], "big")
-        yield Claim(int.from_bytes(value[at : at + 8], "big") - (1 << 63), value[at + 10 : end].decode())
-        at = end
+def read_claim(value):
+    """Give a claim by its bytes."""
+    return Claim(int.from_bytes(value[:8], "big") - (1 << 63), value[8:].decode())
 
 
 def expected_contents(lineage, hashes, topic):
@@ -178,10 +183,6 @@ def expected_contents(lineage, hashes, topic):
             claim = Claim(standing.timestamp_ms, contact_id.decode())
             claims.setdefault((keys[shard_of(digest)], digest), []).append(claim)
     return {place: (max(some), sorted(some)[:-1]) for place, some in claims.items()}, entries
-
-
-def _raw(claim):
-    return claim.timestamp_ms, claim.contact_id.encode()
 
 
 def _split(hashes):

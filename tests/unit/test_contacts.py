@@ -30,7 +30,7 @@ from processor.domain.phones import DIGITS
 from processor.domain.records import Identifier, Record
 from processor.errors import UsageError
 from processor.settings import Settings
-from tests.support.contact_index import read_claims
+from tests.support.contact_index import read_claim
 
 SETTINGS = Settings(identifier_key="a secret of the tests")
 EMPTY: dict[str, Any] = {
@@ -114,13 +114,14 @@ CLAIMS = st.lists(
 
 
 @given(CLAIMS)
-def test_c3_a_claim_is_kept_whole(claims):
+def test_c3_a_claim_is_kept_whole_and_the_greatest_bytes_win(claims):
     """Any timestamp and any id, the empty one and one with zeros too, come back as they were; so does the winner."""
     kept = [claim_bytes(claim.timestamp_ms, claim.contact_id.encode()) for claim in claims]
-    assert list(read_claims(b"".join(kept))) == claims
-    assert [winner_of(claim + more) for claim in kept for more in (b"", b"+")] == [
+    assert list(map(read_claim, kept)) == claims
+    assert [winner_of(flag + claim) for claim in kept for flag in (b"\0", b"\1")] == [
         claim.contact_id for claim in claims for _ in range(2)
     ]
+    assert list(map(read_claim, sorted(kept))) == sorted(claims)
 
 
 RECORDS = st.lists(
@@ -154,12 +155,6 @@ def test_c1_a_contacts_records_are_kept_whole(records):
 def test_d15_a_contact_exists_if_its_record_in_force_is_no_deletion(records, known):
     """Of several partitions the one in force counts; after a crashed batch it is not known until that is repeated."""
     assert exists(entry_bytes(ContactRecord(*record) for record in records)) is known
-
-
-def test_a_claim_takes_the_longest_id_there_may_be():
-    """65,535 bytes are the limit of a claim's length field."""
-    longest = b"x" * 65_535
-    assert list(read_claims(claim_bytes(0, longest))) == [(0, longest.decode())]
 
 
 def test_hashes_tell_fields_and_keys_apart():
