@@ -150,8 +150,9 @@ class Lag:
     def records(self) -> int | None:
         """Return how many committed records wait in this replica's partitions; None if that is not known.
 
-        What is owed counts from its last known watermark.
+        What is owed counts from its last known watermark. Call it between two turns of the loop.
         """
+        self._next = self._partitions.next_offsets  # what was committed since the last look waits no longer
         ends, assigned = self._ends.found(), self._partitions.assigned
         if not ends or not assigned <= ends.keys() & self._next.keys():
             return None
