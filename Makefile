@@ -74,9 +74,9 @@ check: install ## check lint, format, types, layers, the tables in the documents
 	@$(VENV_PYTHON) -m deploy.build.kubernetes
 	@$(VENV_PYTHON) -m deploy.build.observability --check
 
-observability-test: install ## prove dashboards, rules, queries on a real Prometheus, VictoriaLogs, lnav (SECONDS=120, SEED=, KEEP=folder)
+observability-test: install ## prove dashboards, rules, queries on a real Prometheus, VictoriaLogs, lnav (SECONDS=120, SEED=, KEEP=, LOKI=1)
 	@exec $(VENV_PYTHON) -m tests.observability.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(KEEP),--keep $(KEEP))
+		$(if $(KEEP),--keep $(KEEP)) $(if $(filter-out 0 no,$(LOKI)),--loki)
 
 drill: install ## bring about ten faults, and see which alert fires, when, and what `watch` shows (FACTOR=10, ONLY=, KEEP=folder)
 	@exec $(VENV_PYTHON) -m tests.observability.drill $(if $(FACTOR),--factor $(FACTOR)) $(if $(ONLY),--only $(ONLY)) \

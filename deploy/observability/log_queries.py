@@ -49,8 +49,9 @@ def logql(asked: Logged) -> Iterator[tuple[str, str]]:
         levels = "|".join(LOUD)
         yield f'{STREAM} | json level="level", event="event", message="message" | level=~`{levels}`', ""
         return
-    named = f'event="event", by="{asked.by}"' if asked.by not in ("", "event") else 'event="event"'
-    by = {"": "", "event": "event"}.get(asked.by, "by")
+    # a label of its own, since a collector's may be called `instance`, too; and none that is a word of LogQL
+    named = f'event="event", grouped="{asked.by}"' if asked.by not in ("", "event") else 'event="event"'
+    by = {"": "", "event": "event"}.get(asked.by, "grouped")
     legend = f"{{{{{by}}}}}" if by else ""
     wanted = f"event=~`{'|'.join(asked.events)}`".replace(".", r"\.")
     if asked.how is How.LINES_RATE:

@@ -7,6 +7,7 @@
 3. The log lines of that run go to a VictoriaLogs: each LogsQL query gives rows. Each rule of the logs finds what it
    should in lines made for it, and nothing in others; vmalert takes them all, and one fires.
 4. lnav opens the same log with the format file, and counts by SQL.
+5. With --loki, a Loki takes the lines, too: each LogQL query gives values.
 
 Prints what it saw as JSON. Exit codes: 0 all of it holds; 1 something does not, and is named; 2 a program is missing.
 """
@@ -32,8 +33,9 @@ from deploy.observability.panels import PANELS
 from tests.chaos import faults
 from tests.chaos.run import WRONG, chaos
 from tests.observability.log_cases import CASES, written
+from tests.observability.loki_seen import loki_seen
 from tests.observability.seen_world import SeenWorld
-from tests.observability.servers import Prometheus, VictoriaLogs, Vmalert, now_s, require_programs
+from tests.observability.servers import PROGRAMS, Prometheus, VictoriaLogs, Vmalert, now_s, require_programs
 from tests.support.deployment import await_condition
 
 RULES = FOLDER / "prometheus/alerts.yaml"
@@ -177,7 +179,7 @@ def lnav_reads(folder, log):
     return {"events": len(counted), "facts in batch.committed": counted["batch.committed"]["facts"]}
 
 
-def prove(folder, seconds, seed):
+def prove(folder, seconds, seed, *, with_loki):
     """Do all of it; give what was seen."""
     seen = {"seed": seed, "promtool": rule_tests(folder)}
     prometheus = Prometheus(folder / "prometheus", RULES)
@@ -202,6 +204,8 @@ def prove(folder, seconds, seed):
         seen["lnav"] = lnav_reads(folder, log)
     finally:
         logs.end()
+    if with_loki:
+        seen["loki"] = loki_seen(folder / "loki", [json.loads(text) for text in texts])
     return seen
 
 
@@ -211,15 +215,17 @@ def main():
     parser.add_argument("--seconds", type=float, default=120, help="how long chaos lasts")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 31))
     parser.add_argument("--keep", help="a folder for logs and data, which stay; default: a temporary one")
+    parser.add_argument("--loki", action="store_true", help="ask the dashboard of the logs on a Loki, too")
     options = parser.parse_args()
+    chosen = options.seconds, options.seed
     try:
-        require_programs()
+        require_programs((*PROGRAMS, "loki") if options.loki else PROGRAMS)
         if options.keep:
             Path(options.keep).mkdir(parents=True)
-            seen = prove(Path(options.keep), options.seconds, options.seed)
+            seen = prove(Path(options.keep), *chosen, with_loki=options.loki)
         else:
             with tempfile.TemporaryDirectory(prefix="order-facts-observability-") as folder:
-                seen = prove(Path(folder), options.seconds, options.seed)
+                seen = prove(Path(folder), *chosen, with_loki=options.loki)
     except ServicesError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

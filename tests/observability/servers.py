@@ -7,16 +7,19 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from datetime import datetime
 
 from deploy.local.servers import HOST, GuardedProcess, ServicesError, free_ports
+from processor.logs import SERVICE
 from tests.support.deployment import await_condition
 
 PROGRAMS = ("promtool", "prometheus", "victoria-logs", "vmalert", "lnav")
 NEEDS = (
     "make observability-test needs on the PATH: promtool and prometheus (Debian: prometheus), lnav (Debian: lnav), "
-    "victoria-logs and vmalert (from VictoriaMetrics' releases); and Java, for Kafka"
+    "victoria-logs and vmalert (from VictoriaMetrics' releases), with LOKI=1 also loki; and Java, for Kafka"
 )
 SCRAPE_S = 1
+LOKI_LABEL = "service_name"
 
 
 def require_programs(programs=PROGRAMS):
@@ -160,6 +163,54 @@ class VictoriaLogs(Answering):
         return json.loads(answer)["data"]["result"]
 
 
+class Loki(Answering):
+    """Takes log lines as one stream, and answers LogQL."""
+
+    def __init__(self, folder):
+        super().__init__(folder, "loki", lambda port: self._command(folder, port), "/ready")
+
+    @staticmethod
+    def _command(folder, port):
+        (grpc_port,) = free_ports(1)
+        served = {"http_listen_address": HOST, "http_listen_port": port}
+        served |= {"grpc_listen_address": HOST, "grpc_listen_port": grpc_port, "log_level": "warn"}
+        store = {"filesystem": {"chunks_directory": f"{folder}/chunks", "rules_directory": f"{folder}/rules"}}
+        common = {"instance_addr": HOST, "path_prefix": str(folder), "replication_factor": 1, "storage": store}
+        index = {"from": "2024-01-01", "store": "tsdb", "object_store": "filesystem", "schema": "v13"}
+        limits = {
+            "ingestion_rate_mb": 100,
+            "ingestion_burst_size_mb": 100,
+            "per_stream_rate_limit": "100MB",
+            "per_stream_rate_limit_burst": "100MB",
+            "reject_old_samples": False,
+        }
+        config = {
+            "auth_enabled": False,
+            "server": served,
+            "common": common | {"ring": {"kvstore": {"store": "inmemory"}}},
+            "schema_config": {"configs": [index | {"index": {"prefix": "index_", "period": "24h"}}]},
+            "limits_config": limits,
+            "analytics": {"reporting_enabled": False},
+        }
+        (folder / "loki.yaml").write_text(json.dumps(config))  # JSON is YAML
+        return ("loki", f"-config.file={folder}/loki.yaml")
+
+    def add(self, lines):
+        """Take log lines, a thousand at once: a request may have 4 MiB."""
+        for begin in range(0, len(lines), 1_000):
+            values = [[str(moment_ns(line)), json.dumps(line)] for line in lines[begin : begin + 1_000]]
+            body = json.dumps({"streams": [{"stream": {LOKI_LABEL: SERVICE}, "values": values}]}).encode()
+            headers = {"Content-Type": "application/json"}
+            request = urllib.request.Request(f"{self.url}/loki/api/v1/push", body, headers)
+            urllib.request.urlopen(request, timeout=120).close()
+
+    def values(self, query, begin_ns, end_ns, step_s):
+        """Give the values of a query of numbers, by step, or the lines of another one."""
+        asked = {"query": query, "start": begin_ns, "end": end_ns, "step": step_s, "limit": 5_000}
+        found = json.loads(get(f"{self.url}/loki/api/v1/query_range?{urllib.parse.urlencode(asked)}"))["data"]["result"]
+        return [value for series in found for _, value in series["values"]]
+
+
 class Vmalert(Answering):
     """Evaluates the rules of the log lines against a VictoriaLogs."""
 
@@ -175,6 +226,11 @@ class Vmalert(Answering):
         """Give each rule's state, by its name."""
         groups = json.loads(get(f"{self.url}/api/v1/rules"))["data"]["groups"]
         return {rule["name"]: rule for group in groups for rule in group["rules"]}
+
+
+def moment_ns(line):
+    """Give a line's time in nanoseconds since 1970."""
+    return round(datetime.fromisoformat(line["timestamp"]).timestamp() * 1_000_000) * 1_000
 
 
 def now_s():

@@ -35,6 +35,22 @@ NOT_BROUGHT_ABOUT = {
     "service.failed",
 }  # the last two: a table has
 PARTS = ("Means", "See more", "Do", "Do not", "Tried")
+LOGQL_WORDS = {
+    "and",
+    "bool",
+    "by",
+    "drop",
+    "ignoring",
+    "json",
+    "keep",
+    "logfmt",
+    "offset",
+    "on",
+    "or",
+    "pattern",
+    "unwrap",
+}
+_LABEL = re.compile(r'\b(\w+)="[\w.]+"')
 _METRIC = re.compile(r"\b(?:order_facts|redis)_\w+")
 _EVENT = re.compile(r'event:(?:=|in\()((?:"[\w.]+"(?:, )?)+)')
 
@@ -202,6 +218,15 @@ def test_dashboard_selects_by_job_and_instance():
         ' / order_facts_batches_total{job=~"$job", instance=~"$instance"}'
     )
     assert metrics_dashboard()["uid"] == "order-facts-metrics"
+
+
+def test_questions_to_loki_name_no_label_as_a_word_of_logql():
+    """Loki would not read `sum by (by)`, which the grammar of Grafana's editor takes."""
+    named = {
+        name for panel in PANELS if panel.logged for query, _ in logql(panel.logged) for name in _LABEL.findall(query)
+    }
+    assert {"event", "value", "grouped"} <= named
+    assert not named & LOGQL_WORDS
 
 
 def test_questions_to_loki_name_each_field():
