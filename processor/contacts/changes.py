@@ -28,7 +28,6 @@ from processor.registry.wire import Wire
 log = get_logger()
 DecodeContact = Callable[[bytes, Headers], dict[str, Any]]
 """Gives a Contact from a record's value and headers. Raises UndecodableError."""
-MAX_BATCH_RECORDS: Final = 5_000
 _MAX_BATCH_BYTES: Final = 16 << 20
 MAX_CONTACT_ID_BYTES: Final = 65_535
 _RETRY_S: Final = 30.0
@@ -74,8 +73,8 @@ class ContactReader:
         self.offsets = list(offsets)
         self._assign()
 
-    def poll(self, timeout_s: float) -> tuple[list[Record], list[Message]]:
-        """Return the records that are there, and other messages; waits `timeout_s` at most, for the first message."""
+    def poll(self, most: int, timeout_s: float) -> tuple[list[Record], list[Message]]:
+        """Return up to `most` records that are there, and other messages; waits `timeout_s` at most, for the first."""
         is_due = bool(self._unread) and time.monotonic() >= self._retry_s
         if is_due:
             self._unread.clear()
@@ -83,7 +82,7 @@ class ContactReader:
             self._assign()
         first = self._consumer.poll(timeout_s)  # `consume` alone would wait for a whole batch
         self._sight.polled(is_empty=first is None)
-        return ([], []) if first is None else take(self._consumer.consume, first, MAX_BATCH_RECORDS, _MAX_BATCH_BYTES)
+        return ([], []) if first is None else take(self._consumer.consume, first, most, _MAX_BATCH_BYTES)
 
     def read(self, records: Sequence[Record], others: Iterable[Message]) -> Batch:
         """Decode what `poll` returned, and move the offsets past it.

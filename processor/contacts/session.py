@@ -16,6 +16,8 @@ from processor.logs import get_logger
 
 log = get_logger()
 _POLL_S: Final = 0.2
+_BUILT_AT_ONCE: Final = 5_000  # records of a batch
+_CHANGED_AT_ONCE: Final = 1_000  # of an index in use: Redis answers no look-up while it works on a batch's phase
 _TELL_S: Final = 10.0
 _CHECK_S: Final = 2.0  # also how exactly the index's age is known
 
@@ -84,7 +86,8 @@ class Session:
 
     def step(self) -> None:
         """Read what is there, waiting at most _POLL_S if nothing is, and write it."""
-        found = self._reader.poll(0.0 if self._begun else _POLL_S)
+        most = _CHANGED_AT_ONCE if self._is_ready else _BUILT_AT_ONCE
+        found = self._reader.poll(most, 0.0 if self._begun else _POLL_S)
         began_s = time.monotonic()
         batch = self._reader.read(*found)
         if began_s - self._checked_s >= _CHECK_S:

@@ -128,8 +128,7 @@ def _contacts(found):
     outage, lost = found["outage"], found["lost"]
     said = (
         f"Writer killed, {outage['changed']:,} contacts changed: complete {outage['seconds']:.1f} s after its start, "
-        f"{outage['working_s']:.1f} s of them at work; ready all the time. "
-        f"Redis emptied: ready after {lost['seconds']:.1f} s."
+        f"ready all the time. Redis emptied: ready after {lost['seconds']:.1f} s."
     )
     shared = (
         ("slowest batch, ms", "batch_max_ms"),

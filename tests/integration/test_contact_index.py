@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 
 from processor.codec.avro import codec
 from processor.contacts.lookup import ContactIndex, IndexNotReadyError
-from processor.contacts.shards import FORMAT, HASH_BYTES, MARK, Hashes, Mark, Position, read_as, shard_of
+from processor.contacts.shards import FORMAT, HASH_BYTES, MARK, Hashes, Mark, Position, read_as, shard_of, shared_key
 from processor.contacts.writer import TOKEN_BYTES, IndexWriter
 from processor.domain.claims import Claim, ContactChange
 from processor.domain.phones import DIGITS
@@ -137,6 +137,7 @@ def test_c3_a_look_up_reads_one_claim_however_many_there_are(shop):
             [ContactChange(winner.contact_id.encode(), 0, offset, 9, None)], Position((offset + 1, 0, 0), 0), mark
         )
         claims.remove(winner)
+        assert shop.client.zcard(shared_key(key)) == len(claims) + 1, "all claims, and the writer's member"
 
 
 def test_c3_an_index_built_from_nothing_says_what_the_reference_says(shop):
