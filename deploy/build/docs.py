@@ -52,12 +52,13 @@ def settings() -> Rows:
 def commands() -> Rows:
     """Yield each command: how to call it, what it does, and its options that are not settings."""
     yield "command", "does", "options"
+    settings = {*Settings.__struct_fields__, "config"}
     for path, command in _commands(cli, ""):
         words, options = [path], []
         for param in command.params:
             if isinstance(param, click.Argument):
                 words.append(param.metavar or str(param.name).upper())
-            elif isinstance(param, click.Option) and param.name not in {*Settings.__struct_fields__, "config"}:
+            elif isinstance(param, click.Option) and (param.name not in settings or param.metavar == "N"):
                 options.append(f"{_code(' '.join(filter(None, (param.opts[0], param.metavar))))}: {param.help}")
         does = " ".join((command.help or "").split("\n\n")[0].split())
         yield _code(" ".join(words)), does, "<br>".join(options)

@@ -89,6 +89,11 @@ def widen(
         _copy(job, cluster, group, stop, is_finishing=is_finishing)
 
 
+# Here the setting is the command's own question: it must be answered on the command line.
+_N = next(param for param in widen.params if isinstance(param, click.Option) and param.name == "partitions")
+_N.metavar, _N.help = "N", "How many partitions the new topics get."
+
+
 def _copy(job: Job, cluster: Cluster, group: FormerGroup, stop: Stop, *, is_finishing: bool) -> None:
     copier = Copier(job, cluster)
     try:

@@ -139,8 +139,8 @@ class Drill:
         copier = old.start(*COMMAND, name="widen")
         copier.await_line("widen.started")
         replicas = {name: new.replica(name) for name in NEW}
-        for _ in range(2):
-            time.sleep(self.random.uniform(0.1, 0.2) * seconds)
+        for pause_s in (self.random.uniform(1.0, 3.0), self.random.uniform(0.1, 0.2) * seconds):
+            time.sleep(pause_s)  # the first in the backlog, the second while events come
             copier.signal(signal.SIGKILL)
             assert copier.await_end() == -signal.SIGKILL
             self.kills["copier"] += 1
