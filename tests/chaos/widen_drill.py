@@ -158,8 +158,9 @@ class Drill:
     def summary(self, after, pause_s, copy_s, all_s):
         """Audit and compare; return the figures."""
         options = ("--former-events", self.old.settings.events_topic, "--former-facts", self.old.settings.facts_topic)
-        across = self.new.command("verify", *options, check=False)
-        own = self.old.command("verify", check=False)
+        begun_s = time.monotonic()
+        across, own = audited(self.new, *options), audited(self.old)
+        verify_s = time.monotonic() - begun_s
         comparison = self.new.compare() + self.old.compare()
         return {
             "seed": self.seed,
@@ -170,14 +171,23 @@ class Drill:
             "producers_paused_s": round(pause_s, 1),
             "until_all_was_copied_s": round(copy_s, 1),
             "until_all_was_processed_s": round(all_s, 1),
-            "verify_across": across.stdout.splitlines()[-1],
-            "verify_old": own.stdout.splitlines()[-1],
-            "across": [line for line in across.stdout.splitlines() if " -> " in line],
+            "both_were_verified_in_s": round(verify_s, 1),
+            "verify_across": across[-1],
+            "verify_old": own[-1],
+            "across": [line for line in across if " -> " in line],
             **comparison.counts,
-            "differences": [*across.stdout.splitlines()[-20:], *comparison.told().splitlines()]
-            if across.returncode or not comparison.is_clean
-            else [],
+            "differences": [
+                *(line for lines in (across, own) for line in lines[-20:] if lines[-1] != "ok"),
+                *comparison.told().splitlines(),
+            ],
         }
+
+
+def audited(deployment, *options):
+    """Give the lines that `verify` prints."""
+    process = deployment.start("verify", *options, name="verify")
+    await_condition(lambda: process.exit_code() is not None, lambda: process.tail("goes on"), PATIENCE_S)
+    return process.log_path.read_text(encoding="utf-8").splitlines()
 
 
 def main():
