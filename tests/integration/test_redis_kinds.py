@@ -106,7 +106,7 @@ def test_slots_move_and_replicas_take_over_while_events_flow(settings, tmp_path)
         moving.move()
         moving.finish()
         moving = [cluster.begin_to_migrate(key) for key in (present, index_key(cluster))]
-        assert [one.move() for one in moving] == [1, 1]
+        assert all(one.move() for one in moving)
         deployment.send_contacts([contacts()[0]])
         work_off(deployment, 2)
         for one in moving:
