@@ -13,19 +13,20 @@ import msgspec
 from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
-from processor.audit.copy_audit import CopyAudit, CopyTally
+from processor.audit.copy_audit import CopyAudit, CopyTally, Cut
 from processor.audit.findings import Findings, Kind
 from processor.audit.former_facts import FactsTally, FormerFacts
 from processor.audit.reading import Advance, Reading
 from processor.domain.records import Record
-from processor.errors import StopError
+from processor.errors import StopError, UnreadableError
 from processor.kafka.clients import REQUEST_TIMEOUT_S, reader
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.committed import committed_entries
 from processor.kafka.failures import classify_consumer, failures
+from processor.kafka.ranges import read_range
 from processor.registry.wire import Wire
 from processor.settings import Settings
-from processor.state.event_copies import Copied, copied_of, copier_group
+from processor.state.event_copies import Copied, Place, copied_of, copier_group
 from processor.state.watermark import Lineage, partitions_noted
 
 _CACHE_KBYTES: Final = 64 << 10
@@ -46,6 +47,7 @@ class Compared(msgspec.Struct, frozen=True):
     facts: FactsTally | None
     not_copied: int
     is_finished: bool
+    headers_lost: int  # events with headers that the client cannot read, so that their copies have none
 
 
 class Across:
@@ -57,11 +59,13 @@ class Across:
     def __init__(self, settings: Settings, former: Former) -> None:
         self._settings, self._former = settings, former
         self._cluster = Cluster(settings)
-        names = [settings.events_topic, settings.facts_topic, former.events, former.facts]
+        names = [settings.events_topic, settings.facts_topic, settings.rejected_topic, former.events, former.facts]
         found = self._cluster.required(list(dict.fromkeys([*names, *filter(None, [former.rejected])])))
         self._events, self._old = found[settings.events_topic], found[former.events]
         self._topics = found
         self._copied = self._noted()
+        self._places = {p: self._copied.places.get(p, Place(0)) for p in range(self._old.partitions)}
+        self._before = self._count_before()
         self._has_facts = self._is_processed()
         self._bounds = {
             topic.name: (
@@ -89,29 +93,33 @@ class Across:
                 database.executescript(f"PRAGMA journal_mode = OFF; PRAGMA cache_size = -{_CACHE_KBYTES};")
                 database.execute("BEGIN")
                 not_copied = self._count_left(reading, findings)
+                reading.hidden_headers.clear()
                 copies = self._compare_copies(reading, database, findings)
+                headers_lost = reading.hidden_headers[self._old.name]
+                self._require_processed(self._settings, copies.late_ends)
                 facts = self._compare_facts(reading, database, findings) if self._has_facts else None
         except sqlite3.Error as error:
             problem = f"the temporary database: {error}; name a folder with more room in SQLITE_TMPDIR"
             raise StopError(problem) from error
-        return Compared(copies, facts, not_copied, self._copied.is_finished)
+        return Compared(copies, facts, not_copied, self._copied.is_finished, headers_lost)
 
     def _compare_copies(self, reading: Reading, database: sqlite3.Connection, findings: Findings) -> CopyTally:
-        audit = CopyAudit(database, (self._old.name, self._events.name), self._copied.ends, findings)
-        for partition in range(self._old.partitions):
-            place = self._copied.places.get(partition)
-            if place is not None:
-                audit.add_former(self._records(reading, self._old, partition, 0, place.offset))
+        old, new = self._old.name, self._events.name
+        cut = Cut(old, new, self._bounds[old][0], self._bounds[new][0], self._copied.ends, self._before)
+        audit = CopyAudit(database, cut, findings)
+        for partition, place in self._places.items():
+            audit.add_former(self._records(reading, self._old, partition, 0, place.offset))
         for partition in range(self._events.partitions):
-            audit.add_new(self._records(reading, self._events, partition), self._events.partitions)
+            audit.add_new(self._records(reading, self._events, partition))
         audit.compare()
         return audit.tally
 
     def _compare_facts(self, reading: Reading, database: sqlite3.Connection, findings: Findings) -> FactsTally:
         with closing(Wire(self._settings, self._settings.startup_timeout_s)) as wire:
-            audit = FormerFacts(database, wire, self._copied.ends, findings)
+            audit = FormerFacts(database, wire, self._copied.ends, self._bounds[self._old.name][0], findings)
             adders: list[tuple[str | None, Callable[[Iterator[Record]], None]]] = [
-                (self._former.rejected, audit.add_rejected),
+                (self._former.rejected, audit.add_former_rejected),
+                (self._settings.rejected_topic, audit.add_new_rejected),
                 (self._former.facts, audit.add_former),
                 (self._settings.facts_topic, audit.add_new),
             ]
@@ -126,7 +134,7 @@ class Across:
     def _count_left(self, reading: Reading, findings: Findings) -> int:
         """Return how many old events are not copied; they are findings if the copy was finished."""
         count = 0
-        for partition, place in self._copied.places.items():
+        for partition, place in self._places.items():
             for record in self._records(reading, self._old, partition, place.offset):
                 count += 1
                 if self._copied.is_finished:
@@ -157,24 +165,39 @@ class Across:
             )
         return copied
 
+    def _count_before(self) -> int | None:
+        """Return how many partitions the former topic had when its events were processed; None if nothing says so."""
+        entries = committed_entries(self._former_group(), range(self._old.partitions))
+        return max(filter(None, map(partitions_noted, entries)), default=None)
+
+    def _former_group(self) -> Settings:
+        return replace(self._settings, group_id=self._copied.former_group, events_topic=self._old.name)
+
     def _is_processed(self) -> bool:
         """Return whether last facts can be compared. Raises StopError where they can be later."""
-        left = self._left(self._settings, self._copied.ends)
-        if left:
-            raise StopError(
-                f"the group {self._settings.group_id} has not processed all copies, {left} are left; try again later"
-            )
-        settings = replace(self._settings, group_id=self._copied.former_group, events_topic=self._old.name)
-        before = [partitions_noted(entry) for entry in committed_entries(settings, range(self._old.partitions))]
-        if {count for count in before if count is not None} - {self._old.partitions}:
+        self._require_processed(self._settings, self._copied.ends)
+        if self._before not in {None, self._old.partitions}:
             return False  # its topic was given partitions, and it stopped for that
-        if left := self._left(settings, {p: place.offset for p, place in self._copied.places.items()}):
-            raise StopError(
-                f"the group {settings.group_id} has not processed all that was copied, {left} are left; try again later"
-            )
+        self._require_processed(self._former_group(), {p: place.offset for p, place in self._places.items()})
         return True
 
-    def _left(self, settings: Settings, ends: Mapping[int, int]) -> int:
-        """Return how many offsets below these ends a group has not processed."""
-        entries = committed_entries(settings, ends)
-        return sum(max(0, ends[entry.partition] - max(0, entry.offset)) for entry in entries)
+    def _require_processed(self, settings: Settings, ends: Mapping[int, int]) -> None:
+        """Raise StopError if a group has not processed all events below these ends."""
+        entries = {entry.partition: max(0, entry.offset) for entry in committed_entries(settings, ends)}
+        behind = {partition: offset for partition, offset in entries.items() if offset < ends[partition]}
+        left = sum(ends[partition] - offset for partition, offset in behind.items())
+        if any(self._has_events(settings, partition, offset, ends[partition]) for partition, offset in behind.items()):
+            whose = "that was copied" if settings.events_topic == self._old.name else "copies"
+            raise StopError(
+                f"the group {settings.group_id} has not processed all {whose}, {left} are left; try again later"
+            )
+
+    def _has_events(self, settings: Settings, partition: int, start: int, end: int) -> bool:
+        """Say whether there is an event between two offsets, and not only markers of transactions."""
+        topic = settings.events_topic
+        start = max(start, self._cluster.starts(topic, [partition])[partition])
+        with closing(reader(settings)) as consumer:
+            try:
+                return any(True for _ in read_range(consumer, topic, {partition: start}, {partition: end}))
+            except UnreadableError:
+                return True

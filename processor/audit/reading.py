@@ -1,5 +1,6 @@
 """Reads for an audit from Kafka: the group's committed offsets, and committed records."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Final
@@ -10,7 +11,7 @@ from processor.domain.records import Record
 from processor.errors import UnreadableError
 from processor.kafka.clients import reader
 from processor.kafka.failures import classify_consumer, failures
-from processor.kafka.messages import record_of
+from processor.kafka.messages import hides_headers, record_of
 from processor.kafka.ranges import read_range
 from processor.kafka.unreadable import first_unreadable
 from processor.settings import Settings
@@ -36,6 +37,7 @@ class Reading:
         self._consumers: dict[str, Consumer] = {}
         self._offsets = reader(settings, **{"group.id": settings.group_id})  # asks for offsets only
         self.advance: Advance = lambda _: None
+        self.hidden_headers: Counter[str] = Counter()  # by topic: records whose headers the client does not show
 
     def close(self) -> None:
         """Close all connections."""
@@ -69,6 +71,8 @@ class Reading:
             try:
                 for message in read_range(self._consumers[topic], topic, {partition: start}, {partition: end}):
                     record = record_of(message)
+                    if not record.headers and hides_headers(message):
+                        self.hidden_headers[topic] += 1
                     yield record
                     start = record.offset + 1
             except UnreadableError as error:

@@ -62,22 +62,34 @@ def _former(events: str | None, facts: str | None, rejected: str | None) -> Form
 
 def _compared_lines(settings: Settings, former: Former, compared: Compared) -> Iterator[str]:
     """Yield what was compared with the former deployment, and what could not be."""
-    copies, facts = compared.copies, compared.facts
-    yield f"{former.events} -> {settings.events_topic}: {copies.events} events compared with their copies"
+    copies, facts, events = compared.copies, compared.facts, settings.events_topic
+    yield f"{former.events} -> {events}: {copies.events} events compared with their copies"
     if copies.unreadable:
         yield f"{former.events}: {copies.unreadable} offsets cannot be read, and have no copies"
+    if compared.headers_lost:
+        yield f"{former.events}: {compared.headers_lost} events have headers that cannot be read, their copies none"
+    if copies.expired_events:
+        yield f"{former.events}: {copies.expired_events} events not compared: their copies may have expired"
+    if copies.expired_copies:
+        yield f"{events}: {copies.expired_copies} copies not compared: their events may have expired"
     if compared.not_copied and not compared.is_finished:
         yield f"{former.events}: {compared.not_copied} events are not copied yet"
+    if copies.late:
+        yield f"{events}: {copies.late} copies behind events of producers, by --accept-late"
     if copies.own:
-        yield f"{settings.events_topic}: {copies.own} events behind the copies, of producers"
+        yield f"{events}: {copies.own} events behind the copies, of producers"
     if facts is None:
         yield f"{former.facts}: not compared, since the former group stopped when partitions were added"
         return
     yield f"{former.facts} -> {settings.facts_topic}: {facts.orders} orders compared"
-    if facts.explained:
-        yield f"{former.facts}: {facts.explained} orders not compared: some of their events lacked a contact then"
-    if facts.superseded:
-        yield f"{former.facts}: {facts.superseded} orders not compared: only facts of later events are left here"
+    reasons = {
+        "some of their events lacked a contact in one of both": facts.explained,
+        "only facts of later events are left here": facts.superseded,
+        "they have copies behind events of producers": facts.mixed,
+        "only their contact is another, since contacts changed": facts.contacts,
+        "events of them had expired, and may not have been copied": facts.lost,
+    }
+    yield from (f"{former.facts}: {count} orders not compared: {why}" for why, count in reasons.items() if count)
 
 
 def _lines(settings: Settings, audited: Audited) -> Iterator[str]:

@@ -30,6 +30,15 @@ def record_of(message: Any) -> Record:
     )
 
 
+def hides_headers(message: Any) -> bool:
+    """Return whether a message has headers that the client does not show: a name is not UTF-8."""
+    try:
+        message.headers()
+    except (SystemError, UnicodeDecodeError):
+        return True
+    return False
+
+
 def split_messages(messages: Iterable[Any]) -> tuple[list[Record], list[Message]]:
     """Return the records among messages, and the other messages: errors, and ends of partitions."""
     records: list[Record] = []

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, TopicPartition
 from processor.domain.records import Record
 from processor.errors import RetryError, UnreadableError
 from processor.kafka.failures import failure_of, failures
-from processor.kafka.messages import record_of
+from processor.kafka.messages import hides_headers, record_of
 from processor.kafka.sight import Sight
 from processor.state.event_copies import Place
 
@@ -159,7 +159,7 @@ class MergedFeed:
             lane.next_offset = max(lane.next_offset, message.offset())
             return 0
         record = record_of(message)
-        if not record.headers and _hides_headers(message):
+        if not record.headers and hides_headers(message):
             self.hidden_headers.append(record)
         lane.add(record)
         return record.size_bytes
@@ -179,12 +179,3 @@ class MergedFeed:
                     place = TopicPartition(self._topic, partition, lane.next_offset)
                     self._consumer.incremental_assign([place])
                 lane.is_read = True
-
-
-def _hides_headers(message: Any) -> bool:
-    """Return whether a record has headers that the client does not show."""
-    try:
-        message.headers()
-    except (SystemError, UnicodeDecodeError):
-        return True
-    return False

@@ -2,8 +2,7 @@
 
 import pytest
 
-from processor.kafka.messages import record_of
-from processor.widening.merged_feed import _hides_headers
+from processor.kafka.messages import hides_headers, record_of
 
 
 class Message:
@@ -27,6 +26,6 @@ def test_headers_with_a_name_that_is_no_text():
     """The record comes without headers, and that is noticed; one that has none is not taken for it."""
     odd = Message(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"))
     assert record_of(odd).headers == ()
-    assert _hides_headers(odd)
-    assert not _hides_headers(Message(None))
-    assert not _hides_headers(Message([("a", b"1")]))
+    assert hides_headers(odd)
+    assert not hides_headers(Message(None))
+    assert not hides_headers(Message([("a", b"1")]))
