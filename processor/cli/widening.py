@@ -9,7 +9,7 @@ import click
 from processor.cli.options import CONNECTION, WIRE, duration_ms, print_line, with_settings
 from processor.cli.serving import Stop, serving
 from processor.errors import UsageError
-from processor.kafka.cluster import Cluster
+from processor.kafka.cluster import Cluster, Topic
 from processor.settings import ENVIRONMENT_PREFIX, Settings
 from processor.state.event_copies import Copied
 from processor.widening.copier import Copier
@@ -75,16 +75,14 @@ def widen(
         cluster_id = cluster.wait()
         former = patiently(settings, lambda: former_events(names, cluster))
         group = FormerGroup(settings, cluster, cluster_id, former)
-        if not is_finishing and (before := group.partitions_before()) not in {None, former.partitions}:
-            raise UsageError(
-                f"--finish: {former.name} had {before} partitions when its events were processed, and has "
-                f"{former.partitions}, so that an order's events are in several; stop the producers and add --finish"
-            )
+        before = group.partitions_before()
+        if not is_finishing:
+            _require_same_count(former, before)
         for topic in patiently(settings, lambda: list(create_topics(names, cluster))):
             how = "exists" if topic.factor is None else "created"
             print_line(f"{topic.name}: {how}, {topic.partitions} partitions".encode())
         new = patiently(settings, lambda: cluster.required([names.new.events_topic]))[names.new.events_topic]
-        job = Job(names, former, new, places, accept_loss, accept_late, quiet_ms / 1000)
+        job = Job(names, former, new, places, accept_loss, accept_late, quiet_ms / 1000, before)
         stop.is_working = True
         _copy(job, cluster, group, stop, is_finishing=is_finishing)
 
@@ -100,8 +98,12 @@ def _copy(job: Job, cluster: Cluster, group: FormerGroup, stop: Stop, *, is_fini
         copied = copier.take_over()
         if copied is None:
             patiently(job.names.former, lambda: require_empty(job.names, cluster))
+        elif not is_finishing:
+            _require_same_count(job.former, copied.partitions_before)
         if copied is not None and copied.is_finished and not _has_late(job, copier, copied):
             is_done = True
+        elif copied is not None and copied.is_finished and not is_finishing:
+            raise UsageError("--finish: the copy was finished; to copy what came since, add --finish")
         elif is_finishing:
             is_done = copier.finish(stop)
         else:
@@ -112,6 +114,14 @@ def _copy(job: Job, cluster: Cluster, group: FormerGroup, stop: Stop, *, is_fini
     if is_done:
         _tell_of_switch(job, cluster)
         _await_former(job, group, stop)
+
+
+def _require_same_count(former: Topic, before: int | None) -> None:
+    if before not in {None, former.partitions}:
+        raise UsageError(
+            f"--finish: {former.name} had {before} partitions when its events were processed, and has "
+            f"{former.partitions}, so that an order's events are in several; stop the producers and add --finish"
+        )
 
 
 def _has_late(job: Job, copier: Copier, copied: Copied) -> bool:

@@ -1,8 +1,8 @@
 """What a copy of an event is, and how far the copying of a topic is: as committed offsets with metadata.
 
 An entry of the old topic is the next offset to copy; its metadata say for which two topics that holds, the latest time
-among the records before it, and whether the copy was finished. An entry of the new topic is the offset behind the last
-copy: what comes after that is somebody else's.
+among the records before it, whether the copy was finished, and how many partitions the topic had first. An entry of the
+new topic is the offset behind the last copy: what comes after that is somebody else's.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,6 +34,7 @@ class Copied(msgspec.Struct, frozen=True):
     is_finished: bool = False
     former_group: str = ""  # of the deployment whose events are copied
     token: str = ""  # of the copier that committed this
+    partitions_before: int | None = None  # of the old topic before it was given more; None if nothing says so
 
 
 class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,15 +44,15 @@ class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
     finished: bool = False
     group: str = ""
     token: str = ""
+    before: int | None = None
 
 
 def entries_of(copied: Copied, former: Topic, new: Topic) -> list[TopicPartition]:
     """Return the offsets to commit."""
 
     def entry(topic: Topic, partition: int, place: Place) -> TopicPartition:
-        note = _Note(
-            1, (former.topic_id, new.topic_id), place.time_ms, copied.is_finished, copied.former_group, copied.token
-        )
+        ids, group, token = (former.topic_id, new.topic_id), copied.former_group, copied.token
+        note = _Note(1, ids, place.time_ms, copied.is_finished, group, token, copied.partitions_before)
         return TopicPartition(topic.name, partition, place.offset, msgspec.json.encode(note).decode())
 
     places = [entry(former, partition, place) for partition, place in copied.places.items()]
@@ -62,7 +63,7 @@ def copied_of(entries: Iterable[TopicPartition], former: Topic, new: Topic) -> C
     """Return what committed offsets say; None without any. Raises StopError if they are of other topics."""
     places: dict[int, Place] = {}
     ends: dict[int, int] = {}
-    is_finished, group, token = False, "", ""
+    is_finished, group, token, before = False, "", "", None
     for entry in entries:
         if entry.offset < 0:
             continue
@@ -78,10 +79,10 @@ def copied_of(entries: Iterable[TopicPartition], former: Topic, new: Topic) -> C
             )
         if entry.topic == former.name:
             places[entry.partition] = Place(entry.offset, note.time_ms)
-            is_finished, group, token = note.finished, note.group, note.token
+            is_finished, group, token, before = note.finished, note.group, note.token, note.before
         else:
             ends[entry.partition] = entry.offset
-    return Copied(places, ends, is_finished, group, token) if places else None
+    return Copied(places, ends, is_finished, group, token, before) if places else None
 
 
 def copier_group(settings: Settings) -> str:

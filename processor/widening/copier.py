@@ -18,7 +18,7 @@ from processor.monitoring.waits import backoff_s
 from processor.state.event_copies import Copied
 from processor.widening.copy_ledger import CopyLedger
 from processor.widening.copy_options import Job
-from processor.widening.copy_session import CopySession, Size, late_events
+from processor.widening.copy_session import CopySession, Size, late_events, require_count
 from processor.widening.copy_view import CopyView
 from processor.widening.patience import patiently
 
@@ -33,7 +33,7 @@ class Copier:
     def __init__(self, job: Job, cluster: Cluster) -> None:
         self._job, self._cluster = job, cluster
         self._view = CopyView(job.names)
-        self._ledger = CopyLedger(job.names, cluster, job.former, job.new, accept_late=job.accept_late)
+        self._ledger = CopyLedger(job, cluster)
         self._size = Size()
         self._repeats = Repeats(job.former.name)
 
@@ -117,6 +117,7 @@ class Copier:
 
     def _log_ends(self) -> dict[int, int]:
         former = self._job.former
+        require_count(self._cluster, former)
         return self._cluster.ends(former.name, range(former.partitions), committed=False)
 
     def _quiet_ends(self, stop: threading.Event) -> dict[int, int] | None:

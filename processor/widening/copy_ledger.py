@@ -15,17 +15,18 @@ import msgspec
 from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 
 from processor.domain.records import Record
-from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
+from processor.errors import ProducerLostError, RetryError, StopError
 from processor.kafka.bounded import Call
 from processor.kafka.clients import REQUEST_TIMEOUT_S, reader, transactional_producer
-from processor.kafka.cluster import Cluster, Topic
+from processor.kafka.cluster import Cluster
 from processor.kafka.deliveries import Deliveries, patient
-from processor.kafka.failures import FENCED, classify, classify_consumer, failures
+from processor.kafka.failures import classify_consumer, failures
 from processor.kafka.ranges import read_range
 from processor.kafka.topics import batch_bytes
 from processor.kafka.transactions import TRANSACTION_TIMEOUT_S, Transactions
 from processor.state.event_copies import Copied, Place, copied_of, copier_group, entries_of, new_partition, new_time_ms
-from processor.widening.new_names import Widened, copier_id
+from processor.widening.copy_options import Job
+from processor.widening.new_names import copier_id
 
 _MARKER: Final = 1  # offsets: the end of each transaction takes one in each partition that it wrote to
 
@@ -43,40 +44,40 @@ class _Landed(msgspec.Struct):
 
 
 class CopyLedger:
-    """The committed offsets of a copy, a transactional producer, and its open transaction, if any.
+    """The committed offsets of a copy, a transactional producer, and its open transaction, if any."""
 
-    With `accept_late` copies may come behind what producers wrote.
-    """
-
-    def __init__(self, names: Widened, cluster: Cluster, former: Topic, new: Topic, *, accept_late: bool) -> None:
-        self._names, self._cluster, self._former, self._new = names, cluster, former, new
-        self._accept_late = accept_late
-        self._transactions = Transactions(self._producer, _failure)
-        self._group = {"group.id": copier_group(names.new)}
-        self._offsets = reader(names.former, **self._group)  # only asks for offsets and names the group
+    def __init__(self, job: Job, cluster: Cluster) -> None:
+        self._job, self._cluster = job, cluster
+        self._names, self._former, self._new = job.names, job.former, job.new
+        self._transactions = Transactions(self._producer)
+        self._group = {"group.id": copier_group(job.names.new)}
+        self._offsets = reader(job.names.former, **self._group)  # only asks for offsets and names the group
         self._token = secrets.token_hex(8)
-        self._has_claimed = False  # it has committed with its token
-        self._ends: dict[int, int] = {}  # committed: behind the last copy
-        self._seen: dict[int, int] = {}  # up to here the new topic holds copies and markers only
+        self._has_claimed = False  # before that, an earlier copier may have left a transaction open
+        self._tokens = {self._token}  # what is committed if no other copier has taken over
+        self._copied = Copied()  # what is committed
 
     def take_over(self) -> None:
         """End and fence every earlier copier. Raises RetryError, ProducerLostError or StopError.
 
-        After a failure, raise OvertakenError if another one has taken over since: being fenced may look like any other
-        failure (the broker may answer a commit with "unknown error"), and two that take over from each other in turn
-        would never end.
+        After a failure, raise OvertakenError if another one has taken over since: two that take over from each other in
+        turn would never end. Only what is committed tells: being fenced may look like any other failure (the broker may
+        answer a commit with "unknown error"), and a broker also fences a producer whose transaction took too long.
         """
-        if self._has_claimed:
-            found = self.copied()
-            if found is not None and found.token != self._token:
-                raise _overtaken()
+        if self._has_claimed and (found := self.copied()) is not None and found.token not in self._tokens:
+            raise OvertakenError(
+                "another `topics widen` with the same names has begun: the open transaction of this one was not "
+                "written; let one of them run, it continues after what was copied"
+            )
         self._transactions.ready("taking over from earlier copiers")
 
     def claim(self) -> Copied | None:
         """Return how far the copy is, and note that this one goes on with it; None if it never began."""
         found = self.copied()
         if found is not None:
-            self.commit([], found.places, is_finished=found.is_finished)
+            self._tokens.add(found.token)
+            self.commit([], found.places)
+        self._has_claimed = True
         return found
 
     def copied(self) -> Copied | None:
@@ -88,33 +89,31 @@ class CopyLedger:
         with failures("asking how far the copy is", classify_consumer):
             entries = self._offsets.committed(asked, timeout=REQUEST_TIMEOUT_S)
         found = copied_of(entries, self._former, self._new)
-        self._ends = dict(found.ends) if found is not None else {}
-        self._seen = dict(self._ends)
+        self._copied = found or Copied()
         return found
 
     def foreign(self) -> str | None:
         """Return the place of a record of the new topic that is no copy, None if there is none."""
         ends = self._cluster.ends(self._new.name, range(self._new.partitions))
-        return self._foreign_in({partition: (self._seen.get(partition, 0), end) for partition, end in ends.items()})
+        return self._foreign_in(ends)
 
     def commit(self, records: Sequence[Record], places: Mapping[int, Place], *, is_finished: bool = False) -> None:
-        """Commit copies of records, and with them how far the copy is.
+        """Commit copies of records, and with them how far the copy is. What was finished stays so.
 
         Raises OvertakenError, RetryError or StopError, and ProducerLostError if the outcome is unknown; then call
         `abort`. Whatever the outcome, the next one finds it on the broker.
         """
         with self._transactions.writing("copying events"):
             landed = self._write(records, places) if records else {}
-            ends = dict(self._ends)
-            if not self._accept_late:
+            ends = dict(self._copied.ends)
+            if not self._job.accept_late:
                 self._require_alone(landed)
                 ends |= {partition: found.last + 1 for partition, found in landed.items()}
-            noted = Copied(places, ends, is_finished, self._names.former.group_id, self._token)
+            noted = self._noted(places, ends, is_finished=is_finished)
             self._transactions.call(Call(partial(self._note, noted), TRANSACTION_TIMEOUT_S, "noting what is copied"))
         self._transactions.commit("copying events")
-        self._has_claimed = True
-        self._ends = ends
-        self._seen |= {partition: found.last + 1 + _MARKER for partition, found in landed.items()}
+        self._tokens = {self._token}
+        self._copied = noted
 
     def abort(self) -> None:
         """Leave no transaction open, and the producer to what comes next: a new one, if this one is lost."""
@@ -175,7 +174,7 @@ class CopyLedger:
                     f"the topic {self._new.name} does not take the copy of {self._former.name}[{refused[0].partition}] "
                     f"offset {refused[0].offset} for its size; raise its max.message.bytes, then start again"
                 )
-            deliveries.require_open(lambda: self._note(Copied(places, self._ends)))
+            deliveries.require_open(lambda: self._note(self._noted(places, self._copied.ends)))
             if left:
                 raise RetryError(f"Kafka did not take {left} records within {TRANSACTION_TIMEOUT_S:g} s")
 
@@ -187,8 +186,7 @@ class CopyLedger:
 
         Raises StopError if somebody did. Records between these copies may yet be aborted: then the next try finds out.
         """
-        gaps = {p: (self._seen.get(p, 0), found.first) for p, found in landed.items()}
-        if (place := self._foreign_in(gaps)) is not None:
+        if (place := self._foreign_in({p: found.first for p, found in landed.items()})) is not None:
             raise StopError(
                 f"{place} is no copy: producers write to {self._new.name} already, and what is still to be copied "
                 "would come behind their events; to copy it all the same, start again "
@@ -198,17 +196,25 @@ class CopyLedger:
             if found.last - found.first + 1 != found.count:
                 raise RetryError(f"something else writes to {self._new.name}[{partition}] at the same time")
 
-    def _foreign_in(self, gaps: Mapping[int, tuple[int, int]]) -> str | None:
-        """Return the place of the first committed record in these ranges of the new topic."""
-        ends = {partition: end for partition, (start, end) in gaps.items() if start < end}
+    def _foreign_in(self, ends: Mapping[int, int]) -> str | None:
+        """Return the place of the first committed record of the new topic from the last copies up to these ends.
+
+        A copy's marker takes the next offset, unless another producer wrote just before it.
+        """
+        copied = self._copied.ends
+        ends = {p: end for p, end in ends.items() if end > (copied[p] + _MARKER if p in copied else 0)}
         if not ends:
             return None
-        kept = self._cluster.starts(self._new.name, ends)
-        starts = {partition: max(gaps[partition][0], start) for partition, start in kept.items()}
+        starts = {p: max(copied.get(p, 0), start) for p, start in self._cluster.starts(self._new.name, ends).items()}
         with closing(reader(self._names.former)) as consumer:
             for message in read_range(consumer, self._new.name, starts, ends, TRANSACTION_TIMEOUT_S):
                 return f"{self._new.name}[{message.partition()}] offset {message.offset()}"
         return None
+
+    def _noted(self, places: Mapping[int, Place], ends: Mapping[int, int], *, is_finished: bool = False) -> Copied:
+        is_finished |= self._copied.is_finished
+        before = partitions_before(self._job, self._copied)
+        return Copied(places, ends, is_finished, self._names.former.group_id, self._token, before)
 
     def _note(self, copied: Copied) -> None:
         entries = entries_of(copied, self._former, self._new)
@@ -221,12 +227,7 @@ class CopyLedger:
         return transactional_producer(self._names.former, batch_bytes(limit), copier_id(self._names.new))
 
 
-def _failure(error: KafkaError, doing: str) -> OrderFactsError:
-    return _overtaken() if error.code() in FENCED else classify(error, doing)
-
-
-def _overtaken() -> OvertakenError:
-    return OvertakenError(
-        "another `topics widen` with the same names has begun, or this one was paused for too long: its open "
-        "transaction was not written; let one of them run, it continues after what was copied"
-    )
+def partitions_before(job: Job, copied: Copied) -> int:
+    """Return the least number of partitions that the old topic is known to have had."""
+    known = (copied.partitions_before, job.partitions_before, job.former.partitions)
+    return min(count for count in known if count is not None)

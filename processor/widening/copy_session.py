@@ -16,13 +16,13 @@ from typing import Final, Self
 from confluent_kafka import Consumer
 
 from processor.errors import RetryError, StopError, UnreadableError
-from processor.kafka.clients import reader
+from processor.kafka.clients import REQUEST_TIMEOUT_S, reader
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.partitioning import KeySample
 from processor.kafka.ranges import read_range
 from processor.kafka.unreadable import first_unreadable
 from processor.state.event_copies import Copied, Place
-from processor.widening.copy_ledger import CopyLedger
+from processor.widening.copy_ledger import CopyLedger, partitions_before
 from processor.widening.copy_options import Job
 from processor.widening.copy_view import CopyView
 from processor.widening.lost_orders import lost_orders
@@ -62,7 +62,7 @@ class CopySession:
         self._job, self._cluster, self._ledger, self._view, self._size = job, cluster, ledger, view, size
         self._former: Topic = job.former
         self._consumer: Consumer = reader(job.names.former, **_QUEUE)
-        self._feed = MergedFeed(self._consumer, self._former.name, copied.places)
+        self._feed = MergedFeed(self._consumer, self._former.name, copied.places, copied.partitions_before)
         self._committed = dict(copied.places)
         self._committed_s = time.monotonic()
         self._keys = KeySample(self._former.partitions)
@@ -72,6 +72,7 @@ class CopySession:
         """Return a session that goes on where the last one ended. Raises RetryError or StopError."""
         copied = ledger.copied() or Copied()
         places = _places(job, cluster, copied)
+        before = partitions_before(job, copied)
         if not job.accept_late and (foreign := ledger.foreign()) is not None:
             left = late_events(job, cluster, copied)
             raise StopError(
@@ -79,7 +80,7 @@ class CopySession:
                 f"{job.former.name} are not copied: they would come behind; to copy them all the same, start again "
                 "with --accept-late"
             )
-        return cls(job, cluster, ledger, Copied(places, copied.ends), view, size)
+        return cls(job, cluster, ledger, Copied(places, copied.ends, partitions_before=before), view, size)
 
     def follow(self, stop: threading.Event) -> None:
         """Copy what comes, until a stop."""
@@ -110,6 +111,7 @@ class CopySession:
         self._consumer.close()
 
     def _ends(self) -> dict[int, int]:
+        require_count(self._cluster, self._former)
         return self._cluster.ends(self._former.name, range(self._former.partitions))
 
     def _step(self, ends: Mapping[int, int]) -> None:
@@ -183,6 +185,18 @@ def _places(job: Job, cluster: Cluster, copied: Copied) -> dict[int, Place]:
                 f"{held[partition].stop}: the brokers lost events that were copied; begin again with another --suffix"
             )
     return {p: Place(gone[p].stop, place.time_ms) if p in gone else place for p, place in places.items()}
+
+
+def require_count(cluster: Cluster, former: Topic) -> None:
+    """Require that the old topic was given no partitions since the start: they would not be copied.
+
+    Raises RetryError or StopError.
+    """
+    if (count := cluster.partition_count(former.name, REQUEST_TIMEOUT_S)) > former.partitions:
+        raise StopError(
+            f"{former.name} has {count} partitions, and had {former.partitions} when this began: an order's events are "
+            "in several; stop the producers, then start again with --finish"
+        )
 
 
 def late_events(job: Job, cluster: Cluster, copied: Copied) -> int:

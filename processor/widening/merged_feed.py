@@ -2,8 +2,9 @@
 
 The order is that of (time, partition, offset), where a record's time is the latest timestamp up to it in its
 partition. So each partition stays in its own order, and where a key is in several, which happens if the number of
-partitions was raised, its records are in the order of their timestamps. A round of merging goes up to given ends: a
-record comes out when every partition that is not at its end has one ready.
+partitions was raised, its records are in the order of their timestamps. But all of the added partitions comes after the
+others: what a key has there is later, whatever the clocks of its producers said. A round of merging goes up to given
+ends: a record comes out when every partition that is not at its end has one ready.
 
 Memory is bounded: a partition that has enough ready is not read until others have caught up.
 """
@@ -68,10 +69,11 @@ class _Lane:
 
 
 class MergedFeed:
-    """All partitions of a topic, each from its place on."""
+    """All partitions of a topic, each from its place on; `before` is how many it had before it was given more."""
 
-    def __init__(self, consumer: Consumer, topic: str, places: Mapping[int, Place]) -> None:
+    def __init__(self, consumer: Consumer, topic: str, places: Mapping[int, Place], before: int | None = None) -> None:
         self._consumer, self._topic, self._doing = consumer, topic, f"reading {topic}"
+        self._before = len(places) if before is None else before
         self._lanes = {partition: _Lane(place) for partition, place in places.items()}
         self._most_bytes = max(_LEAST_READY_BYTES, _READY_BYTES // max(1, len(places)))
         self._sight = Sight(consumer, topic)
@@ -106,22 +108,22 @@ class MergedFeed:
     def merged(self, ends: Mapping[int, int], most: int, most_bytes: int) -> list[Record]:
         """Hand out what is ready below these ends, in order: about so many records and bytes at most."""
         taken: list[Record] = []
-        heads: list[tuple[int, int]] = []
+        heads: list[tuple[bool, int, int]] = []
         for partition, lane in self._lanes.items():
             if lane.has_ready(ends[partition]):
-                heads.append((lane.ready[0][0], partition))
+                heads.append(self._rank(lane, partition))
             elif self._is_missing(lane, ends[partition]):
                 return taken
         heapify(heads)
         size_bytes = 0
         while heads and len(taken) < most and size_bytes < most_bytes:
-            partition = heads[0][1]
+            partition = heads[0][2]
             lane, end = self._lanes[partition], ends[partition]
             record = lane.take()
             taken.append(record)
             size_bytes += record.size_bytes
             if lane.has_ready(end):
-                heapreplace(heads, (lane.ready[0][0], partition))
+                heapreplace(heads, self._rank(lane, partition))
             elif self._is_missing(lane, end):
                 break
             else:
@@ -139,6 +141,9 @@ class MergedFeed:
             self._heard_s = time.monotonic()
         elif time.monotonic() - self._heard_s > _IDLE_S:
             raise RetryError(f"{self._topic}: read nothing for {_IDLE_S:g} s")
+
+    def _rank(self, lane: _Lane, partition: int) -> tuple[bool, int, int]:
+        return partition >= self._before, lane.ready[0][0], partition
 
     def _is_missing(self, lane: _Lane, end: int) -> bool:
         return not lane.ready and lane.next_offset < end

@@ -3,7 +3,6 @@
 import signal
 
 import pytest
-from confluent_kafka.admin import NewPartitions
 from msgspec.structs import replace
 
 from deploy.local.services import EmbeddedKafka
@@ -11,7 +10,6 @@ from processor.kafka.clients import reader
 from processor.state.event_copies import Place
 from processor.widening import merged_feed
 from tests.support.deployment import await_condition, deployed
-from tests.support.refusals import REQUEST_S
 from tests.support.traffic import poison, traffic
 from tests.support.ways import configure, require_row
 from tests.support.widen_saboteur import MOMENTS
@@ -122,6 +120,20 @@ def test_second_copier_takes_over(widening):
     widening.require_copies()
 
 
+def test_copier_that_was_paused_goes_on(widening):
+    """Longer than its transaction may take: the broker fenced it, nobody else did."""
+    widening.produce(numbered(600))
+    new = widening.new_settings.events_topic
+    copier = widening.sabotaged_widen("after write", 2, "SIGSTOP")
+    copier.await_line("test.sabotage")
+    await_condition(lambda: not widening.cluster.held_back(new, range(MORE)), "aborted by the broker", patience_s=60)
+    copier.signal(signal.SIGCONT)
+    copier.await_line("widen.caught_up")
+    copier.stop()
+    widening.finish()
+    widening.require_copies()
+
+
 def test_one_partition_far_ahead_costs_no_memory(widening, monkeypatch):
     """What has enough ready is not read until the others have caught up; the order is that of the times."""
     monkeypatch.setattr(merged_feed, "_READY_BYTES", 0)
@@ -178,9 +190,7 @@ def test_kafka_that_goes_away_is_waited_for(settings, tmp_path):
 def test_keys_in_two_partitions_are_merged_by_time(widening):
     """After the count was raised a key's later events are elsewhere: their copies are in the order of the times."""
     widening.produce(numbered(300))
-    grown = widening.settings.events_topic
-    widening.cluster.admin.create_partitions([NewPartitions(grown, 5)])[grown].result(REQUEST_S)
-    await_condition(lambda: widening.cluster.topics([grown])[grown].partitions == 5, "grown")
+    widening.add_partitions(5)
     widening.produce(numbered(300, partitions=5, begin_ms=NOW_MS - 1_800_000))
     for moment in ("after write", "after end"):
         copier = widening.sabotaged_widen(moment, 3, "SIGKILL", "--finish", "--quiet", "1s")
@@ -188,3 +198,35 @@ def test_keys_in_two_partitions_are_merged_by_time(widening):
     done = widening.finish()
     assert "widen.other_partitioner" in done.stderr
     widening.require_copies()
+
+
+def test_added_partitions_come_after_the_others(widening):
+    """One wrong clock gives a whole partition a time in the future: orders that moved from it stay in order."""
+    widening.produce(numbered(100))
+    copier = widening.widen()
+    copier.await_line("widen.caught_up")
+    copier.stop()
+    widening.produce([(b"clock", b"wrong", 0, NOW_MS + 600_000, None)])
+    widening.produce(numbered(300))
+    widening.add_partitions(6)
+    widening.produce(numbered(300, partitions=6, begin_ms=NOW_MS - 1_800_000))
+    assert "had 3 partitions" in widening.refused(code=2)
+    widening.finish()
+    widening.require_copies(before=3)
+
+
+@pytest.mark.follows("widen grown")
+def test_partitions_that_are_added_meanwhile(widening):
+    """Nothing is called finished that leaves them out, not by a copier that follows either."""
+    widening.produce(numbered(100))
+    copier = widening.widen()
+    copier.await_line("widen.caught_up")
+    finishing = widening.widen("--finish", "--quiet", "60s", "--suffix", "-too")
+    finishing.await_line("widen.started")
+    widening.add_partitions(6)
+    for one in (copier, finishing):
+        assert one.await_end() == 1
+        require_row(one.log_path.read_text(encoding="utf-8").splitlines()[-1], "widen grown")
+    widening.produce(numbered(300, partitions=6, begin_ms=NOW_MS - 1_800_000))
+    widening.finish()
+    widening.require_copies(before=3)

@@ -65,6 +65,20 @@ def test_events_after_the_finish_are_copied_while_nobody_writes_to_the_new_topic
     widening.require_copies()
 
 
+def test_finished_copy_stays_finished(widening):
+    """Nothing follows it; and a second finish that dies after some of what came since leaves it finished."""
+    widening.produce(numbered(50))
+    widening.finish()
+    widening.produce(numbered(200))
+    assert "to copy what came since, add --finish" in widening.refused(code=2)
+    copier = widening.sabotaged_widen("after end", 3, "SIGKILL", "--finish", "--quiet", "1s")
+    assert copier.await_end() == -signal.SIGKILL
+    assert 50 < len(widening.copies()) < 250
+    assert widening.noted().is_finished
+    widening.finish()
+    widening.require_copies()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_finish_that_is_stopped_is_not_done(widening, number):
     """Nothing says that it is, the exit code neither; the next one is done."""
@@ -108,6 +122,21 @@ def test_a_producer_that_comes_too_early_is_noticed_within_a_transaction(widenin
     (failed,) = copier.lines("service.failed")
     require_row(failed["error"], "widen behind producers")
     assert len(widening.copies()) == 50 + MORE
+
+
+def test_a_producer_that_writes_between_copies_and_their_marker_is_noticed(widening):
+    """Its events are behind the copies of one transaction, and before those of the next."""
+    widening.produce(numbered(600))
+    copier = widening.sabotaged_widen("after write", 1, "SIGSTOP")
+    copier.await_line("test.sabotage")
+    new = widening.new_settings.events_topic
+    for partition in range(MORE):
+        widening.produce([(b"own", b"own", partition, NOW_MS, None)], new)
+    copier.signal(signal.SIGCONT)
+    assert copier.await_end() == 1
+    (failed,) = copier.lines("service.failed")
+    require_row(failed["error"], "widen behind producers")
+    assert len(widening.copies()) == 40 + MORE
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,18 @@ import json
 import time
 from collections import defaultdict
 
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import NewPartitions
 from msgspec.structs import replace
 
+from processor.kafka.clients import reader
 from processor.kafka.partitioning import usual_partition
+from processor.state.event_copies import copied_of, copier_group
 from processor.widening.new_names import Widened
 from processor.widening.new_topics import create_topics
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, await_condition
 from tests.support.producing import quick_producer
-from tests.support.refusals import PREFIX
+from tests.support.refusals import PREFIX, REQUEST_S
 
 NOW_MS = int(time.time() * 1000)
 MORE = 7
@@ -65,15 +69,33 @@ class Widening(Deployment):
         """Give the records of the new topic."""
         return self.read(self.new_settings.events_topic)
 
-    def require_copies(self, added=()):
+    def add_partitions(self, count):
+        """Give the old events topic more partitions."""
+        topic = self.settings.events_topic
+        self.cluster.admin.create_partitions([NewPartitions(topic, count)])[topic].result(REQUEST_S)
+        await_condition(lambda: self.cluster.topics([topic])[topic].partitions == count, "grown")
+
+    def noted(self):
+        """Give what is committed of the copy."""
+        names = [self.settings.events_topic, self.new_settings.events_topic]
+        former, new = (self.cluster.required(names)[name] for name in names)
+        asked = [TopicPartition(topic.name, number) for topic in (former, new) for number in range(topic.partitions)]
+        with reader(self.settings, **{"group.id": copier_group(self.new_settings)}) as consumer:
+            return copied_of(consumer.committed(asked, timeout=REQUEST_S), former, new)
+
+    def require_copies(self, added=(), before=None):
         """Require that the new topic holds each event once, where murmur2 puts it, in order; and beside these `added`.
 
-        In order: by the latest time up to a record in its partition, then by partition and offset.
+        In order: by the latest time up to a record in its partition, then by partition and offset. What is in
+        partitions beyond the first `before` comes after all others.
         """
+        first = MORE if before is None else before
         expected = defaultdict(list)
         for time_ms, record in timed(self.read(self.settings.events_topic)):
             where = usual_partition(record.key, MORE) if record.key is not None else record.partition
-            expected[where, record.key].append((time_ms, record.partition, record.offset, content(record)))
+            expected[where, record.key].append(
+                (record.partition >= first, time_ms, record.partition, record.offset, content(record))
+            )
         wanted = {place: [entry[-1] for entry in sorted(found)] for place, found in expected.items()}
         copies = defaultdict(list)
         for record in self.copies():
