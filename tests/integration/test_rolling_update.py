@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tests.support.deployment import deployed
 from tests.support.facts import versions_of_facts
-from tests.support.former import as_version_1, former_replica, program_before, program_without
+from tests.support.former import as_version_1, former_index, former_replica, program_before, program_without
 from tests.support.refusals import forget_mirror
 from tests.support.traffic import contacts, traffic
 
@@ -74,6 +74,7 @@ def test_old_replicas_and_new_ones_lose_double_and_misjudge_nothing(shop, former
 
     One replica of each state is killed, and its successor takes its name. The mirrors stay: none is rebuilt.
     """
+    former_index(shop, former)  # the present one stays beside it: each has its own
     old_a, old_b = (former_replica(shop, former, name) for name in "ab")
     with Load(shop):
         progress(old_a)

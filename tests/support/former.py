@@ -38,6 +38,17 @@ def program_without(file, folder):
 
 def former_replica(deployment, wheel, name, **changes):
     """Start a replica of the program in a folder, with the settings that it knows; its instance id is `name`."""
+    return _begin(deployment, wheel, name, "run", **changes)
+
+
+def former_index(deployment, wheel):
+    """Start `contacts index` of the program in a folder, which builds an index of its own format, and await that."""
+    index = _begin(deployment, wheel, "former-index", "contacts", "index")
+    index.await_line("contacts.ready")
+    return index
+
+
+def _begin(deployment, wheel, name, *command, **changes):
     known = (wheel / "processor" / "settings" / "definitions.py").read_text(encoding="utf-8")
     environment = {
         variable: value
@@ -46,7 +57,7 @@ def former_replica(deployment, wheel, name, **changes):
         or f"\n    {variable.removeprefix('ORDER_FACTS_').lower()}: " in known
     }
     environment["PYTHONPATH"] = str(wheel)
-    return deployment.begin((*ISOLATED, "processor", "run"), environment, name, is_former=True)
+    return deployment.begin((*ISOLATED, "processor", *command), environment, name, is_former=True)
 
 
 _FIRST = schema_of("order-event", 1)
