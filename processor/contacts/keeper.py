@@ -99,16 +99,16 @@ class IndexKeeper:
         consumer = reader(self._settings)
         with closing(consumer):
             redis_adapter.check_server(servers)
-            writer = IndexWriter(servers, lineage, self._hashes, self._token)
-            self._last_id = writer.take(self._last_id)
-            opened = self._open(writer, topic, max_age_ms)
-            source = Source(consumer, self._wire, self._skips, lambda: reader(self._settings))
-            session = Session(self._cluster, source, writer, opened, self._totals)
-            while not self._stop.is_set():
-                session.step()
-                self._repeats.worked()
-                view.turned(session, self._totals)
-            session.finish()
+            with closing(IndexWriter(servers, lineage, self._hashes, self._token)) as writer:
+                self._last_id = writer.take(self._last_id)
+                opened = self._open(writer, topic, max_age_ms)
+                source = Source(consumer, self._wire, self._skips, lambda: reader(self._settings))
+                session = Session(self._cluster, source, writer, opened, self._totals)
+                while not self._stop.is_set():
+                    session.step()
+                    self._repeats.worked()
+                    view.turned(session, self._totals)
+                session.finish()
 
     def _topic(self, lineage: str) -> tuple[Topic, float]:
         """Return the contacts topic, and how old in ms an index may be. Raises StopError if the topic is unfit."""

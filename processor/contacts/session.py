@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
+from confluent_kafka import KafkaException
 
 from processor.contacts.changes import Batch, ContactReader, Source
 from processor.contacts.shards import Mark, Position
 from processor.contacts.writer import IndexWriter
 from processor.domain.records import Identification
-from processor.errors import RetryError
+from processor.errors import OrderFactsError, RetryError
 from processor.kafka.cluster import Cluster, Topic
 from processor.logs import get_logger
 
@@ -64,6 +66,7 @@ class Session:
         self._topic, self._max_age_ms = opened.topic, opened.max_age_ms
         self._mark, self._position = opened.mark, opened.position  # with the batch that is being written
         self._begun: _Begun | None = None
+        self._settled = writer.settled  # when a batch was last counted
         self._is_ready, self._complete_at_ms = opened.mark.is_ready, opened.position.complete_at_ms
         # A time in ms, and the topic's ends then. Once they are reached, the index was complete at that time.
         self._goal: tuple[int, list[int]] | None = None
@@ -86,18 +89,34 @@ class Session:
 
     def step(self) -> None:
         """Read what is there, waiting at most _POLL_S if nothing is, and write it."""
+        try:
+            batch, read_ms = self._read()
+        except (
+            OrderFactsError,
+            KafkaException,
+        ):  # events whose order's owner is in the batch before wait until that is settled
+            with suppress(RetryError):
+                self.finish()
+            raise
+        self._write(batch, read_ms)
+
+    def finish(self) -> None:
+        """Return once all that was read is written."""
+        try:
+            self._writer.finish()
+        finally:
+            self._written()
+
+    def _read(self) -> tuple[Batch, int]:
+        """Return the next batch, and the time in ms that it took to read it without the wait for it."""
         most = _CHANGED_AT_ONCE if self._is_ready else _BUILT_AT_ONCE
         found = self._reader.poll(most, 0.0 if self._begun else _POLL_S)
         began_s = time.monotonic()
         batch = self._reader.read(*found)
         if began_s - self._checked_s >= _CHECK_S:
+            self.finish()  # Kafka may take seconds to answer
             self._check(began_s)
-        self._write(batch, _ms_since(began_s))
-
-    def finish(self) -> None:
-        """Return once all that was read is written."""
-        self._writer.finish()
-        self._written()
+        return batch, _ms_since(began_s)
 
     def _write(self, batch: Batch, read_ms: int) -> None:
         """Begin to write a batch, even if it only moves the position: an idle partition moves over markers too."""
@@ -112,15 +131,18 @@ class Session:
             self.finish()
             return
         began_s = time.monotonic()
-        written = self._writer.begin(batch.changes.values(), position, mark)
-        self._written()
+        try:
+            written = self._writer.begin(batch.changes.values(), position, mark)
+        finally:
+            self._written()
         self._begun = _Begun(batch, written.conflicting, mark, position, read_ms, began_s)
         self._mark, self._position = mark, position
 
     def _written(self) -> None:
-        """Count the batch that was being written, and log it."""
-        if self._begun is None:
+        """Count the batch that was being written, and log it, if it is written."""
+        if self._begun is None or self._writer.settled == self._settled:
             return
+        self._settled = self._writer.settled
         begun, self._begun = self._begun, None
         batch, mark, self._complete_at_ms = begun.batch, begun.mark, begun.position.complete_at_ms
         self._totals.records += batch.records

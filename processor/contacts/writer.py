@@ -128,6 +128,7 @@ class IndexWriter:
         self._id = b""
         self._sent: tuple[str, dict[int, int]] | None = None  # a script not answered yet, and each shard's stage then
         self._begun: tuple[Phases, Position, Mark] | None = None  # a batch that is not settled yet
+        self.settled = 0  # how many batches are, as far as Redis has answered
         self.shards: list[ShardState] = []
 
     def take(self, last_id: bytes = b"") -> bytes:
@@ -196,6 +197,10 @@ class IndexWriter:
         """Return once the batch that was begun is written."""
         self._settle()
         self._answers()
+
+    def close(self) -> None:
+        """Leave Redis; what was sent may still be executed."""
+        self._line.drop()
 
     def _settle(self) -> None:
         """Have the batch that was begun settled, once its claims are written, without waiting."""
@@ -267,6 +272,7 @@ class IndexWriter:
             if isinstance(reply, bytes):
                 raise self._displaced(reply)
             self.shards[n].stage = stages[n]
+        self.settled += script == "settle"
         return replies
 
     def _post_script(self, script: str, calls: Calls) -> None:

@@ -61,9 +61,12 @@ def copies(servers: Servers) -> list[Copy]:
     return [_copy(kind, lineage, keys) for (kind, lineage), keys in sorted(held.items(), reverse=True)]
 
 
-def bytes_of(servers: Servers, keys: Iterable[str]) -> list[tuple[int, int]] | None:
-    """Return what each key takes (an estimate) and how many fields it has; None if Redis forbids to ask."""
-    commands = [command for key in keys for command in (("MEMORY", "USAGE", key), ("HLEN", key))]
+def bytes_of(servers: Servers, keys: Iterable[str], fields: str = "HLEN") -> list[tuple[int, int]] | None:
+    """Return what each key takes (an estimate) and how many fields it has, by the command that counts them.
+
+    None if Redis forbids to ask.
+    """
+    commands = [command for key in keys for command in (("MEMORY", "USAGE", key), (fields, key))]
     line, found = Line(servers), list[Any]()
     for command, at in ((command, servers.place(command[-1])) for command in commands):
         line.execute_command(*command, at=at)
@@ -128,7 +131,7 @@ def _copy(kind: str, lineage: str, held: Sequence[_Held]) -> Copy:
         return msgspec.structs.replace(found, groups=frozenset(groups), topics=frozenset(noted))
     positions = (read_as(Position, one.said[0]) for one in held)
     times_ms = [position.complete_at_ms for position in positions if position is not None]
-    ids = {_topic_id(one.said[1]) for one in held}
+    ids = {topic_id for one in held if (topic_id := _topic_id(one.said[1])) is not None}
     return msgspec.structs.replace(
         found, complete_at_ms=min(times_ms, default=None), topic_id=ids.pop() if len(ids) == 1 else None
     )

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from processor.contacts.shards import shared_key
 from processor.copies.listing import bytes_of
 from processor.state.servers import Servers
 
@@ -31,7 +32,10 @@ def size_of_mirrors(servers: Servers, keys: Collection[str]) -> Size | None:
 
 def size_of_index(servers: Servers, keys: Collection[str]) -> Size | None:
     """Return how many identifiers and contacts an index holds, and what they take; None if Redis forbids to ask."""
-    return _size(servers, keys, _OF_SHARD)
+    found, shared = _size(servers, keys, _OF_SHARD), bytes_of(servers, map(shared_key, keys), fields="ZCARD")
+    if found is None or shared is None:
+        return None
+    return Size(found.count, found.taken_bytes + sum(taken for taken, _ in shared))
 
 
 def _size(servers: Servers, keys: Collection[str], own_fields: int) -> Size | None:

@@ -21,6 +21,8 @@ _ASKING: Final = ("ASKING",)
 _ARGUMENTS: Final = re.compile(
     r"Command # \d+ \(.*\) of pipeline caused error: |,? with args beginning with: .*", re.DOTALL
 )
+# A command that a user may not run, in a script.
+_NO_RIGHT: Final = re.compile(r"\bACL failure in script|user executing the script can't run")
 # A value that a command or a script cannot work on.
 _UNREADABLE: Final = re.compile(r"\bWRONGTYPE\b|user_script:\d+: (?:attempt to|bad argument)")
 
@@ -202,6 +204,6 @@ def classify(error: ClientError) -> OrderFactsError:
     text = " ".join(_ARGUMENTS.sub("", str(error)).split()) or type(error).__name__
     if isinstance(error, AskError):  # the client takes the first word away
         text = f"{'MOVED' if isinstance(error, MovedError) else 'ASK'} {text}"
-    if isinstance(error, AuthenticationError | NoPermissionError):
+    if isinstance(error, AuthenticationError | NoPermissionError) or _NO_RIGHT.search(text):
         return StopError(f"Redis: {text}; check the setting redis_url and the server's access rules")
     return RedisError(f"Redis: {text}")

@@ -30,14 +30,14 @@ def refused(servers: Servers, settings: Settings) -> list[tuple[str, str]]:
         ("SCRIPT", "LOAD", _SCRIPT),
         ("EVALSHA", _DIGEST, 1, key),
         ("HDEL", key, "field"),
-        ("ZADD", shared, 0, "member"),
-        ("ZSCORE", shared, "member"),
-        ("ZREVRANGEBYLEX", shared, "+", "-"),
-        ("ZREM", shared, "member"),
         *([("ASKING",)] if isinstance(servers, Cluster) else []),
-        ("UNLINK", key),
     ]
+    of_index = "`contacts index` needs it"
     useful: list[tuple[Command, str]] = [
+        (("ZADD", shared, 0, "member"), of_index),
+        (("ZSCORE", shared, "member"), of_index),
+        (("ZREVRANGEBYLEX", shared, "+", "-"), of_index),
+        (("ZREM", shared, "member"), of_index),
         (("HSCAN", key, 0), "`verify` needs it"),
         (("INFO",), "its role is asked by HELLO or ROLE, its policy by CONFIG GET"),
         (("CLIENT", "SETNAME", f"order-facts-{settings.instance_id}"), "its connections have no name"),
@@ -49,6 +49,7 @@ def refused(servers: Servers, settings: Settings) -> list[tuple[str, str]]:
     found = [("problem", text) for text in _errors(servers, key, needed)]
     for command, use in useful:
         found += [("note", f"{text}; {use}") for text in _errors(servers, key, [command])]
+    found += [("problem", text) for text in _errors(servers, key, [("UNLINK", key, shared)])]
     return found
 
 

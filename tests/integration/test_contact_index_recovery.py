@@ -2,6 +2,7 @@
 
 import functools
 import time
+from collections import Counter
 
 import msgspec
 import pytest
@@ -16,10 +17,11 @@ from confluent_kafka.admin import (
 )
 
 from deploy.local.services import EmbeddedKafka, EmbeddedRedis
+from processor.contacts.changes import ContactReader
 from processor.contacts.lookup import IndexNotReadyError
 from processor.contacts.shards import POSITION, Position, lineage_of, shard_keys, shared_key
 from processor.domain.records import Identifier
-from processor.errors import StopError
+from processor.errors import RetryError, StopError
 from processor.logs import EVENTS
 from processor.settings import IdentificationRule
 from tests.conftest import creator
@@ -331,3 +333,34 @@ def test_what_is_logged_is_published_and_names_no_person(shop):
     assert {"contacts.started", "contacts.ready", "contacts.waiting", "contacts.stopped"} <= {
         line["event"] for line in shop.lines
     }
+
+
+def test_reading_that_fails_again_and_again_leaves_nothing_open(shop, monkeypatch):
+    """A batch is being written while the next one is read: if that fails, it is settled, counted and left."""
+    reads, read = Counter[ContactReader](), ContactReader.read
+
+    def failing(self, *found):
+        reads[self] += 1
+        if reads[self] == 2:
+            raise RetryError("reading fails")
+        return read(self, *found)
+
+    monkeypatch.setattr(ContactReader, "read", failing)
+    monkeypatch.setattr("processor.contacts.keeper._MAX_BACKOFF_S", 0.0)
+    name = f"order-facts-{shop.settings.instance_id}"
+
+    def connections():
+        return sum(client["name"] == name for client in shop.client.client_list())
+
+    with shop.writer():
+        shop.await_logged("contacts.ready")
+        for number in range(20):
+            shop.send(f"c{number}", phone=str(number))
+            shop.await_found("phone", str(number), f"c{number}")
+        assert len(reads) >= 20
+        await_condition(lambda: connections() <= 4, lambda: f"{connections()} connections are open")
+        await_condition(
+            lambda: sum(line["records"] for line in shop.logged("contacts.committed")) == 20,
+            lambda: f"{shop.logged('contacts.committed')} were counted",
+        )
+    assert all(shop.client.hget(key, "intent") is None for key in shop.keys)

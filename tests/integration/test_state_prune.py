@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from processor.codec.avro import codec
-from processor.contacts.shards import lineage_of, shard_keys
+from processor.contacts.shards import lineage_of, shard_keys, shared_key
 from processor.replica import startup
 from processor.state.mirror import CLAIM, TOPICS, Mirror
 from tests.support.deployment import await_condition, deployed
@@ -59,8 +59,9 @@ def orphaned_index(deployment, lineage, idle_s):
     """Leave a copy of the contact index under another lineage."""
     own = lineage_of(deployment.cluster.wait(), deployment.settings)
     with closing(raw_client(deployment.settings)) as client:
-        for key, old in zip(shard_keys(own), shard_keys(lineage), strict=True):
-            client.restore(old, 0, client.dump(key), replace=True, idletime=idle_s)
+        for shard, other in zip(shard_keys(own), shard_keys(lineage), strict=True):
+            for key, old in ((shard, other), (shared_key(shard), shared_key(other))):
+                client.restore(old, 0, client.dump(key), replace=True, idletime=idle_s)
 
 
 def keys(deployment):
@@ -92,7 +93,7 @@ def test_copies_of_the_past_are_removed_and_others_stay(kept):
     assert keys(kept) == before - 3
     _, line = listed(kept, "--yes", "--lineage", "b" * 16, "--lineage", "f" * 16)
     assert line.startswith("removed 2 of 7 copies, ")
-    assert keys(kept) == before - 3 - 3 - 16
+    assert keys(kept) == before - 3 - 3 - 32
     refused = [kept.command("state", "prune", "--yes", "--lineage", name, check=False) for name in ("0" * 16, ours)]
     assert [refusal(done, 1) for done in refused] == [
         f"no copy in Redis has the lineage {'0' * 16}",
