@@ -24,9 +24,9 @@ def test_what_a_command_was_given_is_not_repeated(text):
         (ResponseError("OOM command not allowed\nwhen used"), RedisError, "Redis: OOM command not allowed when used"),
         (ResponseError(""), RedisError, "Redis: ResponseError"),
         (
-            ResponseError("A user executing the script can't run it"),
+            ResponseError("user executing the script can't run"),
             StopError,
-            "Redis: A user executing the script can't run it; check the setting redis_url and the server's access rules",
+            "Redis: user executing the script can't run; check the setting redis_url and the server's access rules",
         ),
         (NoPermissionError("no"), StopError, "Redis: no; check the setting redis_url and the server's access rules"),
     ],
