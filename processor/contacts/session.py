@@ -91,10 +91,7 @@ class Session:
         """Read what is there, waiting at most _POLL_S if nothing is, and write it."""
         try:
             batch, read_ms = self._read()
-        except (
-            OrderFactsError,
-            KafkaException,
-        ):  # events whose order's owner is in the batch before wait until that is settled
+        except (OrderFactsError, KafkaException):  # events may wait for the batch before to be settled
             with suppress(RetryError):
                 self.finish()
             raise
