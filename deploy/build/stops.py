@@ -121,6 +121,8 @@ ROWS: Final = (
     Row("widen behind producers", "with --accept-late", "Producers wrote to the new topic, and events of the old one are not copied yet.", "Stop the producer that still writes to the old topic. Start again with `--accept-late`: these events come behind. Or begin again: `--suffix`."),
     Row("widen grown", "then start again with --finish", "`order-events` was given partitions while it was copied.", "[Partitions were added](#partitions-were-added)."),
     Row("widen too large", "for its size; raise its max.message.bytes, then start again", "The new events topic takes less than the old one.", "Raise its `max.message.bytes`; start again."),
+    Row("widen time", "offset … for its time; raise its", "The new events topic takes no events as old as these, or from the future.", "Raise the limits that the line names; start again."),
+    Row("widen late", "stop the producer that still writes there", "A producer wrote to `order-events` after the copy was finished.", "Stop that producer; run the command with `--finish` again."),
     Row("widen unreadable", "and so not copied", "Events cannot be read: damaged, or beyond the client's limit.", "Raise `receive.message.max.bytes` in `kafka`, or leave them out with the `--skip` that the line names. Start again."),
     Row("widen begin again", "begin again with another --suffix", "A topic was recreated, or the brokers lost events that were copied.", "Start again with another `--suffix`; delete the topics of the first attempt."),
     Row("replay another topic", "belongs to another topic of that name", "The rejected topic was recreated.", "Delete the offsets of the group with Kafka's `kafka-consumer-groups`; run `rejected replay` again."),

@@ -74,16 +74,23 @@ def _await_stop(read_end: int, timeout_s: float | None) -> int | None:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[Stop]:
-    """Give work the stop that ends it. Log to `log_stream`, and an error that ends it too: operators read the log.
+    """Give work the stop that ends it, and log as `logging_failures`."""
+    stop = stop_on_signals()
+    with logging_failures(settings):
+        yield stop
+
+
+@contextmanager
+def logging_failures(settings: Settings) -> Iterator[None]:
+    """Log to `log_stream`, and an error that ends the block too: operators read the log.
 
     Log a defect without the error's own text: that may quote an event.
     """
     sys.excepthook = _report_defect
-    stop = stop_on_signals()
     log_to(settings, getattr(sys, settings.log_stream))
     show_kafka_client()
     try:
-        yield stop
+        yield
     except OrderFactsError as error:
         get_logger().error("service.failed", error=str(error), exit_code=error.exit_code)
         raise

@@ -1,13 +1,14 @@
 """`order-facts topics widen`: the same events in a topic with more partitions."""
 
 import shlex
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import click
 
 from processor.cli.options import CONNECTION, WIRE, duration_ms, print_line, with_settings
-from processor.cli.serving import Stop, serving
+from processor.cli.serving import Stop, logging_failures, serving
 from processor.errors import UsageError
 from processor.kafka.cluster import Cluster, Topic
 from processor.settings import ENVIRONMENT_PREFIX, Settings
@@ -15,8 +16,9 @@ from processor.state.event_copies import Copied
 from processor.widening.copier import Copier
 from processor.widening.copy_options import Job
 from processor.widening.former_group import FormerGroup
+from processor.widening.lateness import Lateness
 from processor.widening.new_names import Widened
-from processor.widening.new_topics import create_topics, former_events, has_times_of_writing, require_empty
+from processor.widening.new_topics import create_topics, former_events, require_empty, shortened, to_set_back
 from processor.widening.patience import patiently
 
 _TOPICS: Final = ("events_topic", "facts_topic", "rejected_topic")
@@ -69,7 +71,7 @@ def widen(
         raise UsageError("--partitions: say here how many the new topics get, such as --partitions 24")
     places = frozenset(_place(text) for text in skips)
     # A signal ends what is to finish at once, and not with exit code 0: a script may start the producers after it.
-    with nullcontext(Stop()) if is_finishing else serving(settings) as stop:
+    with _finishing(settings) if is_finishing else serving(settings) as stop:
         names = Widened.of(settings, settings.partitions, suffix)
         cluster = Cluster(settings)
         cluster_id = cluster.wait()
@@ -81,10 +83,19 @@ def widen(
         for topic in patiently(settings, lambda: list(create_topics(names, cluster))):
             how = "exists" if topic.factor is None else "created"
             print_line(f"{topic.name}: {how}, {topic.partitions} partitions".encode())
+        if found := patiently(settings, lambda: shortened(names, cluster)):
+            limits = " ".join(f"{name}={value}" for name, value in found.items())
+            print_line(f"{names.new.events_topic}: {limits} may remove unread copies; set -1 until `verify`".encode())
         new = patiently(settings, lambda: cluster.required([names.new.events_topic]))[names.new.events_topic]
         job = Job(names, former, new, places, accept_loss, accept_late, quiet_ms / 1000, before)
         stop.is_working = True
         _copy(job, cluster, group, stop, is_finishing=is_finishing)
+
+
+@contextmanager
+def _finishing(settings: Settings) -> Iterator[Stop]:
+    with logging_failures(settings):
+        yield Stop()
 
 
 # Here the setting is the command's own question: it must be answered on the command line.
@@ -109,11 +120,12 @@ def _copy(job: Job, cluster: Cluster, group: FormerGroup, stop: Stop, *, is_fini
         else:
             copier.follow(stop)
             is_done = False
+        places = copier.places() if is_done else {}
     finally:
         copier.close()
     if is_done:
         _tell_of_switch(job, cluster)
-        _await_former(job, group, stop)
+        _await_former(job, group, Lateness(job, cluster, places), stop)
 
 
 def _require_same_count(former: Topic, before: int | None) -> None:
@@ -137,12 +149,13 @@ def _tell_of_switch(job: Job, cluster: Cluster) -> None:
     print_line(f"all events of {former.events_topic} are copied; the settings of the new deployment:".encode())
     for name, value in job.names.new_settings().items():
         print_line(f"{ENVIRONMENT_PREFIX}{name.upper()}={shlex.quote(value)}".encode())
-    if has_times_of_writing(job.names, cluster):
-        print_line(f"{new.events_topic} has message.timestamp.type=CreateTime; set it as you had it before".encode())
+    if found := patiently(former, lambda: to_set_back(job.names, cluster)):
+        names = " ".join(f"{name}={value}" for name, value in found.items())
+        print_line(f"{new.events_topic} keeps and takes all copies; after `verify`, set back: {names}".encode())
     print_line(f"producers may write to {new.events_topic} now, with Kafka's own partitioner (murmur2)".encode())
 
 
-def _await_former(job: Job, group: FormerGroup, stop: Stop) -> None:
+def _await_former(job: Job, group: FormerGroup, lateness: Lateness, stop: Stop) -> None:
     """Say when the old group has processed everything, if it can."""
     name = job.names.former.group_id
     if group.partitions_before() not in {None, job.former.partitions}:
@@ -151,7 +164,8 @@ def _await_former(job: Job, group: FormerGroup, stop: Stop) -> None:
     if left := group.left():
         print_line(f"the group {name} has {left} events left; it is waited for, and need not be".encode())
     while (left := group.left()) and not stop.wait(_LOOK_EVERY_S):
-        pass
+        lateness.require_none()
+    lateness.require_none()
     if left is None:
         print_line(f"the group {name} has processed nothing".encode())
     elif left == 0:

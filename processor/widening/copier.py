@@ -13,9 +13,8 @@ from typing import Final
 
 from processor.errors import OrderFactsError, ProducerLostError, RetryError, StopError
 from processor.kafka.cluster import Cluster
-from processor.kafka.repeats import Repeats
 from processor.monitoring.waits import backoff_s
-from processor.state.event_copies import Copied
+from processor.state.event_copies import Copied, Place
 from processor.widening.copy_ledger import CopyLedger
 from processor.widening.copy_options import Job
 from processor.widening.copy_session import CopySession, Size, late_events, require_count
@@ -34,8 +33,7 @@ class Copier:
         self._job, self._cluster = job, cluster
         self._view = CopyView(job.names)
         self._ledger = CopyLedger(job, cluster)
-        self._size = Size()
-        self._repeats = Repeats(job.former.name)
+        self._size = Size(job.former.name)
 
     def take_over(self) -> Copied | None:
         """End every earlier copier; return how far the copy is, None if it never began.
@@ -61,6 +59,11 @@ class Copier:
     def late(self, copied: Copied) -> int:
         """Return how many events came to the old topic that are not copied."""
         return patiently(self._job.names.former, lambda: late_events(self._job, self._cluster, copied))
+
+    def places(self) -> dict[int, Place]:
+        """Return where the copy ends in the old topic."""
+        found = patiently(self._job.names.former, self._ledger.copied)
+        return dict(found.places) if found is not None else {}
 
     def follow(self, stop: threading.Event) -> None:
         """Copy until a stop. Raises StopError if an operator must act."""
@@ -105,8 +108,7 @@ class Copier:
                 self._ledger.abort()
                 if isinstance(error, ProducerLostError):
                     self._ledger.forget()
-                self._size.failed()
-                self._repeats.failed(error)
+                self._size.failed(error)
                 self._block(error, stop)
         return False
 

@@ -29,6 +29,11 @@ from processor.widening.copy_options import Job
 from processor.widening.new_names import copier_id
 
 _MARKER: Final = 1  # offsets: the end of each transaction takes one in each partition that it wrote to
+_FOR_SIZE: Final = "for its size; raise its max.message.bytes"
+_FOR_TIME: Final = (
+    "for its time; raise its message.timestamp.before.max.ms and message.timestamp.after.max.ms (before Kafka 3.6 "
+    "message.timestamp.difference.max.ms)"
+)
 
 
 class OvertakenError(StopError):
@@ -137,12 +142,14 @@ class CopyLedger:
         """Write copies; return where they are once the brokers have all of them."""
         deliveries, producer = Deliveries(), self._transactions.producer
         landed: dict[int, _Landed] = {}
-        refused: list[Record] = []
+        refused: list[tuple[Record, str]] = []
 
         def reported(record: Record, error: KafkaError | None, message: Message) -> None:
             if error is not None:
                 if deliveries.failed(error):
-                    refused.append(record)
+                    refused.append((record, _FOR_SIZE))
+                elif error.code() == KafkaError.INVALID_TIMESTAMP:
+                    refused.append((record, _FOR_TIME))
                 return
             partition, offset = message.partition(), message.offset()
             assert partition is not None
@@ -170,9 +177,10 @@ class CopyLedger:
         def await_all() -> None:
             left = deliveries.await_reports(producer, TRANSACTION_TIMEOUT_S)
             if refused:
+                record, why = refused[0]
                 raise StopError(
-                    f"the topic {self._new.name} does not take the copy of {self._former.name}[{refused[0].partition}] "
-                    f"offset {refused[0].offset} for its size; raise its max.message.bytes, then start again"
+                    f"the topic {self._new.name} does not take the copy of {self._former.name}[{record.partition}] "
+                    f"offset {record.offset} {why}, then start again"
                 )
             deliveries.require_open(lambda: self._note(self._noted(places, self._copied.ends)))
             if left:

@@ -15,11 +15,12 @@ from typing import Final, Self
 
 from confluent_kafka import Consumer
 
-from processor.errors import RetryError, StopError, UnreadableError
+from processor.errors import OrderFactsError, RetryError, StopError, UnreadableError
 from processor.kafka.clients import REQUEST_TIMEOUT_S, reader
 from processor.kafka.cluster import Cluster, Topic
 from processor.kafka.partitioning import KeySample
 from processor.kafka.ranges import read_range
+from processor.kafka.repeats import Repeats
 from processor.kafka.unreadable import first_unreadable
 from processor.state.event_copies import Copied, Place
 from processor.widening.copy_ledger import CopyLedger, partitions_before
@@ -41,15 +42,18 @@ _QUEUE: Final = {"queued.max.messages.kbytes": 8 << 10}
 class Size:
     """How many records one transaction takes: fewer after a failure, since it may have taken too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str) -> None:
         self.records = _RECORDS
+        self._repeats = Repeats(topic)
 
-    def failed(self) -> None:
-        """Halve it."""
+    def failed(self, error: OrderFactsError) -> None:
+        """Halve it. Raises StopError if the same failed too often in a row."""
+        self._repeats.failed(error)
         self.records = max(_LEAST_RECORDS, self.records // 2)
 
     def worked(self) -> None:
         """Double it, up to the most."""
+        self._repeats.worked()
         self.records = min(_RECORDS, self.records * 2)
 
 
@@ -122,7 +126,6 @@ class CopySession:
             self._keys.add(records)
             self._ledger.commit(records, self._feed.places)
             self._note_committed(records=len(records))
-            self._size.worked()
         if (error := self._feed.unreadable()) is not None:
             self._step_over(error)
         self._feed.require_life(ends)
@@ -137,6 +140,7 @@ class CopySession:
 
     def _note_committed(self, records: int) -> None:
         self._committed, self._committed_s = self._feed.places, time.monotonic()
+        self._size.worked()
         self._view.copied(records)
 
     def _step_over(self, error: UnreadableError) -> None:

@@ -7,8 +7,10 @@ import msgspec
 
 from processor.errors import UsageError
 from processor.settings import Settings
+from processor.settings.checks import check
 
 _RENAMED: Final = ("events_topic", "facts_topic", "rejected_topic", "group_id")
+_MOST_NAME: Final = 249  # Kafka's own limit
 _SUFFIX: Final = re.compile(r"[A-Za-z0-9._-]{1,50}")
 
 
@@ -29,7 +31,15 @@ class Widened(msgspec.Struct, frozen=True):
         if _SUFFIX.fullmatch(end) is None:
             raise UsageError(f"--suffix {end}: put up to 50 letters, digits, '.', '_' or '-' there, such as -24")
         names = {name: getattr(settings, name) + end for name in _RENAMED}
-        return cls(settings, msgspec.structs.replace(settings, **names), partitions)
+        new = msgspec.structs.replace(settings, **names)
+        topics = [name for role, name in names.items() if role != "group_id"]
+        if long := next((name for name in topics if len(name) > _MOST_NAME), None):
+            raise UsageError(f"--suffix {end}: the name {long} is longer than {_MOST_NAME}; put a shorter suffix")
+        try:
+            check(new)
+        except UsageError as error:
+            raise UsageError(f"--suffix {end}: with it, {error}; put another suffix") from error
+        return cls(settings, new, partitions)
 
     @property
     def suffix(self) -> str:

@@ -1,7 +1,9 @@
 """The new topics: like the old ones, with more partitions; and whether those that exist can be taken.
 
-A topic takes the own settings of its old one (retention, sizes, compression, policy). Only the time of a record must be
-its producer's: else every copy would have the time of copying.
+A topic takes the own settings of its old one (retention, sizes, compression, policy), but for what would harm copies in
+the new events topic. The time of a record must be its producer's: else every copy would have the time of copying. Any
+time is taken. And retention removes nothing yet: a copy is as old as its event, so it could be gone before the new
+deployment has read it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,6 +19,14 @@ from processor.widening.new_names import Widened
 
 _TIMES: Final = "message.timestamp.type"
 _OWN_TIMES: Final = "CreateTime"
+_ANY_TIME: Final = str((1 << 63) - 1)
+_TIME_LIMITS: Final = {  # each by some versions of Kafka
+    "message.timestamp.before.max.ms": _ANY_TIME,
+    "message.timestamp.after.max.ms": _ANY_TIME,
+    "message.timestamp.difference.max.ms": _ANY_TIME,
+}
+_KEPT: Final = {"retention.ms": "-1", "retention.bytes": "-1"}
+_FOR_COPIES: Final = {_TIMES: _OWN_TIMES} | _TIME_LIMITS | _KEPT
 _PAIRS: Final = ("events_topic", "facts_topic", "rejected_topic")
 
 
@@ -56,7 +66,8 @@ def create_topics(names: Widened, cluster: Cluster) -> Iterator[Created]:
         if new in existing:
             yield Created(new, existing[new].partitions)
             continue
-        changed = {_TIMES: _OWN_TIMES} if new == new_events else {}
+        known = cluster.topic_settings(former) if new == new_events else {}
+        changed = {name: value for name, value in _FOR_COPIES.items() if name in known and known[name] != value}
         yield create_like(names.new, cluster, former, new, names.partitions, changed)
 
 
@@ -72,9 +83,17 @@ def require_empty(names: Widened, cluster: Cluster) -> None:
             )
 
 
-def has_times_of_writing(names: Widened, cluster: Cluster) -> bool:
-    """Return whether the old events topic gives records the time at which they are written."""
-    return cluster.topic_settings(names.former.events_topic).get(_TIMES) != _OWN_TIMES
+def shortened(names: Widened, cluster: Cluster) -> dict[str, str]:
+    """Return by name the settings with which the new events topic may lose copies: it was not created here."""
+    found = cluster.topic_settings(names.new.events_topic)
+    return {name: found[name] for name, value in _KEPT.items() if name in found and found[name] != value}
+
+
+def to_set_back(names: Widened, cluster: Cluster) -> dict[str, str]:
+    """Return by name the old events topic's settings that the new one does not have for the copies' sake."""
+    former = cluster.topic_settings(names.former.events_topic)
+    new = cluster.topic_settings(names.new.events_topic)
+    return {name: former[name] for name in _FOR_COPIES if name in former and former[name] != new.get(name)}
 
 
 def _holds_any(names: Widened, topic: str, starts: Mapping[int, int], ends: Mapping[int, int]) -> bool:

@@ -4,8 +4,10 @@ import random
 import signal
 
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic
 
+from processor.kafka.clients import reader
 from tests.conftest import own_settings
 from tests.support.batches import send_batch
 from tests.support.deployment import await_condition, deployed
@@ -37,6 +39,7 @@ def test_finish_refuses_while_events_come(widening):
     assert finishing.await_end() == 1
     line = finishing.log_path.read_text(encoding="utf-8").splitlines()[-1]
     require_row(line, "widen under load")
+    assert finishing.lines("service.failed")
     widening.finish()
     widening.require_copies()
 
@@ -224,6 +227,41 @@ def test_event_that_the_new_topic_does_not_take(widening):
     configure(widening, widening.new_settings.events_topic, max_message_bytes="1000000")
     widening.finish()
     widening.require_copies()
+
+
+@pytest.mark.follows("widen time")
+def test_event_whose_time_the_new_topic_does_not_take(widening):
+    """A topic that the command creates takes any; of another one the record and the setting are named."""
+    configure(widening, widening.settings.events_topic, message_timestamp_before_max_ms="86400000000")
+    widening.produce([*numbered(50), (b"k", b"old", 1, NOW_MS - 86_000_000_000, None)])
+    configure(widening, widening.settings.events_topic, message_timestamp_before_max_ms="3600000000")
+    widening.create_new_topics()
+    new = widening.new_settings.events_topic
+    assert int(widening.cluster.topic_settings(new)["message.timestamp.before.max.ms"]) == (1 << 63) - 1
+    configure(widening, new, message_timestamp_before_max_ms="7200000000")
+    require_row(widening.refused(), "widen time")
+    configure(widening, new, message_timestamp_before_max_ms="90000000000")
+    widening.finish()
+    widening.require_copies()
+
+
+@pytest.mark.follows("widen late")
+def test_event_that_comes_while_the_old_group_is_waited_for(widening):
+    """A producer had it in its buffer: the command does not end as if all were well."""
+    widening.produce(numbered(50))
+    widening.finish()
+    topic = widening.settings.events_topic
+    asked = [TopicPartition(topic, partition, 0) for partition in range(3)]
+    with reader(widening.settings, **{"group.id": widening.settings.group_id}) as consumer:
+        consumer.commit(offsets=asked, asynchronous=False)
+    finishing = widening.widen("--finish", "--quiet", "1s")
+    await_condition(
+        lambda: "it is waited for" in finishing.log_path.read_text(encoding="utf-8"), lambda: finishing.tail("waits")
+    )
+    widening.send([created("o1")])
+    assert finishing.await_end() == 1
+    line = finishing.log_path.read_text(encoding="utf-8").splitlines()[-1]
+    require_row(line, "widen late")
 
 
 @pytest.mark.runbook("widen.skipped")
