@@ -13,9 +13,10 @@ import msgspec
 from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
-from processor.audit.copy_audit import CopyAudit, CopyTally, Cut
+from processor.audit.copy_audit import CopyAudit
 from processor.audit.findings import Findings, Kind
 from processor.audit.former_facts import FactsTally, FormerFacts
+from processor.audit.key_audit import CopyTally, Cut
 from processor.audit.reading import Advance, Reading
 from processor.domain.records import Record
 from processor.errors import StopError, UnreadableError

@@ -29,13 +29,15 @@ def changed(records):
 
 
 def later(records):
-    """Change the time of the first."""
-    return [replace(records[0], timestamp_ms=records[0].timestamp_ms + 1), *records[1:]]
+    """Change the time of the first, to one that no event like it has."""
+    return [replace(records[0], timestamp_ms=records[0].timestamp_ms + 3_600_000), *records[1:]]
 
 
 def swapped(records):
-    """Write the first one behind the next one of its order."""
-    behind = next(number for number, record in enumerate(records[1:], 1) if record.key == records[0].key)
+    """Write the first one behind the next other one of its order."""
+    first = records[0]
+    others = (n for n, record in enumerate(records) if record.key == first.key and record.value != first.value)
+    behind = next(others)
     return [*records[1 : behind + 1], records[0], *records[behind + 1 :]]
 
 

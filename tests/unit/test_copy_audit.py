@@ -6,9 +6,10 @@ from functools import partial
 
 import pytest
 
-from processor.audit import copy_audit, copy_match
-from processor.audit.copy_audit import CopyAudit, Cut
+from processor.audit import copy_match, key_audit
+from processor.audit.copy_audit import CopyAudit
 from processor.audit.findings import Findings
+from processor.audit.key_audit import Cut
 from processor.domain.records import Record
 from processor.kafka.partitioning import usual_partition
 
@@ -122,6 +123,15 @@ def test_expired_events_make_their_copies_no_strangers():
     assert counts == {"no_copy": 1}, "more than were removed"
 
 
+def test_equal_events_of_which_one_expired():
+    """Two events that are the same, to the millisecond: the one that is left is the last, so nothing is doubled."""
+    twice = [(2, 2, 2), (2, 3, 3), (2, 2, 2)]
+    counts, tally, _ = audited(twice[1:], numbered(2, 3, 2), starts={2: 1})
+    assert (counts, tally.expired_copies) == ({}, 1)
+    counts, tally, _ = audited(twice, numbered(3, 2), new_start=1)
+    assert (counts, tally.expired_events) == ({}, 1)
+
+
 def test_expired_events_of_two_partitions():
     """Where the count was raised, each partition's first events may be gone, and so stand between copies."""
     events = [(3, 2, 2), (9, 4, 4)]
@@ -152,8 +162,8 @@ def test_late_copies_are_known_beside_events_of_producers():
 
 def test_key_with_many_events_costs_no_memory(monkeypatch):
     """Only so many rows wait for their other; what is farther away is found as missing, and as none."""
-    monkeypatch.setattr(copy_audit, "_LEFT", 5)
-    monkeypatch.setattr(copy_audit, "pairs", partial(copy_match.pairs, window=100))
+    monkeypatch.setattr(key_audit, "_LEFT", 5)
+    monkeypatch.setattr(key_audit, "pairs", partial(copy_match.pairs, window=100))
     most = 0
     added = copy_match._Side.add
 
