@@ -106,7 +106,8 @@ class Across:
 
     def _compare_copies(self, reading: Reading, database: sqlite3.Connection, findings: Findings) -> CopyTally:
         old, new = self._old.name, self._events.name
-        cut = Cut(old, new, self._bounds[old][0], self._bounds[new][0], self._copied.ends, self._before)
+        before = self._copied.partitions_before or self._before
+        cut = Cut(old, new, self._bounds[old][0], self._bounds[new][0], self._copied.ends, before)
         audit = CopyAudit(database, cut, findings)
         for partition, place in self._places.items():
             audit.add_former(self._records(reading, self._old, partition, 0, place.offset))
