@@ -81,8 +81,9 @@ def widen(
         if not is_finishing:
             _require_same_count(former, before)
         for topic in patiently(settings, lambda: list(create_topics(names, cluster))):
-            how = "exists" if topic.factor is None else "created"
-            print_line(f"{topic.name}: {how}, {topic.partitions} partitions".encode())
+            how = "exists" if topic.factor is None else f"created with replication factor {topic.factor}"
+            refused = f"; the brokers refused {topic.refused}" if topic.refused else ""
+            print_line(f"{topic.name}: {how}, {topic.partitions} partitions{refused}".encode())
         if found := patiently(settings, lambda: shortened(names, cluster)):
             limits = " ".join(f"{name}={value}" for name, value in found.items())
             print_line(f"{names.new.events_topic}: {limits} may remove unread copies; set -1 until `verify`".encode())

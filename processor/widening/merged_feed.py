@@ -6,7 +6,8 @@ partitions was raised, its records are in the order of their timestamps. But all
 others: what a key has there is later, whatever the clocks of its producers said. A round of merging goes up to given
 ends: a record comes out when every partition that is not at its end has one ready.
 
-Memory is bounded: a partition that has enough ready is not read until others have caught up.
+Memory is bounded: a partition that has enough ready is not read until others have caught up; and if all together have
+enough, only those are read that have nothing ready, since merging waits for them.
 """
 
 import time
@@ -174,13 +175,18 @@ class MergedFeed:
 
         By assignments: a pause could be lost beside one (see kafka/README.md).
         """
+        is_full = sum(lane.ready_bytes for lane in self._lanes.values()) > _READY_BYTES
+        most_bytes = 0 if is_full else self._most_bytes
+        left, begun = [], []
         for partition, lane in self._lanes.items():
-            if lane.is_read and (lane.ready_bytes > self._most_bytes or lane.unreadable is not None):
-                with failures(self._doing):
-                    self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+            if lane.is_read and (lane.ready_bytes > most_bytes or lane.unreadable is not None):
+                left.append(TopicPartition(self._topic, partition))
                 lane.is_read = False
-            elif not lane.is_read and lane.unreadable is None and lane.ready_bytes < self._most_bytes // 4:
-                with failures(self._doing):
-                    place = TopicPartition(self._topic, partition, lane.next_offset)
-                    self._consumer.incremental_assign([place])
+            elif not lane.is_read and lane.unreadable is None and lane.ready_bytes <= most_bytes // 4:
+                begun.append(TopicPartition(self._topic, partition, lane.next_offset))
                 lane.is_read = True
+        with failures(self._doing):
+            if left:
+                self._consumer.incremental_unassign(left)
+            if begun:
+                self._consumer.incremental_assign(begun)

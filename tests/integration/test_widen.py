@@ -137,10 +137,11 @@ def test_copier_that_was_paused_goes_on(widening):
     widening.require_copies()
 
 
-def test_one_partition_far_ahead_costs_no_memory(widening, monkeypatch):
+@pytest.mark.parametrize(("all_bytes", "each_bytes"), [(192 << 10, 64 << 10), (64 << 10, 64 << 20)])
+def test_one_partition_far_ahead_costs_no_memory(widening, monkeypatch, all_bytes, each_bytes):
     """What has enough ready is not read until the others have caught up; the order is that of the times."""
-    monkeypatch.setattr(merged_feed, "_READY_BYTES", 0)
-    monkeypatch.setattr(merged_feed, "_LEAST_READY_BYTES", 64 << 10)
+    monkeypatch.setattr(merged_feed, "_READY_BYTES", all_bytes)
+    monkeypatch.setattr(merged_feed, "_LEAST_READY_BYTES", each_bytes)
     early = [(b"a", b"x" * 1_000, 0, NOW_MS - 10_000_000 + n, None) for n in range(3_000)]
     late = [(b"b", b"x" * 1_000, p, NOW_MS - 1_000_000 + n, None) for n in range(3_000) for p in (1, 2)]
     widening.produce([*late, *early])
@@ -153,7 +154,7 @@ def test_one_partition_far_ahead_costs_no_memory(widening, monkeypatch):
         def all_taken():
             nonlocal most
             feed.read(0.1)
-            most = max(most, *(lane.ready_bytes for lane in feed._lanes.values()))
+            most = max(most, sum(lane.ready_bytes for lane in feed._lanes.values()))
             taken.extend(feed.merged(ends, 500, 1 << 20))
             return feed.has_reached(ends)
 
