@@ -118,6 +118,22 @@ def test_event_in_a_partition_that_was_added_since(former, tmp_path):
         assert f"  {grown}[4] offset 0 came after the copy was finished" in lines
 
 
+def test_clock_that_was_wrong_before_partitions_were_added(former, tmp_path):
+    """From its time on all of that partition is late by time; the copies are in the order of the partitions."""
+    first = created("o1")
+    process(former, [first])
+    grown, (record,) = former.settings.events_topic, former.read(former.settings.events_topic)
+    former.produce([(b"o1", b"ahead", record.partition, NOW_MS + 1_800_000, None)])
+    former.cluster.admin.create_partitions([NewPartitions(grown, 5)])[grown].result(REQUEST_S)
+    await_condition(lambda: former.cluster.topics([grown])[grown].partitions == 5, "grown")
+    former.produce([(b"o1", updated("o1", storeId="s1").value, 4, NOW_MS, None)])
+    with widened(former, tmp_path, count=3) as new:
+        counts, lines = compared(former, new)
+        assert counts == {}
+        assert f"{grown} -> {new.settings.events_topic}: 3 events compared with their copies" in lines
+        assert any("not compared, since the former group stopped when partitions were added" in line for line in lines)
+
+
 def test_copies_behind_events_of_producers(former, tmp_path):
     """An order that has only late copies is compared; one that has both kinds is counted."""
     process(former, [created("o1"), created("o2")])
