@@ -27,6 +27,7 @@ _CALL_S: Final = 20.0  # how long the function may take
 _PACE_S: Final = 1.0
 _REPEAT_S: Final = 10.0
 _LATE_S: Final = 10.0  # for how long after an expired token's replacement a broker's refusal of it may still arrive
+_SKEW_S: Final = 2.0  # between the clocks of this machine and a broker's
 _YOUNG: Final = 0.25  # of its life: until then a token is given to other clients too
 # The client asks again after 80% of what it is told is left. It needs the next token well before 90%: then it logs in
 # again, and a broker refuses a second time within a second, as a token with little life left would need.
@@ -108,9 +109,14 @@ class TokenSource:
     def trouble(self) -> str | None:
         """Return why a broker may just now have refused this process's token: it expired before there was another."""
         is_late = time.monotonic() - self._late_s <= _LATE_S
-        if self._token is None or (self._valid() is not None and not is_late):
+        # While the function fails: a broker whose clock is ahead refuses a token that here is about to expire.
+        is_ending = self._failure is not None and self._token is not None and self._left_s(self._token) < _SKEW_S
+        if self._token is None or (self._valid() is not None and not is_late and not is_ending):
             return None
         return str(self._failure or f"setting kafka_token: {self._name} gave a token late")
+
+    def _left_s(self, token: Token) -> float:
+        return token.expires_s - time.time()
 
     def _valid(self) -> Token | None:
         return self._token if self._token is not None and self._token.expires_s > time.time() else None

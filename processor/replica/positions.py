@@ -139,6 +139,7 @@ class Positions:
         self._partitions.found({entry.partition: entry.offset for entry in committed if entry.offset >= 0})
         if any(entry.offset < 0 for entry in committed):
             self._check_other_partitions()
+        was_suspicious = self._is_suspicious
         situations = self._situations(committed, marks)
         decisions = {partition: self._placing.decide(seen) for partition, seen in situations.items()}
         stops = {partition: found.line for partition, found in decisions.items() if isinstance(found, Stop)}
@@ -146,7 +147,10 @@ class Positions:
             again = self._group.committed(sorted(stops), self._wait_s) or []
             if {entry.partition: entry.offset for entry in again} == {p: situations[p].committed.offset for p in stops}:
                 line = stops[min(stops)]
-                raise StopError(line) if self._second_look.is_final(line) else RetryError(line)
+                if self._second_look.is_final(line):
+                    raise StopError(line)
+                self._is_suspicious |= was_suspicious  # or the second look would not see what the first one saw
+                raise RetryError(line)
             return
         places = {}
         for partition, decision in decisions.items():

@@ -29,11 +29,6 @@ from processor.widening.copy_options import Job
 from processor.widening.new_names import copier_id
 
 _MARKER: Final = 1  # offsets: the end of each transaction takes one in each partition that it wrote to
-_FOR_SIZE: Final = "for its size; raise its max.message.bytes"
-_FOR_TIME: Final = (
-    "for its time; raise its message.timestamp.before.max.ms and message.timestamp.after.max.ms (before Kafka 3.6 "
-    "message.timestamp.difference.max.ms)"
-)
 
 
 class OvertakenError(StopError):
@@ -142,14 +137,15 @@ class CopyLedger:
         """Write copies; return where they are once the brokers have all of them."""
         deliveries, producer = Deliveries(), self._transactions.producer
         landed: dict[int, _Landed] = {}
-        refused: list[tuple[Record, str]] = []
+        too_large: list[Record] = []
+        wrong_time: list[Record] = []
 
         def reported(record: Record, error: KafkaError | None, message: Message) -> None:
             if error is not None:
                 if deliveries.failed(error):
-                    refused.append((record, _FOR_SIZE))
+                    too_large.append(record)
                 elif error.code() == KafkaError.INVALID_TIMESTAMP:
-                    refused.append((record, _FOR_TIME))
+                    wrong_time.append(record)
                 return
             partition, offset = message.partition(), message.offset()
             assert partition is not None
@@ -176,18 +172,28 @@ class CopyLedger:
 
         def await_all() -> None:
             left = deliveries.await_reports(producer, TRANSACTION_TIMEOUT_S)
-            if refused:
-                record, why = refused[0]
-                raise StopError(
-                    f"the topic {self._new.name} does not take the copy of {self._former.name}[{record.partition}] "
-                    f"offset {record.offset} {why}, then start again"
-                )
+            self._require_taken(too_large, wrong_time)
             deliveries.require_open(lambda: self._note(self._noted(places, self._copied.ends)))
             if left:
                 raise RetryError(f"Kafka did not take {left} records within {TRANSACTION_TIMEOUT_S:g} s")
 
         self._transactions.call(Call(await_all, TRANSACTION_TIMEOUT_S, "writing copies"))
         return landed
+
+    def _require_taken(self, too_large: Sequence[Record], wrong_time: Sequence[Record]) -> None:
+        """Raise StopError for the first copy that the brokers refused for what it is."""
+        for record in too_large:
+            raise StopError(
+                f"the topic {self._new.name} does not take the copy of {self._former.name}[{record.partition}] "
+                f"offset {record.offset} for its size; raise its max.message.bytes, then start again"
+            )
+        for record in wrong_time:
+            raise StopError(
+                f"the topic {self._new.name} does not take the copy of {self._former.name}[{record.partition}] "
+                f"offset {record.offset} for its time; raise its message.timestamp.before.max.ms and "
+                "message.timestamp.after.max.ms (before Kafka 3.6 message.timestamp.difference.max.ms), then start "
+                "again"
+            )
 
     def _require_alone(self, landed: Mapping[int, _Landed]) -> None:
         """Require that nobody else wrote to the new topic: no record between the last transaction's copies and these.

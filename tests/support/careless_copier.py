@@ -34,11 +34,14 @@ def later(records):
 
 
 def swapped(records):
-    """Write the first one behind the next other one of its order."""
-    first = records[0]
-    others = (n for n, record in enumerate(records) if record.key == first.key and record.value != first.value)
-    behind = next(others)
-    return [*records[1 : behind + 1], records[0], *records[behind + 1 :]]
+    """Write the first one that has an other one of its order behind it, behind that."""
+    ahead, behind = next(
+        (one, other)
+        for one, first in enumerate(records)
+        for other, record in enumerate(records[one + 1 :], one + 1)
+        if record.key == first.key and record.value != first.value
+    )
+    return [*records[:ahead], *records[ahead + 1 : behind + 1], records[ahead], *records[behind + 1 :]]
 
 
 CARELESS = (dropped, doubled, changed, later, swapped)

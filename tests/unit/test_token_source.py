@@ -117,6 +117,16 @@ def test_the_present_token_serves_while_the_function_fails():
     asked.require(0)
 
 
+def test_token_about_to_expire_may_be_refused_while_the_function_fails():
+    """A broker's clock may be a second ahead; without a failure its refusal is the credentials' fault."""
+    asked = source(living("token", 100), ValueError(SECRET))
+    asked.require(0)
+    assert aged(asked, 60).trouble() is None
+    assert asked().value == "token", "the present one serves, and the next attempt failed"
+    assert asked.trouble() is None
+    assert "raised ValueError" in str(aged(asked, 39).trouble())
+
+
 def test_without_a_valid_token_a_later_client_is_a_retry():
     """The program waits, as for a broker that is away."""
     asked = source(living("token"), ValueError(SECRET))
