@@ -84,11 +84,18 @@ def skip(settings: Settings, *, partition: int, offset: int, to_offset: int | No
 
 
 @state.command()
-@click.option("--idle", metavar="DURATION", default="1d", help="How long a past copy was not used at least  [1d].")
+@click.option(
+    "--idle",
+    "idle_ms",
+    type=duration_ms("--idle", "1d"),
+    default="1d",
+    metavar="TIME",
+    help="How long a past copy was not used at least.  [1d]",
+)
 @click.option("--lineage", "lineages", multiple=True, help="Remove this copy, and no other; may be repeated.")
 @click.option("--yes", is_flag=True, help="Remove them; without this the command only lists them.")
 @with_settings(*TOPICS, "group_id", *CONNECTION, *REDIS)
-def prune(settings: Settings, *, idle: str, lineages: tuple[str, ...], yes: bool) -> None:
+def prune(settings: Settings, *, idle_ms: int, lineages: tuple[str, ...], yes: bool) -> None:
     """List the copies of orders and contacts in Redis, and remove those of the past.
 
     A new group, a recreated topic, another identifier_key or version of the program begins a copy of its own, and the
@@ -98,9 +105,8 @@ def prune(settings: Settings, *, idle: str, lineages: tuple[str, ...], yes: bool
 
     Nothing is lost: whoever still needs a copy that was removed rebuilds it from its topics, and orders wait meanwhile.
     """
-    idle_s = duration_ms("--idle", "1d")(idle) / 1000
     pruning = Pruning(settings)
-    found = pruning.judged(idle_s)
+    found = pruning.judged(idle_ms / 1000)
     gone = pruning.chosen(found, lineages)
     for one in found:
         click.echo(f"{one.copy.lineage} {one.copy.kind}, {_mib(one.copy.taken_bytes)}: {one.use} ({one.why})")

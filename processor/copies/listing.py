@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from processor.contacts.shards import MARK, POSITION, Position, read_as
 from processor.errors import StopError
-from processor.state.line import Command, Line, classify
+from processor.state.line import Command, Line, answered, classify
 from processor.state.mirror import CLAIM, TOPICS
 from processor.state.servers import Place, Servers
 
@@ -106,12 +106,7 @@ def _number(answer: Any) -> int | None:
 
 def _ask(servers: Servers, commands: Sequence[Command], place: Place) -> list[Any]:
     """Return a server's answers; a ResponseError is one like any other. Raises RedisError."""
-    line, found = Line(servers), list[Any]()
-    for command in (_NO_TOUCH, *commands):
-        line.execute_command(*command, at=place)
-    line.send(found.extend)
-    line.answers()
-    return found[1:]
+    return answered(servers, (_NO_TOUCH, *commands), place)[1:]
 
 
 def _copy(kind: str, lineage: str, held: Sequence[_Held]) -> Copy:

@@ -52,8 +52,9 @@ class Pruning:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._cluster_id = Cluster(settings).wait()
-        self._topics = topics = describe_topics(settings, Cluster(settings))
+        cluster = Cluster(settings)
+        self._cluster_id = cluster.wait()
+        self._topics = topics = describe_topics(settings, cluster)
         self._groups: dict[str, tuple[str, str] | None] = {}
         lineage = Lineage.of(self._cluster_id, settings.group_id, topics.events, topics.facts, topics.rejected)
         self._servers = connection.connect(settings)

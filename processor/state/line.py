@@ -74,7 +74,7 @@ class Line:
             self.drop()
             self._servers.failed(error, None)
             raise
-        except BaseException:
+        except BaseException:  # some servers may have got their commands: none of these answers is anybody's
             self.drop()
             raise
         self._due.append((sent, take))
@@ -164,12 +164,20 @@ def ask(servers: Servers, commands: Iterable[Command]) -> list[Any]:
 
 def ask_readable(servers: Servers, commands: Iterable[Command]) -> list[Any]:
     """As `ask`, but with None for the answer of a key that cannot be read (see `readable`)."""
+    return readable(answered(servers, commands))
+
+
+def answered(servers: Servers, commands: Iterable[Command], at: Place | None = None) -> list[Any]:
+    """Return the answers to commands, in one round trip; a ResponseError is one like any other.
+
+    All go to the server `at`, if one is named. Raises RedisError or StopError if the servers cannot be asked.
+    """
     line, found = Line(servers), list[Any]()
     for command in commands:
-        line.execute_command(*command)
+        line.execute_command(*command, at=at)
     line.send(found.extend)
     line.answers()
-    return readable(found)
+    return found
 
 
 def ask_each(servers: Servers, command: Command) -> list[Any]:

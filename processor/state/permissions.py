@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from redis.exceptions import ResponseError
 
 from processor.settings import Settings
 from processor.state.cluster_nodes import Cluster
-from processor.state.line import Command, Line, classify
+from processor.state.line import Command, answered, classify
 from processor.state.servers import Servers
 
 _SCRIPT: Final = "return redis.call('HGET', KEYS[1], 'field')"
@@ -55,12 +55,7 @@ def refused(servers: Servers, settings: Settings) -> list[tuple[str, str]]:
 
 def _errors(servers: Servers, key: str, commands: list[Command]) -> Iterator[str]:
     """Yield what is wrong for each command that is refused, all of them sent to the server of one key."""
-    line, answers, place = Line(servers), list[Any](), servers.place(key)
-    for command in commands:
-        line.execute_command(*command, at=place)
-    line.send(answers.extend)
-    line.answers()
-    for command, answer in zip(commands, answers, strict=True):
+    for command, answer in zip(commands, answered(servers, commands, servers.place(key)), strict=True):
         if isinstance(answer, ResponseError) and not str(answer).startswith("no such key"):
             name = " ".join(command[:2]) if command[0] in {"SCRIPT", "CLIENT", "OBJECT", "MEMORY"} else command[0]
             yield f"{str(classify(answer)).partition(';')[0]} ({name})"
